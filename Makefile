@@ -1,0 +1,57 @@
+# Every target sets up what it needs in .venv, from nothing but Python >= 3.11. Two stages: the light runtime (no torch)
+# for demo and serve, the development tools on top for everything else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ARGS ?=
+
+.PHONY: demo test check serve protos docs bench lint types upgrade clean
+.DEFAULT_GOAL := check
+
+demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
+	$(BIN)/explainsvc demo $(ARGS)
+
+serve: .venv/.runtime         ## the gRPC server on a local port
+	$(BIN)/explainsvc serve $(ARGS)
+
+test: .venv/.dev              ## all tests; make test ARGS="-k lrp --cov"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: lint types             ## everything that needs no test run
+	$(BIN)/lint-imports
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/python docs/tables.py --check
+
+lint: .venv/.dev              ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev             ## mypy --strict
+	$(BIN)/mypy
+
+protos: .venv/.dev            ## protos/explainpb from protos/explainsvc
+	$(BIN)/python protos/generate.py
+
+docs: .venv/.dev              ## the README's tables from the registries
+	$(BIN)/python docs/tables.py
+
+bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
+	$(BIN)/python -m benchmarks $(ARGS)
+
+upgrade:                      ## the newest versions that fit pyproject.toml into constraints.txt
+	.ci/upgrade $(PYTHON)
+
+clean:                        ## forget the environment and every cache
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage*
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "explainsvc needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,156 @@
+"""What people type for the command line's arguments, as values: targets, parameters, inputs, pixels' ranges."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from explainsvc.cards import Card
+
+Array = npt.NDArray[Any]
+ARRAYS = frozenset({"array", "value"})
+"""Parameter types that an ``.npy`` can fill."""
+
+
+class UsageError(Exception):
+    """The command line asks for something that does not exist or does not fit together; exit code 2."""
+
+
+def target(text: str) -> Any:
+    """``3`` · ``name:3`` · JSON as in Python: ``[3, 5]``, ``{"output": "logits", "index": 3, "against": 5}``."""
+    if text.lstrip()[:1] in ("{", "["):
+        return _seed_as_array(_json(text))
+    output, _, index = text.rpartition(":")
+    try:
+        return {"output": output, "index": int(index)} if output else int(index)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an index, NAME:INDEX nor JSON") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+
+
+def _seed_as_array(value: Any) -> Any:
+    """Index lists become tuples (one index over several axes), a seed an array; anything else stays."""
+    if not isinstance(value, dict):
+        return value
+    arrays = {"seed": np.asarray(value["seed"], np.float32)} if "seed" in value else {}
+    return value | arrays
+
+
+def parameter(text: str) -> tuple[str, str]:
+    """``key=value``, still text: only the method's card knows the type."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key.strip(), value.strip()
+
+
+def typed(card: Card | None, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The parameters as values of the types that the card declares; unknown names stay for the method to refuse."""
+    kinds = {p.name: p.type for p in card.parameters} if card is not None else {}
+    return {key: _value(text, kinds.get(key, "")) for key, text in given}
+
+
+def _value(text: str, kind: str) -> Any:
+    """JSON where it is JSON (``1e-6``, ``true``, ``null``, ``[0, 1]``), an array for ``FILE.npy``, else the text."""
+    if kind == "str":
+        return text
+    if kind in ARRAYS and text.endswith(".npy"):
+        return read_array(text)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return _named_literal(text)
+
+
+def _named_literal(text: str) -> Any:
+    """Python's spellings of the three JSON names, since people type them; other text is text."""
+    return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def by_name(cards: Mapping[str, Card], given: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """``NAME.key=value`` of an audit: {method or check: parameters}."""
+    grouped: dict[str, list[tuple[str, str]]] = {}
+    for path, value in given:
+        name, dot, key = path.partition(".")
+        if not (dot and key):
+            raise UsageError(f"-p {path}={value}: an audit has several methods and checks, write NAME.{path}={value}")
+        grouped.setdefault(name, []).append((key, value))
+    return {name: typed(cards.get(name), pairs) for name, pairs in grouped.items()}
+
+
+def names(text: str) -> list[str]:
+    """``a,b,c`` as a list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def number(text: str) -> float:
+    """``0.5`` or a fraction such as ``1/255``."""
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a fraction") from None
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """``0.485,0.456,0.406`` as numbers."""
+    return tuple(number(part) for part in text.split(","))
+
+
+def size(text: str) -> tuple[int, int]:
+    """``224x224``: height, width."""
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH") from None
+    if height < 1 or width < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: height and width are positive")
+    return height, width
+
+
+def read_inputs(path: str) -> dict[str, Array]:
+    """The arrays of an ``.npz``: its keys are the model's input names. Pickled objects are refused."""
+    loaded = _load(path)
+    if isinstance(loaded, np.ndarray):
+        raise UsageError(f"{path} holds one array; expected an .npz whose keys are the model's input names")
+    with loaded:
+        return {key: _member(path, loaded, key) for key in loaded.files}
+
+
+def read_array(path: str) -> Array:
+    """The array of an ``.npy``."""
+    loaded = _load(path)
+    if not isinstance(loaded, np.ndarray):
+        raise UsageError(f"{path} holds several arrays; expected an .npy with one")
+    return loaded
+
+
+def _load(path: str) -> Any:
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        # from memory: numpy leaves the file open when it is a torn archive
+        return np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        raise UsageError(f"{path} is not a NumPy file; expected numeric arrays as numpy.save(z) writes them") from None
+
+
+def _member(path: str, archive: Any, key: str) -> Array:
+    try:
+        return np.asarray(archive[key])
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile):
+        raise UsageError(f"{path}: {key!r} cannot be read; expected a whole array without Python objects") from None

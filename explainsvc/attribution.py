@@ -1,0 +1,80 @@
+"""The result of an explanation, with everything needed to repeat it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import plain
+from explainsvc.target import ResolvedTarget
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Signed, unscaled values per explained input.
+
+    Attributes:
+        method: Name of the method.
+        values: Input name → array of exactly the input's shape, in units of S (or S per unit of input: see the card).
+        target: What was explained.
+        output_value: S per item, float64 [batch].
+        baseline_value: S at the baseline, [batch], for methods that have one.
+        residual: Σ values − (S − S at the baseline), [batch], for methods that claim completeness.
+        parameters: In force, defaults included; JSON-able.
+        seed: Of all random numbers.
+        model_digest: sha256 of the model.
+        versions: explainsvc, onnxruntime and its provider, numpy, python.
+        caveats: What a reader of the map must know.
+    """
+
+    method: str
+    values: dict[str, Array]
+    target: ResolvedTarget
+    output_value: Array
+    baseline_value: Array | None
+    residual: Array | None
+    parameters: dict[str, Any]
+    seed: int
+    model_digest: str
+    versions: dict[str, str]
+    caveats: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings; values as nested lists."""
+        return {
+            "method": self.method,
+            "values": {name: {"dtype": str(v.dtype), "shape": list(v.shape), "data": v.tolist()} for name, v in self.values.items()},
+            "target": {
+                "output": self.target.output,
+                "description": self.target.description,
+                "index": None if self.target.index is None else [list(i) for i in self.target.index],
+            },
+            "output_value": plain(self.output_value),
+            "baseline_value": plain(self.baseline_value),
+            "residual": plain(self.residual),
+            "parameters": plain(self.parameters),
+            "seed": self.seed,
+            "model_digest": self.model_digest,
+            "versions": self.versions,
+            "caveats": list(self.caveats),
+        }
+
+
+def versions() -> dict[str, str]:
+    """What computed a result."""
+    try:
+        own = version("explainsvc")
+    except PackageNotFoundError:
+        own = "0+source"
+    return {
+        "explainsvc": own,
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

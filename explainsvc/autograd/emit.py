@@ -1,0 +1,439 @@
+"""Writing ONNX nodes as expressions.
+
+A :class:`Term` is a value of the graph under construction with arithmetic on it: ``g * (x > 0)`` appends the
+nodes Greater, Cast and Mul. :class:`Emitter` owns the graph; :class:`NodeView` shows one forward node to a rule.
+Static shapes are used where shape inference knows them, ``Shape`` nodes where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Dim: TypeAlias = int | str | None
+Shape: TypeAlias = tuple[Dim, ...]
+Array: TypeAlias = npt.NDArray[Any]
+Operand: TypeAlias = "Term | Array | float | int | bool | None"
+
+PREFIX = "explain."
+"""Every value and node that we add has a name that starts with this."""
+
+
+def shape_of(value: ir.Value) -> Shape | None:
+    """The inferred shape: static dimensions as int, symbolic ones as str, unknown ones as None."""
+    if value.shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else d.value for d in value.shape)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A value with arithmetic: every operator appends a node to the emitter's graph."""
+
+    value: ir.Value
+    emit: Emitter
+
+    @property
+    def shape(self) -> Shape | None:
+        """Inferred shape, or None where not even the rank is known."""
+        return shape_of(self.value)
+
+    @property
+    def rank(self) -> int | None:
+        """Number of axes, where known."""
+        return None if self.value.shape is None else len(self.value.shape)
+
+    @property
+    def dtype(self) -> ir.DataType | None:
+        """Element type, where known."""
+        return self.value.dtype
+
+    def like(self, other: Term) -> Term:
+        """The same term, declared to have the shape and type of ``other`` (a fact of the caller's formula)."""
+        self.value.shape, self.value.type = other.value.shape, other.value.type
+        return self
+
+    def __add__(self, other: Operand) -> Term:
+        return self.emit.op("Add", self, other)
+
+    def __radd__(self, other: Operand) -> Term:
+        return self.emit.op("Add", other, self)
+
+    def __sub__(self, other: Operand) -> Term:
+        return self.emit.op("Sub", self, other)
+
+    def __rsub__(self, other: Operand) -> Term:
+        return self.emit.op("Sub", other, self)
+
+    def __mul__(self, other: Operand) -> Term:
+        return self.emit.op("Mul", self, other)
+
+    def __rmul__(self, other: Operand) -> Term:
+        return self.emit.op("Mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Term:
+        return self.emit.op("Div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Term:
+        return self.emit.op("Div", other, self)
+
+    def __pow__(self, other: Operand) -> Term:
+        return self.emit.op("Pow", self, other)
+
+    def __matmul__(self, other: Operand) -> Term:
+        return self.emit.op("MatMul", self, other)
+
+    def __neg__(self) -> Term:
+        return self.emit.op("Neg", self)
+
+    def __gt__(self, other: Operand) -> Term:
+        return self.emit.op("Greater", self, other, dtype=ir.DataType.BOOL)
+
+    def __lt__(self, other: Operand) -> Term:
+        return self.emit.op("Less", self, other, dtype=ir.DataType.BOOL)
+
+    def __ge__(self, other: Operand) -> Term:
+        return self.emit.op("GreaterOrEqual", self, other, dtype=ir.DataType.BOOL)
+
+    def __le__(self, other: Operand) -> Term:
+        return self.emit.op("LessOrEqual", self, other, dtype=ir.DataType.BOOL)
+
+    def equals(self, other: Operand) -> Term:
+        """Elementwise equality (bool). Not ``==``: terms are compared by identity elsewhere."""
+        return self.emit.op("Equal", self, other, dtype=ir.DataType.BOOL)
+
+
+class Emitter:
+    """Appends nodes to ``graph``. ``scope`` names the forward node in whose name they are written."""
+
+    def __init__(self, graph: ir.Graph, float_type: ir.DataType = ir.DataType.FLOAT) -> None:
+        self.graph = graph
+        self.float_type = float_type
+        self.scope = ""
+        self._names = {v.name for n in graph.all_nodes() for v in n.outputs}
+        self._names |= {v.name for v in graph.inputs} | set(graph.initializers)
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def term(self, value: ir.Value) -> Term:
+        """An existing value of the graph as a term."""
+        return Term(value, self)
+
+    def fresh(self, stem: str) -> str:
+        """A name that no value of the graph has: ``explain.<scope>.<stem>[.<n>]``."""
+        base = PREFIX + (f"{self.scope}.{stem}" if self.scope else stem)
+        name, count = base, 0
+        while name in self._names:
+            count += 1
+            name = f"{base}.{count}"
+        self._names.add(name)
+        return name
+
+    def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike = None) -> Term:
+        """An initializer holding ``array``; equal small constants are shared."""
+        data = np.asarray(array, dtype=dtype)
+        key = (str(data.dtype), data.shape, data.tobytes())
+        if key not in self._constants:
+            name = self.fresh("constant")
+            value = ir.Value(
+                name=name,
+                shape=ir.Shape(data.shape),
+                type=ir.TensorType(ir.DataType.from_numpy(data.dtype)),
+                const_value=ir.tensor(data, name=name),
+            )
+            self.graph.register_initializer(value)
+            self._constants[key] = value
+        return Term(self._constants[key], self)
+
+    def ints(self, values: Iterable[int]) -> Term:
+        """A one-dimensional int64 constant: axes, shapes, pads."""
+        return self.constant(np.asarray(list(values), dtype=np.int64))
+
+    def input(self, name: str, like: ir.Value) -> Term:
+        """A new run-time input of the graph with the shape and type of ``like``."""
+        value = ir.Value(name=name, shape=like.shape, type=like.type)
+        self._names.add(name)
+        self.graph.inputs.append(value)
+        return Term(value, self)
+
+    def output(self, name: str, term: Term) -> None:
+        """Makes ``term`` an output of the graph under ``name``."""
+        named = self.append("Identity", [term.value], 1, "", {}, names=[name])[0]
+        named.shape, named.type = term.value.shape, term.value.type
+        self.graph.outputs.append(named)
+
+    def op(
+        self,
+        op_type: str,
+        *inputs: Operand,
+        dtype: ir.DataType | None = None,
+        shape: Shape | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Term:
+        """One node with one output.
+
+        Numbers become constants of the type of the first term among the inputs; numpy arrays keep their own type.
+
+        Args:
+            op_type: ONNX operator.
+            inputs: Terms, numbers, arrays, or None for an omitted optional input.
+            dtype: Element type of the output; by default that of the first term.
+            shape: Shape of the output where the caller knows it; pointwise operators infer it.
+            domain: Operator domain.
+            attributes: ONNX attributes; None means absent.
+        """
+        return self.ops(op_type, *inputs, count=1, dtype=dtype, shape=shape, domain=domain, **attributes)[0]
+
+    def ops(
+        self,
+        op_type: str,
+        *inputs: Operand,
+        count: int,
+        dtype: ir.DataType | None = None,
+        shape: Shape | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> tuple[Term, ...]:
+        """One node with ``count`` outputs; see :meth:`op`."""
+        first = next((t for t in inputs if isinstance(t, Term)), None)
+        like = self.float_type if first is None or first.dtype is None else first.dtype
+        terms = [self._operand(t, like) for t in inputs]
+        kept = {k: v for k, v in attributes.items() if v is not None}
+        values = self.append(op_type, [None if t is None else t.value for t in terms], count, domain, kept)
+        if shape is None and op_type in _BROADCASTING:
+            shape = broadcast([t.shape for t in terms if t is not None])
+        for value in values:
+            value.type = ir.TensorType(like if dtype is None else dtype)
+            value.shape = None if shape is None else ir.Shape(shape)
+        return tuple(Term(v, self) for v in values)
+
+    def _operand(self, operand: Operand, like: ir.DataType) -> Term | None:
+        if operand is None or isinstance(operand, Term):
+            return operand
+        if isinstance(operand, np.ndarray):
+            return self.constant(operand)
+        return self.constant(operand, like.numpy())
+
+    def append(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        count: int,
+        domain: str,
+        attributes: dict[str, Any],
+        names: Sequence[str] | None = None,
+    ) -> Sequence[ir.Value]:
+        """Appends one node, shapes and types of its outputs left open; :meth:`op` is the ordinary way."""
+        outputs = [ir.Value(name=n) for n in (names or [self.fresh(op_type) for _ in range(count)])]
+        node = ir.node(op_type, inputs, attributes, domain=domain, outputs=outputs, name=f"{outputs[0].name}.node")
+        node.meta["explainsvc.emitted"] = True
+        if self.scope:
+            node.metadata_props["explain.source"] = self.scope
+        self.graph.append(node)
+        return node.outputs
+
+    # Words that many formulas use -------------------------------------------------------------------------------
+
+    def where(self, condition: Term, a: Operand, b: Operand) -> Term:
+        """``condition ? a : b``."""
+        like = next((t.dtype for t in (a, b) if isinstance(t, Term) and t.dtype is not None), self.float_type)
+        x, y = self._operand(a, like), self._operand(b, like)
+        return self.op("Where", condition, x, y, dtype=like)
+
+    def cast(self, term: Term, dtype: ir.DataType) -> Term:
+        """``term`` as elements of ``dtype``."""
+        return self.op("Cast", term, dtype=dtype, shape=term.shape, to=int(dtype))
+
+    def mask(self, condition: Term, like: Term) -> Term:
+        """A bool term as 0/1 of the type of ``like``."""
+        return self.cast(condition, like.dtype or self.float_type)
+
+    def shape(self, term: Term) -> Term:
+        """The shape as an int64 vector: a constant where it is static, a ``Shape`` node where it is not."""
+        dims = term.shape
+        if dims is not None and all(isinstance(d, int) for d in dims):
+            return self.ints(d for d in dims if isinstance(d, int))
+        return self.op("Shape", term, dtype=ir.DataType.INT64, shape=None if dims is None else (len(dims),))
+
+    def reshape_like(self, term: Term, like: Term) -> Term:
+        """``term`` with the shape of ``like`` (same number of elements)."""
+        dims = like.shape
+        if dims is not None and 0 not in dims and sum(not isinstance(d, int) for d in dims) <= 1:
+            target = self.ints(d if isinstance(d, int) else -1 for d in dims)
+        else:
+            target = self.shape(like)
+        return self.op("Reshape", term, target, shape=dims)
+
+    def reshape(self, term: Term, dims: Sequence[int]) -> Term:
+        """``Reshape`` to constant dimensions (0 copies, -1 infers)."""
+        static = tuple(d if d > 0 else None for d in dims)
+        return self.op("Reshape", term, self.ints(dims), shape=static)
+
+    def sum(self, term: Term, axes: Sequence[int], keepdims: bool = True) -> Term:
+        """Sum over constant ``axes``."""
+        return self._reduce("ReduceSum", term, axes, keepdims)
+
+    def mean(self, term: Term, axes: Sequence[int], keepdims: bool = True) -> Term:
+        """Mean over constant ``axes``."""
+        return self._reduce("ReduceMean", term, axes, keepdims)
+
+    def _reduce(self, op_type: str, term: Term, axes: Sequence[int], keepdims: bool) -> Term:
+        if not axes:
+            return term
+        shape: Shape | None = None
+        if term.shape is not None:
+            chosen = {a % len(term.shape) for a in axes}
+            shape = tuple(1 if i in chosen else d for i, d in enumerate(term.shape) if keepdims or i not in chosen)
+        return self.op(op_type, term, self.ints(axes), shape=shape, keepdims=int(keepdims))
+
+    def sum_to(self, term: Term, like: Term) -> Term:
+        """The sum of ``term`` over the axes along which ``like`` was broadcast: it then has the shape of ``like``."""
+        axes = broadcast_axes(like.shape, term.shape)
+        if axes is None:
+            return self._sum_to_dynamic(term, like)
+        if not axes:
+            return term
+        summed = self.sum(term, axes)
+        return summed if summed.rank == like.rank else self.reshape_like(summed, like)
+
+    def _sum_to_dynamic(self, term: Term, like: Term) -> Term:
+        """:meth:`sum_to` where only run time knows which axes were broadcast."""
+        i64 = ir.DataType.INT64
+        have = self.op("Shape", term, dtype=i64)
+        want = self.op("Shape", like, dtype=i64)
+        missing = self.op("Shape", have, dtype=i64) - self.op("Shape", want, dtype=i64)
+        ones = self.op("ConstantOfShape", missing, dtype=i64, value=ir.tensor(np.ones(1, np.int64)))
+        padded = self.op("Concat", ones, want, dtype=i64, axis=0)
+        stretched = self.op("Not", padded.equals(have), dtype=ir.DataType.BOOL)
+        axes = self.op("Squeeze", self.op("NonZero", stretched, dtype=i64), self.ints([0]), dtype=i64)
+        summed = self.op("ReduceSum", term, axes, dtype=term.dtype, keepdims=1, noop_with_empty_axes=1)
+        return self.op("Reshape", summed, want, shape=like.shape)
+
+    def zeros_like(self, term: Term) -> Term:
+        """Zeros of the shape and type of ``term``."""
+        dtype = term.dtype or self.float_type
+        zero = ir.tensor(np.zeros(1, dtype.numpy()))
+        return self.op("ConstantOfShape", self.shape(term), dtype=dtype, shape=term.shape, value=zero)
+
+    def expand_like(self, term: Term, like: Term) -> Term:
+        """``term`` broadcast to the shape of ``like``."""
+        return self.op("Expand", term, self.shape(like), shape=like.shape)
+
+
+_BROADCASTING = frozenset(
+    "Add Sub Mul Div Pow Neg Greater Less GreaterOrEqual LessOrEqual Equal Where And Or Not Max Min Mod Abs Sign Sqrt "
+    "Exp Log Relu Sigmoid Tanh Erf Reciprocal Cast Identity Clip Cos Sin Sum Mean Floor Ceil Round".split()
+)
+
+
+def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
+    """The shape numpy broadcasting gives; None where a rank is unknown, None per axis that cannot be told."""
+    known = [s for s in shapes if s is not None]
+    if len(known) < len(shapes) or not known:
+        return None
+    rank = max(len(s) for s in known)
+    columns = [[s[i - rank + len(s)] for s in known if i - rank + len(s) >= 0] for i in range(rank)]
+    return tuple(_joined(column) for column in columns)
+
+
+def _joined(dims: Sequence[Dim]) -> Dim:
+    """The broadcast of the dimensions of one axis."""
+    others = [d for d in dims if d != 1]
+    if not others:
+        return 1
+    static = [d for d in others if isinstance(d, int)]
+    if static:
+        return static[0]
+    return others[0] if len(set(others)) == 1 else None
+
+
+def broadcast_axes(small: Shape | None, large: Shape | None) -> list[int] | None:
+    """Axes of ``large`` along which ``small`` was broadcast; None where only run time can tell."""
+    if small is None or large is None:
+        return None
+    lead = len(large) - len(small)
+    axes = list(range(lead))
+    for axis, dim in enumerate(small, start=lead):
+        if dim == 1:
+            axes += [axis] if large[axis] != 1 else []
+        elif not isinstance(dim, int) and (dim is None or dim != large[axis]):
+            return None
+    return axes
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One forward node as a rule sees it: operands and results as terms, attributes with defaults.
+
+    ``asked``: the operands that lead to a wanted value; all others are constants to the rule.
+    """
+
+    node: ir.Node
+    emit: Emitter
+    asked: tuple[int, ...] = ()
+
+    @property
+    def op_type(self) -> str:
+        """The ONNX operator."""
+        return self.node.op_type
+
+    def input(self, index: int) -> Term:
+        """Operand ``index``, which must be present."""
+        value = self.node.inputs[index]
+        assert value is not None, f"{self.node.name}: input {index} is absent"
+        return Term(value, self.emit)
+
+    @property
+    def inputs(self) -> tuple[Term | None, ...]:
+        """All operands; None for an omitted one."""
+        return tuple(None if v is None else self.input(i) for i, v in enumerate(self.node.inputs))
+
+    @property
+    def x(self) -> Term:
+        """Operand 0."""
+        return self.input(0)
+
+    @property
+    def y(self) -> Term:
+        """Result 0."""
+        return Term(self.node.outputs[0], self.emit)
+
+    def has(self, index: int) -> bool:
+        """Whether operand ``index`` is present."""
+        return index < len(self.node.inputs) and self.node.inputs[index] is not None
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Attribute ``name`` as a plain Python value (int, float, str, tuple), or ``default``."""
+        attribute = self.node.attributes.get(name)
+        if attribute is None:
+            return default
+        return tuple(attribute.value) if isinstance(attribute.value, (list, tuple)) else attribute.value
+
+    def const(self, index: int) -> Array | None:
+        """Operand ``index`` as a numpy array where it is a constant of the graph, else None."""
+        if not self.has(index):
+            return None
+        value = self.input(index).value
+        return None if value.const_value is None else value.const_value.numpy()
+
+    def replace(self, operands: dict[int, Term | None]) -> NodeView:
+        """The same operator emitted once more on other operands: ``n.replace({1: w_plus}).y`` is its result."""
+        inputs = [operands.get(i, term) for i, term in enumerate(self.inputs)]
+        attributes = {k: v for k, v in self.node.attributes.items()}
+        values = self.emit.append(
+            self.op_type, [None if t is None else t.value for t in inputs], len(self.node.outputs), self.node.domain, attributes
+        )
+        for new, old in zip(values, self.node.outputs, strict=True):
+            new.shape, new.type = old.shape, old.type
+        node = values[0].producer()
+        assert node is not None
+        return NodeView(node, self.emit, self.asked)
+
+    def where(self) -> str:
+        """How a user finds this node: name and operator."""
+        return f'node "{self.node.name or self.node.outputs[0].name}" ({self.node.op_type})'

@@ -1,0 +1,77 @@
+"""The table of vjp rules: how a gradient flows back through one operator.
+
+A rule is one function per operand: ``f(n, g)`` emits the gradient of operand ``i`` from the node ``n`` and the
+gradient ``g`` of its result. Operators with several results give one ``g`` per result, None where no gradient came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from explainsvc.autograd.emit import NodeView, Term
+
+Vjp = Callable[..., Term | None]
+"""``(n, *g) -> gradient of one operand``; None means that it is zero everywhere."""
+
+VARIADIC = -1
+_VJPS: dict[tuple[str, str], dict[int, Vjp]] = {}
+_STOPS: set[tuple[str, str]] = set()
+
+
+def vjp(op_type: str, *operands: int, domain: str = "") -> Callable[[Vjp], Vjp]:
+    """Decorator: ``f(n, *g)`` is the vjp of these ``operands`` (0 when none is given) of ``op_type``."""
+
+    def register(function: Vjp) -> Vjp:
+        for operand in operands or (0,):
+            _VJPS.setdefault((domain, op_type), {})[operand] = function
+        return function
+
+    return register
+
+
+def vjp_each(op_type: str, domain: str = "") -> Callable[[Vjp], Vjp]:
+    """Decorator: ``f(n, i, *g)`` is the vjp of operand ``i``, for operators that treat all operands alike."""
+
+    def register(function: Vjp) -> Vjp:
+        _VJPS.setdefault((domain, op_type), {})[VARIADIC] = function
+        return function
+
+    return register
+
+
+def define(op_type: str, *functions: Vjp, domain: str = "") -> None:
+    """One-line form: ``functions[i]`` is the vjp of operand ``i``."""
+    for operand, function in enumerate(functions):
+        vjp(op_type, operand, domain=domain)(function)
+
+
+def stops(op_types: Iterable[str], domain: str = "") -> None:
+    """Operators whose derivative is zero almost everywhere, or whose results are not numbers: the walk ends there."""
+    _STOPS.update((domain, op_type) for op_type in op_types)
+
+
+def _key(n: NodeView) -> tuple[str, str]:
+    return ("" if n.node.domain == "ai.onnx" else n.node.domain, n.op_type)
+
+
+def is_stop(n: NodeView) -> bool:
+    """Whether no gradient passes this operator, by definition."""
+    return _key(n) in _STOPS
+
+
+def has_vjp(n: NodeView, operand: int) -> bool:
+    """Whether the table has a rule for this operand of this node."""
+    rules = _VJPS.get(_key(n), {})
+    return operand in rules or VARIADIC in rules
+
+
+def apply_vjp(n: NodeView, operand: int, *g: Term | None) -> Term | None:
+    """The gradient of ``operand``: emits the rule's nodes. KeyError when the table has none."""
+    rules = _VJPS[_key(n)]
+    return rules[operand](n, *g) if operand in rules else rules[VARIADIC](n, operand, *g)
+
+
+def known_operators() -> dict[str, str]:
+    """Operator → "vjp" or "stop", for documentation."""
+    table = {f"{d}::{o}" if d else o: "vjp" for d, o in _VJPS}
+    return table | {f"{d}::{o}" if d else o: "stop" for d, o in _STOPS}

@@ -1,0 +1,47 @@
+"""Operators that put a border around something, or take one away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.registry import vjp
+from explainsvc.autograd.vjps.index import through_positions
+from explainsvc.autograd.vjps.sizes import INT64, dims, size
+from explainsvc.errors import NotDifferentiable
+
+
+@vjp("Pad")
+def _pad(n: NodeView, g: Term) -> Term:
+    """A border of a constant is cut off again; one that copies elements adds to those."""
+    if n.attr("mode", "constant") != "constant":
+        return through_positions(n, g)
+    axes = n.input(3) if n.has(3) else None
+    return n.emit.op("Pad", g, size("Neg", n.input(1)), None, axes, shape=n.x.shape)
+
+
+@vjp("Pad", 2)
+def _pad_value(n: NodeView, g: Term) -> Term:
+    """The sum of ``g`` over the border."""
+    border = n.replace({0: n.emit.zeros_like(n.x), 2: n.emit.zeros_like(n.input(2)) + 1}).y
+    return n.emit.reshape_like(n.emit.op("ReduceSum", g * border, keepdims=0, shape=()), n.input(2))
+
+
+@vjp("CenterCropPad")
+def _center_crop_pad(n: NodeView, g: Term) -> Term:
+    axes = n.attr("axes")
+    back = n.emit.op("Shape", n.x, dtype=INT64) if axes is None else dims(n.x, axes)
+    return n.emit.op("CenterCropPad", g, back, shape=n.x.shape, axes=axes)
+
+
+@vjp("Col2Im")
+def _col2im(n: NodeView, g: Term) -> Term:
+    """The blocks of the image again: a convolution whose kernels each pick one place of the block."""
+    block = n.const(2)
+    if block is None:
+        raise NotDifferentiable("the block shape is not a constant", where=n.where(), expected="a constant block_shape")
+    places, emit = int(np.prod(block)), n.emit
+    kernel = emit.constant(np.eye(places).reshape(places, 1, *block), (g.dtype or emit.float_type).numpy())
+    alone = emit.reshape(g, [-1, 1] + [0] * len(block))
+    window = {k: n.attr(k) for k in ("strides", "dilations", "pads")}
+    return emit.reshape_like(emit.op("Conv", alone, kernel, **window), n.x)

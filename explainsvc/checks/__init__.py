@@ -1,0 +1,1 @@
+"""Checks of explanations: one file a check."""

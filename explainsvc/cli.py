@@ -1,0 +1,173 @@
+"""The command line: ``explainsvc [--server HOST:PORT] COMMAND …``.
+
+Exit codes: 0 done, 1 a difference or failure, 2 usage, 3 a verdict asked for with ``--fail-on``.
+Errors are one paragraph on stderr; with ``--json`` stdout holds exactly one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from explainsvc import __version__, arguments, commands, doctor
+from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
+from explainsvc.service import config
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+REMOTE = frozenset({"inspect", "explain", "compile", "audit", "methods", "checks"})
+"""Commands that `--server` sends elsewhere."""
+VERDICTS = ("sensitive", "insensitive", "inconclusive", "pass", "fail")
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.server and options.command not in REMOTE:
+        parser.error(f"`{options.command}` runs on this machine; --server goes with {', '.join(sorted(REMOTE))}")
+    try:
+        return int(options.run(options))
+    except (arguments.UsageError, UnknownMethod, InvalidParameter) as error:
+        return _fail(USAGE, error)
+    except (ExplainsvcError, OSError) as error:
+        return _fail(FAILURE, error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _fail(code: int, error: BaseException) -> int:
+    if isinstance(error, BrokenPipeError):  # the reader went away: `explainsvc methods | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    print("explainsvc: " + " ".join(str(error).split()), file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="explainsvc", description="Explain ONNX models with explained ONNX graphs.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
+    parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
+    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_demo, _inspect, _explain, _compile, _audit, _cards, _serve, _doctor):
+        add(commands_)
+    return parser
+
+
+def _command(group: Commands, name: str, run: commands.Command, text: str) -> argparse.ArgumentParser:
+    parser = group.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file; external data is read from beside it")
+
+
+def _question(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
+    _target(parser)
+    parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input only (repeatable)")
+    _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable)")
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        type=arguments.target,
+        metavar="T",
+        help="INDEX, OUTPUT:INDEX or JSON; default: the largest value of the first float output",
+    )
+
+
+def _parameters(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    parser.add_argument("-p", dest="parameters", action="append", default=[], type=arguments.parameter,
+                        metavar=metavar, help=text)  # fmt: skip
+
+
+def _pixels(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("an image as input", "value = (pixel · scale − mean) / std, pixels 0…255")
+    group.add_argument("--scale", type=arguments.number, metavar="S", help="default 1/255; 1 for integer inputs")
+    group.add_argument("--mean", type=arguments.numbers, default=(0.0,), metavar="M[,M,M]", help="default 0")
+    group.add_argument("--std", type=arguments.numbers, default=(1.0,), metavar="D[,D,D]", help="default 1")
+    group.add_argument("--bgr", action="store_true", help="channels in the order blue, green, red")
+    group.add_argument("--layout", choices=("nchw", "nhwc"), help="default: what the shape says")
+    group.add_argument("--channels", type=int, choices=(1, 3), help="for inputs that leave the channels open")
+    group.add_argument("--size", type=arguments.size, metavar="HxW", help="for inputs that leave the size open")
+
+
+def _demo(group: Commands) -> None:
+    parser = _command(group, "demo", commands.demo, "explain digits by a small model, on a server started for it")
+    parser.add_argument("--model", metavar="MODEL", help="your own model, with --image")
+    parser.add_argument("--image", metavar="IMAGE", help="your own picture, with --model")
+    parser.add_argument("--out", default="explainsvc-demo", metavar="DIR", help="default explainsvc-demo/")
+    _pixels(parser)
+
+
+def _inspect(group: Commands) -> None:
+    parser = _command(group, "inspect", commands.inspect, "facts of a model, and which methods fit it")
+    _model(parser)
+    _json(parser)
+
+
+def _explain(group: Commands) -> None:
+    parser = _command(group, "explain", commands.explain, "one explanation of one batch of inputs")
+    _model(parser)
+    parser.add_argument("--inputs", required=True, metavar="F.npz|IMAGE", help="npz keys are the input names")
+    _question(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of methods that draw numbers; default 0")
+    parser.add_argument("--out", metavar="F.npz|F.png", help="the values, or a heat map of them")
+    _json(parser)
+    _pixels(parser)
+
+
+def _compile(group: Commands) -> None:
+    parser = _command(group, "compile", commands.compile_, "save the explained graph, for any onnxruntime")
+    _model(parser)
+    _question(parser)
+    parser.add_argument("--out", required=True, metavar="EXPLAINED.onnx")
+
+
+def _audit(group: Commands) -> None:
+    parser = _command(group, "audit", commands.audit, "put methods through checks and report")
+    _model(parser)
+    parser.add_argument("--inputs", required=True, metavar="F.npz", help="keys are the input names")
+    parser.add_argument("--methods", required=True, type=arguments.names, metavar="A,B")
+    parser.add_argument("--checks", type=arguments.names, default=["parameter_randomization"], metavar="C,D")
+    _target(parser)
+    parser.add_argument("--labels", metavar="F.npy", help="true classes, for the accuracy column")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    _parameters(parser, "NAME.KEY=VALUE", "a parameter of a method or check (repeatable)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets report.json and report.html")
+    parser.add_argument("--fail-on", action="append", choices=VERDICTS, default=[], help="exit 3 on this verdict")
+    _json(parser)
+
+
+def _cards(group: Commands) -> None:
+    _json(_command(group, "methods", commands.methods, "the cards of all methods"))
+    _json(_command(group, "checks", commands.checks, "the cards of all checks"))
+
+
+def _serve(group: Commands) -> None:
+    config.add_options(_command(group, "serve", commands.serve, "the gRPC server"))
+
+
+def _doctor(group: Commands) -> None:
+    parser = _command(group, "doctor", doctor.run, "try providers, worker and store")
+    parser.add_argument("--store", metavar="DIR", help="the server's store; default: the one that serve would take")
+    _json(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

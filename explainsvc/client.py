@@ -1,0 +1,268 @@
+"""The Python client: the library's calls, made to a server.
+
+::
+
+    with Client("127.0.0.1:50551") as client:
+        digest = client.upload("model.onnx")
+        attribution = client.explain(digest, {"x": x}, "lrp_epsilon_plus", target=3)
+
+Results are the library's own values, bit for bit; errors are the library's own classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
+from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
+from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
+from explainsvc.attribution import Attribution
+from explainsvc.cards import Card
+from explainsvc.codec.parameters import split, to_struct
+from explainsvc.codec.results import from_attribution, from_card, from_info
+from explainsvc.codec.targets import to_target
+from explainsvc.codec.tensors import from_named, to_named, to_tensor
+from explainsvc.errors import ModelNotFound
+from explainsvc.graph.load import digest_of
+from explainsvc.modelfiles import read_files
+from explainsvc.report.report import Report
+from explainsvc.service.status import from_rpc_error
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int, str], None]
+Target = Any
+"""As ``Model.explain`` takes it."""
+
+CHUNK = 2**20
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class Client:
+    """A connection to a server, such as ``Client("127.0.0.1:50551")``; close it, or use it in a ``with`` statement."""
+
+    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self._target = target
+        self._channel = (
+            grpc.insecure_channel(target, OPTIONS)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, OPTIONS)
+        )
+        self._models = ModelServiceStub(self._channel)
+        self._explanations = ExplanationServiceStub(self._channel)
+        self._audits = AuditServiceStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    def upload(self, source: str | os.PathLike[str] | bytes, external_data: Mapping[str, bytes] | None = None) -> str:
+        """Store a model; its digest. Of a path, the external-data files beside it are sent along.
+
+        Nothing is sent when the server has the model already.
+        """
+        data, external = (source, external_data or {}) if isinstance(source, bytes) else read_files(source)
+        name = "" if isinstance(source, bytes) else Path(source).name
+        with self._typed_errors():
+            digest = digest_of(data, external)
+            if not self._has(digest):
+                response = self._models.UploadModel(_upload(name, data, external))
+                digest = response.model.digest
+        return digest
+
+    def _has(self, digest: str) -> bool:
+        try:
+            with self._typed_errors():
+                self._models.GetModel(model_service_pb2.GetModelRequest(digest=digest))
+        except ModelNotFound:
+            return False
+        return True
+
+    def inspect(self, digest: str) -> dict[str, Any]:
+        """What ``ModelInfo.to_json`` gives."""
+        with self._typed_errors():
+            response = self._models.InspectModel(model_service_pb2.InspectModelRequest(digest=digest))
+        return from_info(response.info)
+
+    def list_models(self) -> list[dict[str, Any]]:
+        """Digest, name, size, time and external-data files of every stored model."""
+        return list(self._listed())
+
+    def _listed(self) -> Iterator[dict[str, Any]]:
+        token, more = "", True
+        while more:
+            with self._typed_errors():
+                response = self._models.ListModels(model_service_pb2.ListModelsRequest(page_token=token))
+            yield from map(_stored, response.models)
+            token = response.next_page_token
+            more = token != ""
+
+    def delete(self, digest: str) -> None:
+        """Forget a model."""
+        with self._typed_errors():
+            self._models.DeleteModel(model_service_pb2.DeleteModelRequest(digest=digest))
+
+    def predict(self, digest: str, inputs: Mapping[str, Array], *, timeout: float | None = None) -> dict[str, Array]:
+        """``Model.predict``."""
+        request = explanation_service_pb2.PredictRequest(model_digest=digest, inputs=to_named(inputs))
+        with self._typed_errors():
+            response = self._explanations.Predict(request, timeout=timeout)
+        return from_named(response.outputs, "outputs")
+
+    def explain(
+        self,
+        digest: str,
+        inputs: Mapping[str, Array],
+        method: str = "gradient",
+        target: Target = None,
+        *,
+        inputs_wanted: Sequence[str] | None = None,
+        seed: int = 0,
+        parameters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Attribution:
+        """``Model.explain``; ``inputs_wanted`` restricts what is explained, ``timeout`` is in seconds."""
+        plain, arrays = split(parameters or {})
+        request = explanation_service_pb2.ExplainRequest(
+            model_digest=digest,
+            inputs=to_named(inputs),
+            method=method,
+            target=to_target(target),
+            explained_inputs=inputs_wanted or (),
+            seed=seed,
+            parameters=plain,
+            array_parameters=arrays,
+        )
+        with self._typed_errors():
+            response = self._explanations.Explain(request, timeout=timeout)
+        return from_attribution(response.attribution)
+
+    def compile(
+        self,
+        digest: str,
+        method: str = "gradient",
+        target: Target = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        inputs_wanted: Sequence[str] | None = None,
+    ) -> bytes:
+        """``Model.compile``, serialised."""
+        plain, arrays = split(parameters or {})
+        request = explanation_service_pb2.CompileExplanationRequest(
+            model_digest=digest,
+            method=method,
+            target=to_target(target),
+            explained_inputs=inputs_wanted or (),
+            parameters=plain,
+            array_parameters=arrays,
+        )
+        with self._typed_errors():
+            return b"".join(part.chunk for part in self._explanations.CompileExplanation(request))
+
+    def audit(
+        self,
+        digest: str,
+        inputs: Mapping[str, Array],
+        *,
+        methods: Sequence[str],
+        checks: Sequence[str] = ("parameter_randomization",),
+        target: Target = None,
+        labels: Any = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Report:
+        """``Model.audit``; ``progress`` hears of it while it runs."""
+        request = audit_service_pb2.CreateAuditRequest(
+            model_digest=digest,
+            inputs=to_named(inputs),
+            methods=methods,
+            checks=checks,
+            target=to_target(target),
+            labels=None if labels is None else to_tensor(np.asarray(labels), "labels"),
+            seed=seed,
+            parameters={name: to_struct(values) for name, values in (parameters or {}).items()},
+        )
+        audit_id = ""
+        with self._typed_errors():
+            for event in self._audits.CreateAudit(request):
+                audit_id = audit_id or event.started.audit_id
+                if event.HasField("progress") and progress is not None:
+                    progress(event.progress.done, event.progress.total, event.progress.what)
+        return self.report(audit_id)
+
+    def report(self, audit_id: str) -> Report:
+        """The report of an earlier audit."""
+        request = audit_service_pb2.DownloadReportRequest(audit_id=audit_id)
+        with self._typed_errors():
+            data = b"".join(part.chunk for part in self._audits.DownloadReport(request))
+        return Report.from_json(json.loads(data))
+
+    def methods(self) -> dict[str, Card]:
+        """The cards of the server's methods."""
+        return {card.name: from_card(card) for card in self._cards().methods}
+
+    def checks(self) -> dict[str, Card]:
+        """The cards of the server's checks."""
+        return {card.name: from_card(card) for card in self._cards().checks}
+
+    def _cards(self) -> explanation_service_pb2.ListMethodsResponse:
+        with self._typed_errors():
+            response: explanation_service_pb2.ListMethodsResponse = self._explanations.ListMethods(
+                explanation_service_pb2.ListMethodsRequest()
+            )
+        return response
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self._target) from None
+
+
+def _upload(name: str, data: bytes, external: Mapping[str, bytes]) -> Iterator[model_service_pb2.UploadModelRequest]:
+    """The header, then the files in chunks."""
+    header = model_service_pb2.UploadHeader(
+        name=name,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        external_data=[
+            model_service_pb2.ExternalFile(name=file, size_bytes=len(rest), sha256=hashlib.sha256(rest).hexdigest())
+            for file, rest in external.items()
+        ],
+    )
+    yield model_service_pb2.UploadModelRequest(header=header)
+    for file, content in {"": data, **external}.items():
+        for start in range(0, len(content), CHUNK):
+            chunk = model_service_pb2.UploadChunk(file=file, data=content[start : start + CHUNK])
+            yield model_service_pb2.UploadModelRequest(chunk=chunk)
+
+
+def _stored(model: model_service_pb2.Model) -> dict[str, Any]:
+    return {
+        "digest": model.digest,
+        "name": model.name,
+        "size_bytes": model.size_bytes,
+        "create_time": model.create_time.ToJsonString(),
+        "external_data": list(model.external_data),
+    }

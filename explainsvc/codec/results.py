@@ -1,0 +1,185 @@
+"""What comes out: attributions, model facts, rows, verdicts and cards ↔ their messages."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+
+import explainsvc
+from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2, target_pb2
+from explainsvc.attribution import Attribution
+from explainsvc.cards import Card, ParameterCard
+from explainsvc.checks.rows import Row
+from explainsvc.codec.parameters import from_struct, from_value, to_struct, to_value
+from explainsvc.codec.targets import from_index_list, to_index_list
+from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tensor
+from explainsvc.info import ModelInfo
+from explainsvc.report.report import Report
+from explainsvc.target import ResolvedTarget
+
+CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name != "parameters"]
+
+
+def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribution:
+    """The message of a result."""
+    optional = {"baseline_value": attribution.baseline_value, "residual": attribution.residual}
+    return explanation_service_pb2.Attribution(
+        method=attribution.method,
+        values=to_named(attribution.values, "values"),
+        target=_to_resolved(attribution.target),
+        output_value=to_tensor(attribution.output_value),
+        **{name: to_tensor(array) for name, array in optional.items() if array is not None},
+        parameters=to_struct(attribution.parameters),
+        seed=attribution.seed,
+        model_digest=attribution.model_digest,
+        versions=attribution.versions,
+        caveats=attribution.caveats,
+    )
+
+
+def from_attribution(message: explanation_service_pb2.Attribution) -> Attribution:
+    """The result, bit for bit."""
+    return Attribution(
+        method=message.method,
+        values=from_named(message.values, "values"),
+        target=_from_resolved(message.target),
+        output_value=from_tensor(message.output_value),
+        baseline_value=from_tensor(message.baseline_value) if message.HasField("baseline_value") else None,
+        residual=from_tensor(message.residual) if message.HasField("residual") else None,
+        parameters=_parameters(message),
+        seed=message.seed,
+        model_digest=message.model_digest,
+        versions=dict(message.versions),
+        caveats=tuple(message.caveats),
+    )
+
+
+def _parameters(message: explanation_service_pb2.Attribution) -> dict[str, Any]:
+    """The parameters in force, floats where the method's card says so: a ``Struct`` cannot tell 1.0 from 1."""
+    card = explainsvc.methods().get(message.method)
+    kinds = {} if card is None else {parameter.name: parameter.type for parameter in card.parameters}
+    return {name: as_floats(value, kinds.get(name, "")) for name, value in from_struct(message.parameters).items()}
+
+
+def as_floats(value: Any, kind: str) -> Any:
+    """An int as float for the kinds of parameters that hold floats."""
+    return float(value) if kind in ("float", "value") and type(value) is int else value
+
+
+def _to_resolved(target: ResolvedTarget) -> target_pb2.ResolvedTarget:
+    index = None if target.index is None else to_index_list(target.index)
+    return target_pb2.ResolvedTarget(
+        output=target.output, description=target.description, seed=to_tensor(target.seed), index=index
+    )
+
+
+def _from_resolved(message: target_pb2.ResolvedTarget) -> ResolvedTarget:
+    index = from_index_list(message.index) if message.HasField("index") else None
+    return ResolvedTarget(
+        output=message.output, description=message.description, seed=from_tensor(message.seed), index=index
+    )
+
+
+def to_info(info: ModelInfo) -> model_service_pb2.ModelInfo:
+    """The message of a model's facts; its fields are those of ``ModelInfo.to_json``."""
+    document = info.to_json()
+    tensors = {kind: [_to_tensor_info(tensor) for tensor in document[kind]] for kind in ("inputs", "outputs")}
+    return ParseDict(document | tensors, model_service_pb2.ModelInfo())
+
+
+def _to_tensor_info(tensor: Mapping[str, Any]) -> dict[str, Any]:
+    names = {int: "size", str: "symbol"}
+    shape = tensor["shape"]
+    axes = None if shape is None else [{} if axis is None else {names[type(axis)]: axis} for axis in shape]
+    return {**tensor, "shape": None if axes is None else {"dimensions": axes}}
+
+
+def from_info(message: model_service_pb2.ModelInfo) -> dict[str, Any]:
+    """``ModelInfo.to_json()``, as it was."""
+    return {
+        "digest": message.digest,
+        "producer": message.producer,
+        "ir_version": message.ir_version,
+        "opsets": dict(message.opsets),
+        "operators": dict(message.operators),
+        "parameters": message.parameters,
+        "size_bytes": message.size_bytes,
+        "inputs": [_from_tensor_info(tensor) for tensor in message.inputs],
+        "outputs": [_from_tensor_info(tensor) for tensor in message.outputs],
+        "differentiable": dict(message.differentiable),
+        "methods": dict(message.methods),
+        "passes": [_from_pass(p) for p in message.passes],
+        "units": list(message.units),
+        "caveats": list(message.caveats),
+    }
+
+
+def _from_tensor_info(message: model_service_pb2.TensorInfo) -> dict[str, Any]:
+    shape = [_axis(axis) for axis in message.shape.dimensions] if message.HasField("shape") else None
+    return {"name": message.name, "dtype": message.dtype, "shape": shape}
+
+
+def _from_pass(message: model_service_pb2.PassInfo) -> dict[str, Any]:
+    error = message.error if message.HasField("error") else None
+    return {"name": message.name, "applied": message.applied, "error": error, "note": message.note}
+
+
+def _axis(message: model_service_pb2.Dimension) -> int | str | None:
+    extent = message.WhichOneof("extent")
+    return None if extent is None else getattr(message, extent)
+
+
+def to_row(row: Row) -> audit_service_pb2.AuditRow:
+    """The message of a row; the fields have the same names."""
+    return audit_service_pb2.AuditRow(**dataclasses.asdict(row))
+
+
+def from_row(message: audit_service_pb2.AuditRow) -> Row:
+    """The row."""
+    return Row(**{field.name: getattr(message, field.name) for field in dataclasses.fields(Row)})
+
+
+def to_verdicts(report: Report) -> list[audit_service_pb2.Verdict]:
+    """The verdicts of a report, with their reasons."""
+    return [
+        audit_service_pb2.Verdict(
+            method=method, check=check, verdict=verdict, reason=report.reasons.get((method, check), "")
+        )
+        for (method, check), verdict in report.verdicts.items()
+    ]
+
+
+def to_card(card: Card) -> explanation_service_pb2.Card:
+    """The message of a card; the fields have the same names."""
+    texts = {name: getattr(card, name) for name in CARD_TEXTS}
+    return explanation_service_pb2.Card(**texts, parameters=[_to_parameter_card(p) for p in card.parameters])
+
+
+def _to_parameter_card(card: ParameterCard) -> explanation_service_pb2.ParameterCard:
+    return explanation_service_pb2.ParameterCard(
+        name=card.name,
+        type=card.type,
+        default=to_value(card.default, card.name),
+        description=card.description,
+        range=card.range,
+    )
+
+
+def from_card(message: explanation_service_pb2.Card) -> Card:
+    """The card."""
+    texts = {name: getattr(message, name) for name in CARD_TEXTS}
+    return Card(**texts, parameters=tuple(_from_parameter_card(p) for p in message.parameters))
+
+
+def _from_parameter_card(message: explanation_service_pb2.ParameterCard) -> ParameterCard:
+    default = as_floats(from_value(message.default), message.type)
+    return ParameterCard(
+        name=message.name,
+        type=message.type,
+        default=tuple(default) if isinstance(default, list) else default,
+        description=message.description,
+        range=message.range,
+    )

@@ -1,0 +1,120 @@
+"""Tensors: numpy arrays ↔ ``Tensor`` and ``NamedTensor``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from explainpb.v1 import tensor_pb2 as pb
+from explainsvc.errors import InvalidInput, Violation
+
+Array = npt.NDArray[Any]
+
+DTYPES: dict[str, pb.DataType] = {
+    "bool": pb.DATA_TYPE_BOOL,
+    "int8": pb.DATA_TYPE_INT8,
+    "int16": pb.DATA_TYPE_INT16,
+    "int32": pb.DATA_TYPE_INT32,
+    "int64": pb.DATA_TYPE_INT64,
+    "uint8": pb.DATA_TYPE_UINT8,
+    "uint16": pb.DATA_TYPE_UINT16,
+    "uint32": pb.DATA_TYPE_UINT32,
+    "uint64": pb.DATA_TYPE_UINT64,
+    "float16": pb.DATA_TYPE_FLOAT16,
+    "float32": pb.DATA_TYPE_FLOAT32,
+    "float64": pb.DATA_TYPE_FLOAT64,
+}
+"""numpy name → enum; strings are a case of their own."""
+
+MAX_RANK = 32
+"""numpy has no more than 64, and no model has as many."""
+
+NUMPY = {number: np.dtype(name).newbyteorder("<") for name, number in DTYPES.items()}
+
+
+def to_tensor(array: Array, where: str = "tensor") -> pb.Tensor:
+    """The message of an array of numbers, booleans or strings; any other dtype is InvalidInput."""
+    array = np.asarray(array)
+    if array.dtype.kind in "OUST":
+        return pb.Tensor(dtype=pb.DATA_TYPE_STRING, shape=array.shape, strings=_strings(array, where))
+    if array.dtype.name not in DTYPES:
+        raise InvalidInput(f"dtype {array.dtype} cannot be sent", where=where, expected=f"string, {', '.join(DTYPES)}")
+    number = DTYPES[array.dtype.name]
+    return pb.Tensor(dtype=number, shape=array.shape, data=np.ascontiguousarray(array, NUMPY[number]).tobytes())
+
+
+def _strings(array: Array, where: str) -> list[bytes]:
+    """Elements in C order, in UTF-8; an element that is neither str nor bytes is InvalidInput."""
+    elements = array.reshape(-1).tolist()
+    strange = {type(element).__name__ for element in elements} - {"str", "bytes"}
+    if strange:
+        raise InvalidInput(f"elements of type {', '.join(sorted(strange))}", where=where, expected="numbers or strings")
+    return [element if isinstance(element, bytes) else element.encode() for element in elements]
+
+
+def from_tensor(tensor: pb.Tensor, where: str = "tensor") -> Array:
+    """The array of a message; ``where`` is the field's path for the errors."""
+    problems = _problems(tensor, where)
+    if problems:
+        raise InvalidInput("a tensor is not well formed", violations=problems)
+    if tensor.dtype == pb.DATA_TYPE_STRING:
+        texts = np.array([text.decode() for text in tensor.strings], dtype=object)
+        return texts.reshape(tuple(tensor.shape))
+    array = np.frombuffer(tensor.data, NUMPY[tensor.dtype]).reshape(tuple(tensor.shape))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _problems(tensor: pb.Tensor, where: str) -> list[Violation]:
+    """Everything that keeps the message from being an array."""
+    if any(extent < 0 for extent in tensor.shape):
+        return [Violation(f"{where}.shape", f"has a negative extent: {list(tensor.shape)}")]
+    if len(tensor.shape) > MAX_RANK:
+        return [Violation(f"{where}.shape", f"has {len(tensor.shape)} axes, expected at most {MAX_RANK}")]
+    elements = math.prod(tensor.shape)
+    if tensor.dtype == pb.DATA_TYPE_STRING:
+        return _string_problems(tensor, elements, where)
+    if tensor.dtype not in NUMPY:
+        return [Violation(f"{where}.dtype", f"is {tensor.dtype}, expected an element type of DataType other than 0")]
+    wanted = elements * NUMPY[tensor.dtype].itemsize
+    if len(tensor.data) != wanted:
+        kind = f"{NUMPY[tensor.dtype].name}{list(tensor.shape)}"
+        text = f"has {len(tensor.data)} bytes, expected {wanted} for {kind}"
+        return [Violation(f"{where}.data", text)]
+    return []
+
+
+def _string_problems(tensor: pb.Tensor, elements: int, where: str) -> list[Violation]:
+    if len(tensor.strings) != elements:
+        text = f"has {len(tensor.strings)} strings, expected {elements} for shape {list(tensor.shape)}"
+        return [Violation(f"{where}.strings", text)]
+    try:
+        b"".join(tensor.strings).decode()
+    except UnicodeDecodeError as error:
+        return [Violation(f"{where}.strings", f"is not UTF-8: {error.reason}")]
+    return []
+
+
+def to_named(arrays: Mapping[str, Array], field: str = "inputs") -> list[pb.NamedTensor]:
+    """The messages of a mapping, in its order."""
+    return [pb.NamedTensor(name=name, tensor=to_tensor(a, f'{field}["{name}"]')) for name, a in arrays.items()]
+
+
+def from_named(tensors: Iterable[pb.NamedTensor], field: str = "inputs") -> dict[str, Array]:
+    """The mapping; all malformed tensors and repeated names are reported together."""
+    arrays: dict[str, Array] = {}
+    violations: list[Violation] = []
+    for named in tensors:
+        where = f'{field}["{named.name}"]'
+        problems = _problems(named.tensor, where)
+        if named.name in arrays:
+            problems.append(Violation(where, "is given twice"))
+        if not problems:
+            arrays[named.name] = from_tensor(named.tensor, where)
+        violations += problems
+    if violations:
+        raise InvalidInput("the tensors of the request are not well formed", violations=violations)
+    return arrays

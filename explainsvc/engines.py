@@ -1,0 +1,186 @@
+"""The same five operations, in this process or on a server: what a command needs not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+import explainsvc
+from explainsvc.attribution import Attribution
+from explainsvc.cards import Card
+from explainsvc.client import Client
+from explainsvc.info import TensorInfo
+from explainsvc.model import Model
+from explainsvc.report.report import Report
+
+Feeds = Mapping[str, npt.NDArray[Any]]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of one method: the arguments that explaining and compiling share."""
+
+    method: str
+    target: Any = None
+    inputs: Sequence[str] | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is asked of an audit."""
+
+    methods: Sequence[str]
+    checks: Sequence[str]
+    target: Any = None
+    labels: npt.NDArray[np.int64] | None = None
+    seed: int = 0
+    parameters: Mapping[str, Mapping[str, Any]] | None = None
+
+
+class Engine(Protocol):
+    """One model, somewhere."""
+
+    def inspect(self) -> dict[str, Any]:
+        """``ModelInfo.to_json()``."""
+
+    def inputs(self) -> Sequence[TensorInfo]:
+        """The model's inputs."""
+
+    def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
+        """One explanation."""
+
+    def compile(self, question: Question) -> bytes:
+        """The explained graph, serialised."""
+
+    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
+        """All methods through all checks."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A model in this process."""
+
+    model: Model
+
+    def inspect(self) -> dict[str, Any]:
+        """See Engine."""
+        return self.model.info.to_json()
+
+    def inputs(self) -> Sequence[TensorInfo]:
+        """See Engine."""
+        return self.model.inputs
+
+    def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
+        """See Engine."""
+        return self.model.explain(
+            feeds,
+            question.method,
+            question.target,
+            inputs=question.inputs,
+            seed=seed,
+            progress=progress,
+            **question.parameters or {},
+        )
+
+    def compile(self, question: Question) -> bytes:
+        """See Engine."""
+        compiled = self.model.compile(
+            question.method, question.target, inputs=question.inputs, **question.parameters or {}
+        )
+        return compiled.proto.SerializeToString()
+
+    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
+        """See Engine."""
+        return self.model.audit(
+            feeds,
+            methods=audit.methods,
+            checks=audit.checks,
+            target=audit.target,
+            labels=audit.labels,
+            seed=audit.seed,
+            progress=progress,
+            parameters=audit.parameters,
+        )
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A model on a server, by digest."""
+
+    client: Client
+    digest: str
+
+    def inspect(self) -> dict[str, Any]:
+        """See Engine."""
+        return self.client.inspect(self.digest)
+
+    def inputs(self) -> Sequence[TensorInfo]:
+        """See Engine."""
+        return [TensorInfo(**fields) for fields in self.inspect()["inputs"]]
+
+    def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
+        """See Engine; the rpc is unary, so ``progress`` hears of its end only."""
+        attribution = self.client.explain(
+            self.digest,
+            feeds,
+            question.method,
+            question.target,
+            inputs_wanted=question.inputs,
+            seed=seed,
+            parameters=question.parameters,
+        )
+        progress(1, 1, question.method)
+        return attribution
+
+    def compile(self, question: Question) -> bytes:
+        """See Engine."""
+        return self.client.compile(
+            self.digest, question.method, question.target, question.parameters, inputs_wanted=question.inputs
+        )
+
+    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
+        """See Engine."""
+        return self.client.audit(
+            self.digest,
+            feeds,
+            methods=audit.methods,
+            checks=audit.checks,
+            target=audit.target,
+            labels=audit.labels,
+            seed=audit.seed,
+            parameters=audit.parameters,
+            progress=progress,
+        )
+
+
+@contextmanager
+def opened(model: str, server: str | None) -> Iterator[Engine]:
+    """The model at this path, loaded here or uploaded to the server."""
+    if server is None:
+        yield Local(explainsvc.load(model))
+    else:
+        with Client(server) as client:
+            yield Remote(client, client.upload(model))
+
+
+def methods(server: str | None) -> Mapping[str, Card]:
+    """The cards of the methods, here or of the server."""
+    if server is None:
+        return explainsvc.methods()
+    with Client(server) as client:
+        return client.methods()
+
+
+def checks(server: str | None) -> Mapping[str, Card]:
+    """The cards of the checks, here or of the server."""
+    if server is None:
+        return explainsvc.checks()
+    with Client(server) as client:
+        return client.checks()

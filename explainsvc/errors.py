@@ -1,0 +1,200 @@
+"""Every error a user can meet: what went wrong, where, what was expected, what to do.
+
+The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``)::
+
+    ExplainsvcError
+    ├── ModelMalformed            MODEL_MALFORMED            not ONNX, truncated, refused by the checker
+    ├── ModelUnsupported          MODEL_UNSUPPORTED          valid ONNX that onnxruntime cannot run here
+    ├── ModelLimitExceeded        MODEL_LIMIT_EXCEEDED       over a static limit
+    ├── ExternalDataForbidden     EXTERNAL_DATA_FORBIDDEN    external data missing or pointing outside
+    ├── UploadDigestMismatch      UPLOAD_DIGEST_MISMATCH     bytes received are not the bytes announced
+    ├── InvalidInput              INVALID_INPUT              tensors of a request (name, dtype, shape, NaN)
+    ├── InvalidParameter          INVALID_PARAMETER          unknown or ill-typed method/check parameter
+    ├── UnknownMethod             UNKNOWN_METHOD             no such method or check
+    ├── TargetOutOfRange          TARGET_OUT_OF_RANGE        target index outside the output
+    ├── NotDifferentiable         OPERATOR_NOT_DIFFERENTIABLE  a node on the path has no rule
+    ├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
+    ├── MethodNotApplicable       METHOD_NOT_APPLICABLE      the method needs something the model lacks
+    ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
+    ├── ModelNotFound             MODEL_NOT_FOUND
+    ├── AuditNotFound             AUDIT_NOT_FOUND
+    ├── QueueFull                 QUEUE_FULL                 come back later
+    ├── WorkerCrashed             WORKER_CRASHED             the compute process died
+    ├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
+    └── WorkerTimedOut            WORKER_TIMED_OUT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing wrong with one field of a request: ``field`` is a path such as ``inputs["x"].shape``."""
+
+    field: str
+    description: str
+
+
+class ExplainsvcError(Exception):
+    """Base of all errors: ``what`` happened, ``where``, what was ``expected``, what ``to_do``."""
+
+    REASON: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        to_do: str = "",
+        violations: Iterable[Violation] = (),
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.to_do = to_do
+        self.violations: tuple[Violation, ...] = tuple(violations)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.violations:
+            parts.append("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.to_do:
+            parts.append(self.to_do)
+        return ". ".join(part.rstrip(".") for part in parts) + "."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.to_do, self.violations))
+
+
+def _rebuild(
+    kind: type[ExplainsvcError], what: str, where: str, expected: str, to_do: str, violations: Sequence[Violation]
+) -> ExplainsvcError:
+    return kind(what, where=where, expected=expected, to_do=to_do, violations=violations)
+
+
+class ModelMalformed(ExplainsvcError):
+    """The bytes are not an ONNX model that the checker accepts."""
+
+    REASON = "MODEL_MALFORMED"
+
+
+class ModelUnsupported(ExplainsvcError):
+    """Valid ONNX that onnxruntime cannot run here: an unknown operator, domain or opset."""
+
+    REASON = "MODEL_UNSUPPORTED"
+
+
+class ModelLimitExceeded(ExplainsvcError):
+    """The model is over one of the static limits."""
+
+    REASON = "MODEL_LIMIT_EXCEEDED"
+
+
+class ExternalDataForbidden(ExplainsvcError):
+    """An external-data file is missing, or its location points outside the model's folder."""
+
+    REASON = "EXTERNAL_DATA_FORBIDDEN"
+
+
+class UploadDigestMismatch(ExplainsvcError):
+    """The bytes received do not have the size or sha256 that was announced."""
+
+    REASON = "UPLOAD_DIGEST_MISMATCH"
+
+
+class InvalidInput(ExplainsvcError):
+    """The tensors of a request do not fit the model; ``violations`` lists all of them."""
+
+    REASON = "INVALID_INPUT"
+
+
+class InvalidParameter(ExplainsvcError):
+    """A method or check parameter is unknown, ill-typed or out of range; ``violations`` lists all."""
+
+    REASON = "INVALID_PARAMETER"
+
+
+class UnknownMethod(ExplainsvcError):
+    """No method or check has this name."""
+
+    REASON = "UNKNOWN_METHOD"
+
+
+class TargetOutOfRange(ExplainsvcError):
+    """The target names an output or an index that the model does not have."""
+
+    REASON = "TARGET_OUT_OF_RANGE"
+
+
+class NotDifferentiable(ExplainsvcError):
+    """A node between the target and a wanted input has no rule."""
+
+    REASON = "OPERATOR_NOT_DIFFERENTIABLE"
+
+
+class NothingToDifferentiate(ExplainsvcError):
+    """No gradient can reach the wanted input: it is integer or string, or the target does not depend on it."""
+
+    REASON = "INPUT_NOT_DIFFERENTIABLE"
+
+
+class MethodNotApplicable(ExplainsvcError):
+    """The method needs something that this model does not have."""
+
+    REASON = "METHOD_NOT_APPLICABLE"
+
+
+class PassChangedFunction(ExplainsvcError):
+    """A rewritten or explained graph does not compute what the model computes."""
+
+    REASON = "PASS_CHANGED_FUNCTION"
+
+
+class ModelNotFound(ExplainsvcError):
+    """No stored model has this digest."""
+
+    REASON = "MODEL_NOT_FOUND"
+
+
+class AuditNotFound(ExplainsvcError):
+    """No audit has this name."""
+
+    REASON = "AUDIT_NOT_FOUND"
+
+
+class QueueFull(ExplainsvcError):
+    """The server has no room for more work now."""
+
+    REASON = "QUEUE_FULL"
+
+
+class WorkerCrashed(ExplainsvcError):
+    """The worker process died while it computed."""
+
+    REASON = "WORKER_CRASHED"
+
+
+class WorkerOutOfMemory(ExplainsvcError):
+    """The worker process reached its memory limit."""
+
+    REASON = "WORKER_OUT_OF_MEMORY"
+
+
+class WorkerTimedOut(ExplainsvcError):
+    """The worker process reached its time limit."""
+
+    REASON = "WORKER_TIMED_OUT"
+
+
+ERRORS: dict[str, type[ExplainsvcError]] = {
+    kind.REASON: kind for kind in [ExplainsvcError, *ExplainsvcError.__subclasses__()]
+}
+"""Reason → class, for rebuilding an error on the client's side."""

@@ -1,0 +1,151 @@
+"""The explained graph: the model plus what a method emits, one ONNX graph.
+
+Inputs: those of the model, and ``explain.seed``. Outputs: those of the model, ``explain.<input>`` per explained input,
+and ``explain.target`` where the explained value is not an output of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from explainsvc.autograd import Emitter, NodeView, Rulebook, Term, backward, gradient_rulebook
+from explainsvc.autograd.backward import nodes_between
+from explainsvc.autograd.emit import PREFIX
+from explainsvc.errors import NothingToDifferentiate, TargetOutOfRange
+
+SEED = f"{PREFIX}seed"
+TARGET = f"{PREFIX}target"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What a method's program writes with: the graph's values as terms, and the backward walk."""
+
+    emit: Emitter
+    target: Term
+    seed: Term
+    wanted: dict[str, Term]
+
+    @property
+    def graph(self) -> ir.Graph:
+        """The graph under construction."""
+        return self.emit.graph
+
+    def backward(self, rulebook: Rulebook = gradient_rulebook, seed: Term | None = None) -> dict[str, Term]:
+        """Gradient or relevance of every wanted input that it reaches, from ``seed`` (``explain.seed``) at the target."""
+        start = {self.target.value: self.seed if seed is None else seed}
+        found = backward(self.emit, start, [t.value for t in self.wanted.values()], rulebook)
+        return {name: found[t.value] for name, t in self.wanted.items() if t.value in found}
+
+    def path(self) -> list[NodeView]:
+        """The forward nodes between the wanted inputs and the target, in topological order."""
+        nodes = nodes_between(self.graph, [t.value for t in self.wanted.values()], self.target.value)
+        return [NodeView(node, self.emit) for node in nodes]
+
+    def backward_to(self, value: Term, rulebook: Rulebook = gradient_rulebook) -> Term:
+        """Gradient or relevance of any value of the forward graph.
+
+        Raises:
+            NothingToDifferentiate: The target does not depend on it.
+        """
+        found = backward(self.emit, {self.target.value: self.seed}, [value.value], rulebook)
+        if value.value not in found:
+            raise NothingToDifferentiate(f'"{self.target.value.name}" does not depend on "{value.value.name}"')
+        return found[value.value]
+
+
+Program = Callable[[Builder], Mapping[str, Term]]
+"""Emits a method's result for the wanted inputs."""
+
+
+def find_value(graph: ir.Graph, name: str) -> ir.Value:
+    """A value of the (top-level) graph by name.
+
+    Raises:
+        TargetOutOfRange: There is none.
+    """
+    for value in (*graph.outputs, *graph.inputs, *(v for n in graph for v in n.outputs)):
+        if value.name == name:
+            return value
+    outputs = ", ".join(v.name or "" for v in graph.outputs)
+    raise TargetOutOfRange(
+        f'the model has no value "{name}"', where="target", expected=f"one of its outputs ({outputs}) or an inner value",
+        to_do="`explainsvc inspect` lists the outputs",
+    )  # fmt: skip
+
+
+def explained_graph(
+    prepared: ir.Model, target: str, wanted: Sequence[str], program: Program, metadata: Mapping[str, str]
+) -> ir.Model:
+    """Builds the explained graph of one method.
+
+    Args:
+        prepared: The model after the passes; not changed.
+        target: Name of the value that is explained.
+        wanted: Inputs to explain.
+        program: The method.
+        metadata: Written into the model (method, parameters, digest of the source).
+
+    Raises:
+        NotDifferentiable: A node on the way has no rule.
+        NothingToDifferentiate: No gradient reaches a wanted input.
+    """
+    model = prepared.clone()
+    emit = Emitter(model.graph)
+    value = find_value(model.graph, target)
+    terms = {v.name or "": emit.term(v) for v in model.graph.inputs if v.name in wanted}
+    seed = emit.input(SEED, value)
+    results = program(Builder(emit, emit.term(value), seed, terms))
+    for name in wanted:
+        if name not in results:
+            raise _unreached(name, target)
+        emit.output(f"{PREFIX}{name}", results[name].like(terms[name]) if results[name].shape is None else results[name])
+    if not value.is_graph_output():
+        emit.output(TARGET, emit.term(value))
+    common.RemoveUnusedNodesPass()(model)
+    model.metadata_props.update({f"explainsvc.{key}": text for key, text in metadata.items()})
+    return model
+
+
+def _unreached(name: str, target: str) -> NothingToDifferentiate:
+    return NothingToDifferentiate(
+        f'no gradient of "{target}" reaches it',
+        where=f'input "{name}"',
+        expected="a float input that the target depends on through differentiable operators",
+        to_do="Explain another input, the output of the embedding, or use a perturbation method such as occlusion",
+    )
+
+
+def forward_graph(prepared: ir.Model, target: str) -> ir.Model:
+    """The prepared model with ``target`` as its only output."""
+    model = prepared.clone()
+    value = find_value(model.graph, target)
+    model.graph.outputs.clear()
+    model.graph.outputs.append(value)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def logit_before(graph: ir.Graph, name: str) -> str | None:
+    """Name of the value before the Softmax or LogSoftmax that makes the output ``name``, if one does.
+
+    Looks through Identity, and through the Flatten/Reshape pair that opset conversion puts around an old Softmax.
+    """
+    value: ir.Value | None = find_value(graph, name)
+    shape = None if value is None else value.shape
+    seen_softmax = False
+    while value is not None and (producer := value.producer()) is not None:
+        if seen_softmax and value.shape == shape:
+            return value.name
+        if producer.op_type in ("Softmax", "LogSoftmax") and not seen_softmax:
+            seen_softmax, value = True, producer.inputs[0]
+            shape = shape if value is None or value.shape is None or len(value.shape) != len(shape or ()) else value.shape
+        elif producer.op_type in ("Identity", "Reshape", "Flatten"):
+            value = producer.inputs[0]
+        else:
+            return None
+    return value.name if seen_softmax and value is not None and value.shape == shape else None

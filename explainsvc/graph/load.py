@@ -1,0 +1,201 @@
+"""Reading a model from a path, bytes or a proto; refusing what is not a sound ONNX model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from explainsvc.errors import ExternalDataForbidden, ModelLimitExceeded, ModelMalformed, ModelUnsupported
+
+MAX_BYTES = 2**31 - 1
+"""protobuf cannot hold a longer message; the model with its external data must fit."""
+OPSETS = range(1, onnx.defs.onnx_opset_version() + 1)
+
+Source = str | os.PathLike[str] | bytes | onnx.ModelProto
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checked model with its external data inside, and the digest of what was given."""
+
+    proto: onnx.ModelProto
+    digest: str
+    size_bytes: int
+
+
+def digest_of(model_bytes: bytes, external_data: Mapping[str, bytes] | None = None) -> str:
+    """The model's identity: sha256 of its bytes, or, with external data, of the list of all files' names and sha256.
+
+    Args:
+        model_bytes: The ``.onnx`` file.
+        external_data: External-data files by name.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    whole = hashlib.sha256(model_bytes).hexdigest()
+    if not external_data:
+        return whole
+    lines = [f"{whole}  model.onnx"]
+    lines += [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in sorted(external_data.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def load_model(source: Source, external_data: Mapping[str, bytes] | None = None) -> Loaded:
+    """Reads, checks and completes a model.
+
+    Args:
+        source: Path (its external data is read from beside it), bytes, or a proto.
+        external_data: External-data files by the name that the model uses for them; for bytes and protos.
+
+    Raises:
+        ModelMalformed: Not ONNX, truncated, or refused by onnx.checker.
+        ModelUnsupported: Opset out of range.
+        ModelLimitExceeded: Over 2 GiB.
+        ExternalDataForbidden: A file is missing, or its location points outside the model's folder.
+    """
+    raw, proto, folder = _read(source)
+    files = dict(external_data or {})
+    if folder is not None:
+        files |= {name: _beside(folder, name) for name in _locations(proto) if name not in files}
+    size = len(raw) + sum(len(data) for data in files.values())
+    if size > MAX_BYTES:
+        raise ModelLimitExceeded(f"the model has {size} bytes", expected=f"at most {MAX_BYTES} bytes with its external data")
+    digest = digest_of(raw, {name: files[name] for name in _locations(proto) if name in files})
+    _inline(proto, files)
+    _check(proto)
+    return Loaded(proto, digest, size)
+
+
+def _read(source: Source) -> tuple[bytes, onnx.ModelProto, Path | None]:
+    if isinstance(source, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(source)
+        return source.SerializeToString(deterministic=True), copy, None
+    if isinstance(source, bytes):
+        return source, _parse(source, "the given bytes"), None
+    path = Path(source)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ModelMalformed(
+            f"cannot be read ({error.strerror})", where=str(path), expected="an .onnx file", to_do="Check the path"
+        ) from error
+    return raw, _parse(raw, str(path)), path.resolve().parent
+
+
+def _parse(raw: bytes, where: str) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(raw)
+    except DecodeError as error:
+        raise _not_onnx(where, "the bytes are not an ONNX model, or are cut off") from error
+    if not proto.HasField("graph"):
+        raise _not_onnx(where, "there is no graph in it")
+    return proto
+
+
+def _not_onnx(where: str, what: str) -> ModelMalformed:
+    return ModelMalformed(
+        what,
+        where=where,
+        expected="a serialized onnx.ModelProto, complete",
+        to_do="Export or download the model again and compare its sha256",
+    )
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All tensors of a graph and its subgraphs: initializers and attributes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from ([attribute.t] if attribute.HasField("t") else [])
+            yield from attribute.tensors
+            for subgraph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+                yield from _tensors(subgraph)
+
+
+def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    tensors = [t for t in _tensors(proto.graph) if uses_external_data(t)]
+    for function in proto.functions:
+        tensors += [a.t for n in function.node for a in n.attribute if a.HasField("t") and uses_external_data(a.t)]
+    return tensors
+
+
+def _locations(proto: onnx.ModelProto) -> list[str]:
+    """Names of external-data files, each checked to lie inside the model's folder."""
+    names = sorted({ExternalDataInfo(t).location for t in _external(proto)})
+    for name in names:
+        path = PurePosixPath(name)
+        if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
+            raise ExternalDataForbidden(
+                f"external data is stored at {name!r}, outside the model's folder",
+                expected="a relative file name without '..'",
+                to_do="Save the model again with its external data beside it",
+            )
+    return names
+
+
+def _beside(folder: Path, name: str) -> bytes:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder):
+        raise ExternalDataForbidden(f"external data {name!r} is a link to outside the model's folder", where=str(folder))
+    if not path.is_file():
+        raise _missing(name, str(folder))
+    return path.read_bytes()
+
+
+def _missing(name: str, where: str) -> ExternalDataForbidden:
+    return ExternalDataForbidden(
+        f"external data {name!r} is missing",
+        where=where,
+        expected="the file under exactly this name",
+        to_do="Put it beside the model, or pass external_data={name: bytes}",
+    )
+
+
+def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes]) -> None:
+    """Moves external data into the tensors themselves."""
+    for tensor in _external(proto):
+        info = ExternalDataInfo(tensor)
+        if info.location not in files:
+            raise _missing(info.location, f'tensor "{tensor.name}"')
+        data, start = files[info.location], info.offset or 0
+        end = len(data) if info.length is None else start + info.length
+        if start < 0 or end < start or end > len(data):
+            raise ExternalDataForbidden(
+                f"bytes {start} to {end} of {info.location!r} do not exist",
+                where=f'tensor "{tensor.name}"',
+                expected=f"a range inside its {len(data)} bytes",
+            )
+        tensor.raw_data = data[start:end]
+        tensor.ClearField("external_data")
+        tensor.data_location = onnx.TensorProto.DEFAULT
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    for opset in proto.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version not in OPSETS:
+            raise ModelUnsupported(
+                f"the model uses opset {opset.version}",
+                where="opset_import",
+                expected=f"an opset from {OPSETS.start} to {OPSETS.stop - 1}",
+                to_do="Export it again with an older opset",
+            )
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        if "No Op registered for" in str(error) or "No opset import for domain" in str(error) and proto.opset_import:
+            raise ModelUnsupported(_first_line(error), to_do="Replace the operator by standard ones and export again") from error
+        raise ModelMalformed(_first_line(error), expected="a model that onnx.checker accepts") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

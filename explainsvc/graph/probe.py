@@ -1,0 +1,72 @@
+"""Probe inputs: what a pass is verified on before anybody has sent a real input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from explainsvc.autograd.emit import Array
+from explainsvc.runtime import Session
+
+_DTYPES = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(bool)": np.bool_,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
+}  # fmt: skip
+_FREE_SIZES = (8, 32, 64, 128, 224, 1)
+"""Tried in turn for axes whose size the model leaves open (spatial, sequence)."""
+
+
+def probe_inputs(session: Session) -> dict[str, Array] | None:
+    """Inputs that onnxruntime accepts for this model, or None where none of our guesses is accepted.
+
+    Symbolic axes of one name get one size; leading open axes are batches of 2.
+    """
+    for feeds in _guesses(session):
+        try:
+            session.ort.run(None, feeds)
+        except Exception:  # noqa: BLE001, S112  (a guess that the model does not take; the next one may do)
+            continue
+        return feeds
+    return None
+
+
+def _guesses(session: Session) -> Iterator[dict[str, Array]]:
+    for size in _FREE_SIZES:
+        rng = np.random.default_rng(0)
+        yield {i.name: _array(i.type, i.shape, size, rng) for i in session.ort.get_inputs()}
+
+
+def _array(kind: str, shape: list[int | str | None], size: int, rng: np.random.Generator) -> Array:
+    dims = [d if isinstance(d, int) else (2 if axis == 0 else size) for axis, d in enumerate(shape)]
+    if kind == "tensor(string)":
+        return np.full(dims, "a", dtype=object)
+    dtype = _DTYPES.get(kind, np.float32)
+    if np.issubdtype(dtype, np.floating):
+        return rng.standard_normal(dims).astype(dtype)
+    return rng.integers(0, 2, dims).astype(dtype)
+
+
+def deviation(expected: dict[str, Array], found: dict[str, Array]) -> float:
+    """Largest difference over all float outputs, relative to the output's largest magnitude; inf where shapes differ."""
+    worst = 0.0
+    for name, a in expected.items():
+        b = found[name]
+        if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+            continue
+        if a.shape != b.shape:
+            return float("inf")
+        if a.size:
+            worst = max(worst, _relative(a.astype(np.float64), b.astype(np.float64)))
+    return worst
+
+
+def _relative(a: Array, b: Array) -> float:
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    scale = float(np.abs(a[finite]).max())
+    return float(np.abs(a[finite] - b[finite]).max()) / max(scale, 1e-12)

@@ -1,0 +1,70 @@
+"""Checking the tensors of a request against the model, all violations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from explainsvc.autograd.emit import Array
+from explainsvc.errors import InvalidInput, Violation
+from explainsvc.info import TensorInfo
+
+
+def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen: int | None) -> dict[str, Array]:
+    """``feeds`` as arrays, in the model's order.
+
+    Args:
+        feeds: As the user gave them.
+        declared: The model's inputs.
+        frozen: Batch size that the exporter fixed; other numbers of items are run in groups, so axis 0 may differ.
+
+    Raises:
+        InvalidInput: Lists every missing, misspelt or ill-typed input, wrong shape, NaN.
+    """
+    names = {t.name for t in declared}
+    violations = [
+        Violation(f'inputs["{name}"]', f"is not an input of the model; inputs: {', '.join(sorted(names))}") for name in feeds if name not in names
+    ]
+    arrays = {}
+    for tensor in declared:
+        if tensor.name not in feeds:
+            violations.append(Violation(f'inputs["{tensor.name}"]', f"is missing; expected {tensor.describe()}"))
+            continue
+        array = np.asarray(feeds[tensor.name])
+        violations += _violations(array, tensor, frozen)
+        arrays[tensor.name] = array.astype(object) if array.dtype.kind in "US" else array
+    violations += _batch_violations(arrays, declared, frozen)
+    if violations:
+        raise InvalidInput("the inputs do not fit the model", violations=violations, to_do="`explainsvc inspect` lists the inputs")
+    return arrays
+
+
+def _violations(array: Array, tensor: TensorInfo, frozen: int | None) -> list[Violation]:
+    field = f'inputs["{tensor.name}"]'
+    found = []
+    kind = "string" if array.dtype.kind in "USO" else str(array.dtype)
+    if tensor.dtype not in ("", kind):
+        found.append(Violation(f"{field}.dtype", f"is {kind}, expected {tensor.dtype}"))
+    if tensor.shape is not None and not _fits(array.shape, tensor.shape, frozen):
+        found.append(Violation(f"{field}.shape", f"is {list(array.shape)}, expected {tensor.describe()}"))
+    if array.size == 0:
+        found.append(Violation(field, "is empty"))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        found.append(Violation(field, "holds NaN or infinity"))
+    return found
+
+
+def _fits(shape: tuple[int, ...], declared: Sequence[int | str | None], frozen: int | None) -> bool:
+    if len(shape) != len(declared):
+        return False
+    free = [axis == 0 and frozen is not None for axis in range(len(shape))]
+    return all(f or not isinstance(d, int) or d == n for f, d, n in zip(free, declared, shape, strict=True))
+
+
+def _batch_violations(arrays: Mapping[str, Array], declared: Sequence[TensorInfo], frozen: int | None) -> list[Violation]:
+    """With a frozen batch all inputs must have the same number of items."""
+    if frozen is None or len({len(a) for a in arrays.values() if a.ndim}) <= 1:
+        return []
+    return [Violation("inputs", f"have different numbers of items: { {n: len(a) for n, a in arrays.items()} }")]

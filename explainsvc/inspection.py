@@ -1,0 +1,100 @@
+"""Inspecting a model: which inputs a gradient reaches, which methods apply and why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from explainsvc.autograd.backward import FLOATS, leading_to
+from explainsvc.errors import ExplainsvcError, NothingToDifferentiate
+from explainsvc.explained import find_value
+from explainsvc.info import ModelInfo
+from explainsvc.method import Method
+from explainsvc.methods import METHODS
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
+NUMERIC_KINDS = ("float", "int", "uint", "bool")
+
+
+def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ...]:
+    """The inputs that a method explains when the user names none.
+
+    For gradients and rules: float inputs that the target depends on through float values. For perturbation methods:
+    float inputs, or all numeric ones where there is no float input.
+
+    Raises:
+        NothingToDifferentiate: There is none.
+    """
+    floats = [t.name for t in model.inputs if t.dtype.startswith("float")]
+    if method.family in ("perturbation", "control"):
+        chosen = floats or [t.name for t in model.inputs if t.dtype.startswith(NUMERIC_KINDS)]
+    else:
+        target = find_value(model.graph, output)
+        values = {v.name or "": v for v in model.graph.inputs if v.dtype in FLOATS}
+        chosen = [n for n in floats if n in values and target in leading_to(model.graph, [values[n]])]
+    if chosen:
+        return tuple(chosen)
+    kinds = ", ".join(f'"{t.name}" is {t.describe()}' for t in model.inputs)
+    raise NothingToDifferentiate(
+        f'no input can be explained by {method.card.name}: {kinds}; "{output}" depends on none through float values',
+        expected="a float input that the target depends on through differentiable operators",
+        to_do="Use a perturbation method such as occlusion with inputs=[name], or cut the model after its embedding",
+    )
+
+
+def inspect_model(model: Model) -> ModelInfo:
+    """All facts of :class:`ModelInfo`; builds (but does not run) one graph per method."""
+    from explainsvc.weights import parameter_units  # weights builds models
+
+    proto = model.proto
+    graph = model.graph
+    return ModelInfo(
+        digest=model.digest,
+        producer=" ".join(part for part in (proto.producer_name, proto.producer_version) if part),
+        ir_version=proto.ir_version,
+        opsets={o.domain or "ai.onnx": o.version for o in proto.opset_import},
+        operators=dict(Counter(f"{n.domain}::{n.op_type}" if n.domain else n.op_type for n in proto.graph.node)),
+        parameters=sum(v.const_value.size for v in graph.initializers.values() if v.dtype in FLOATS and v.const_value is not None),
+        size_bytes=model.size_bytes,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        differentiable={t.name: _differentiable(model, t.name) for t in model.inputs},
+        methods={name: _applicable(model, method) for name, method in METHODS.items()},
+        passes=model.prepared.passes,
+        units=tuple(unit.name for unit in parameter_units(model)),
+        caveats=model.caveats,
+    )
+
+
+def _differentiable(model: Model, name: str) -> str:
+    """"" where the gradient of the first float output reaches the input, else the reason."""
+    kind = next(t.dtype for t in model.inputs if t.name == name)
+    if not kind.startswith("float"):
+        return f"is {kind}, which has no gradient"
+    return _reason(model, METHODS["gradient"], (name,))
+
+
+def _applicable(model: Model, method: Method) -> str:
+    return _reason(model, method, None)
+
+
+def _reason(model: Model, method: Method, wanted: tuple[str, ...] | None) -> str:
+    """"" when the method's graph can be built, else why not in one sentence."""
+    try:
+        output, _ = model._target_name(method, None)
+        names = reachable_inputs(model, method, output) if wanted is None else wanted
+        probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None
+        if probe is not None:
+            model.explained(probe, probe.params(), output, names)
+    except ExplainsvcError as error:
+        return str(error)
+    return ""
+
+
+def operators_of(graph: ir.Graph) -> list[str]:
+    """Operator names of a graph and its subgraphs."""
+    return [n.op_type for n in graph.all_nodes()]

@@ -1,0 +1,77 @@
+"""What a method is: a card, Params, and either a program (emits into the explained graph) or a function (runs graphs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from explainsvc.autograd import Term
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import Card
+from explainsvc.explained import Builder
+from explainsvc.target import ResolvedTarget
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what)."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method returns before it becomes an Attribution; see there for the fields."""
+
+    values: dict[str, Array]
+    baseline_value: Array | None = None
+    residual: Array | None = None
+    caveats: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One explanation to compute: checked feeds, the inputs wanted, the resolved target."""
+
+    model: Model
+    feeds: dict[str, Array]
+    wanted: tuple[str, ...]
+    target: ResolvedTarget
+    seed: int
+    progress: Progress
+
+    @property
+    def batched(self) -> bool:
+        """Whether axis 0 counts items."""
+        return self.model.batched(self.feeds)
+
+    def on(self, feeds: Mapping[str, Array], seed: Array | None = None) -> Request:
+        """The same request on other feeds (and another seed of the target)."""
+        target = self.target if seed is None else replace(self.target, seed=seed, index=None)
+        return replace(self, feeds=dict(feeds), target=target)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as the registry holds it.
+
+    Attributes:
+        card: What it computes.
+        params: Dataclass of its parameters.
+        program: ``(builder, params) -> {input: term}``, for methods that are one graph.
+        run: ``(request, params) -> Result``, for all others.
+        complete: "output" when Σ values = S is claimed, "difference" when = S − S(baseline), else "".
+        from_logit: Whether a default target starts before the final Softmax, as the source defines the method.
+        caveats: Known properties of the maps.
+        family: Decides how applicability is found out.
+    """
+
+    card: Card
+    params: type
+    program: Callable[[Builder, Any], Mapping[str, Term]] | None = None
+    run: Callable[[Request, Any], Result] | None = None
+    complete: Literal["", "output", "difference"] = ""
+    from_logit: bool = False
+    caveats: tuple[str, ...] = ()
+    family: Literal["graph", "sampling", "perturbation", "control"] = "graph"

@@ -1,0 +1,61 @@
+"""What SmoothGrad, SmoothGrad² and VarGrad share: a base method on noisy copies of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import read_params
+from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.method import Request
+from explainsvc.variations import per_variation, split_values
+
+
+class NoiseParams(Protocol):
+    """What the three methods' Params have in common."""
+
+    samples: int
+    noise: float
+    base: str
+    base_parameters: Any
+    batch_size: int
+
+
+def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator[dict[str, Array]]:
+    """E(x + g_n), g ~ N(0, σ²), σ = noise · (max − min) of each item's input (Smilkov et al. 2017, section 3.1)."""
+    from explainsvc.methods import find_method  # the registry imports this file
+
+    base = find_method(p.base)
+    if p.base in ("smoothgrad", "smoothgrad_squared", "vargrad"):
+        raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
+    params = read_params(base.params, p.base_parameters or {}, p.base)
+    rng = np.random.default_rng(request.seed)
+    sigma = {n: p.noise * _range(request.feeds[n], request.batched) for n in request.wanted}
+
+    def copies() -> Iterator[dict[str, Array]]:
+        for _ in range(p.samples):
+            yield {
+                n: (request.feeds[n] + sigma[n] * rng.standard_normal(request.feeds[n].shape)).astype(request.feeds[n].dtype)
+                for n in request.wanted
+            }
+
+    explained = per_variation(
+        request, copies(), lambda r: r.model.attribute(base, params, r).values, split_values, p.batch_size
+    )
+    for k, values in enumerate(explained):
+        request.progress(k + 1, p.samples, owner)
+        yield {n: v.astype(np.float64) for n, v in values.items()}
+
+
+def _range(x: Array, batched: bool) -> Array:
+    """max − min per item, shaped to broadcast over it."""
+    axes = tuple(range(1, x.ndim)) if batched and x.ndim > 1 else None
+    return np.asarray(np.ptp(x.astype(np.float64), axis=axes, keepdims=True))
+
+
+def typed(values: dict[str, Array], request: Request) -> dict[str, Array]:
+    """Float64 sums as the type of the input (float32 for half precision)."""
+    return {n: v.astype(np.float32 if request.feeds[n].dtype == np.float16 else request.feeds[n].dtype) for n, v in values.items()}

@@ -1,0 +1,42 @@
+"""deconvnet: The network run backwards, every ReLU applied to the backward signal itself.
+
+Computes: The backward pass with R_in = R_out⁺ at every ReLU (and ReLU6), the vjp elsewhere.
+Output: Signed, the input's shape; no physical unit.
+Needs: ReLUs between input and target. Other rectifier-like activations (LeakyReLU, GELU, SiLU …) are refused.
+Cost: One forward and one backward pass.
+Properties: Max-pooling switches are those of the forward pass.
+Limits: Largely invariant to the class and to the weights of the upper layers (Adebayo et al. 2018): it shows the input.
+Source: Zeiler, Fergus 2014, arXiv:1311.2901, section 2.1; target before the final Softmax.
+Differs: Sigmoid and Tanh pass by their gradient; activations that the paper does not treat raise an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from explainsvc.autograd import Term
+from explainsvc.cards import read_card
+from explainsvc.explained import Builder
+from explainsvc.method import Method
+from explainsvc.rules.guided import at_rectifiers, deconvnet_relu, require_rectifiers
+
+
+@dataclass(frozen=True)
+class Params:
+    """None."""
+
+
+def program(b: Builder, p: Params) -> Mapping[str, Term]:
+    """The DeconvNet backward pass."""
+    require_rectifiers(b.path(), "deconvnet")
+    return b.backward(at_rectifiers(deconvnet_relu))
+
+
+METHOD = Method(
+    read_card("deconvnet", __doc__, Params),
+    Params,
+    program=program,
+    from_logit=True,
+    caveats=("DeconvNet is largely invariant to the class and to upper-layer weights (Adebayo et al. 2018)",),
+)

@@ -1,0 +1,48 @@
+"""vargrad: The variance of the explanations of noisy copies of the input.
+
+Computes: Var_n E(x + g_n), g ~ N(0, σ²), divided by n.
+Output: Non-negative, the input's shape, in the units of the base method, squared.
+Needs: What the base method needs.
+Cost: `samples` explanations by the base method, stacked in batches.
+Properties: Reproducible: all noise comes from the request's seed.
+Limits: The noise leaves the data distribution; fewer samples leave noise in the map.
+Source: Adebayo, Gilmer, Goodfellow, Kim 2018, arXiv:1810.03307, section 2.2 (VarGrad).
+Differs: σ is relative to the input's range per item, as in the paper (captum's stdevs is absolute); wraps any base method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from explainsvc.cards import param, read_card
+from explainsvc.method import Method, Request, Result
+from explainsvc.methods._noise import noisy_explanations, typed
+
+
+@dataclass(frozen=True)
+class Params:
+    """Noise and base method."""
+
+    samples: int = param(25, "int", "noisy copies", low=2, high=100_000)
+    noise: float = param(0.15, "float", "σ relative to the input's range (max − min)", low=0)
+    base: str = param("gradient", "str", "the method that explains each copy")
+    base_parameters: Any = param(None, "object", "parameters of the base method")
+    batch_size: int = param(16, "int", "items per run", low=1)
+
+
+def run(request: Request, p: Params) -> Result:
+    """Var_n E(x + g_n), g ~ N(0, σ²), divided by n."""
+    mean = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
+    spread = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
+    for k, values in enumerate(noisy_explanations(request, p, "vargrad"), start=1):
+        for n, v in values.items():  # Welford 1962: no difference of large numbers
+            step = v - mean[n]
+            mean[n] = mean[n] + step / k
+            spread[n] = spread[n] + step * (v - mean[n])
+    return Result(typed({n: s / p.samples for n, s in spread.items()}, request))
+
+
+METHOD = Method(read_card("vargrad", __doc__, Params), Params, run=run, family="sampling")

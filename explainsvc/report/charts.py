@@ -1,0 +1,198 @@
+"""Line charts of a randomisation check as inline SVG: similarity by unit, with the interval over the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from explainsvc.checks.rows import Row
+from explainsvc.report.page import Html, esc
+
+# Okabe & Ito, "Color Universal Design" (2008), without yellow, which is too light for lines on white.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195")
+CONTROL = "#7d868f"
+DASHES = ("", "7 4", "2 3")
+MOST_LABELS = 16
+LABEL_LENGTH = 26
+MOST_SMALL_LABELS, SMALL_LABEL_LENGTH = 8, 11
+SIMILARITY_WORDS = {
+    "spearman_abs": "rank correlation of |map|",
+    "spearman": "rank correlation of the signed map",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: its rows in step order, and how it is drawn."""
+
+    name: str
+    rows: tuple[Row, ...]
+    colour: str
+    dash: str = ""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The plot area in pixels and the values it spans."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    steps: int
+    low: float
+
+    def x(self, step: int) -> float:
+        """Pixel of a step; step 0 is at the left edge."""
+        return self.left + self.width * step / max(1, self.steps)
+
+    def y(self, value: float) -> float:
+        """Pixel of a similarity, kept within the frame; 1 is at the top."""
+        share = (1.0 - min(1.0, max(self.low, value))) / (1.0 - self.low)
+        return self.top + self.height * share
+
+
+def lines_of(rows: Sequence[Row], similarity: str, controls: Collection[str] = ()) -> tuple[Line, ...]:
+    """One line per method, in the rows' order; controls are grey and dashed."""
+    methods = dict.fromkeys(row.method for row in rows)
+    plain = [method for method in methods if method not in controls]
+    greys = [method for method in methods if method in controls]
+    styles = {m: (COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i, m in enumerate(plain)}
+    styles |= {method: (CONTROL, DASHES[1 + index % 2]) for index, method in enumerate(greys)}
+    chosen = {m: [row for row in rows if row.method == m and row.similarity == similarity] for m in methods}
+    return tuple(
+        Line(m, tuple(sorted(found, key=lambda row: row.step)), *styles[m]) for m, found in chosen.items() if found
+    )
+
+
+def cascade_svg(rows: Sequence[Row], *, similarity: str = "spearman_abs", controls: Collection[str] = ()) -> Html:
+    """All methods of one check and order in one chart, names at the line's end."""
+    lines = lines_of(rows, similarity, controls)
+    return _svg(lines, 1040, 430, 190, SIMILARITY_WORDS.get(similarity, similarity), band=False)
+
+
+def method_svg(rows: Sequence[Row], method: str) -> Html:
+    """One method: every similarity with its 95 % interval."""
+    own = [row for row in rows if row.method == method]
+    names = dict.fromkeys(row.similarity for row in own)
+    lines = tuple(
+        Line(name, tuple(sorted((r for r in own if r.similarity == name), key=lambda r: r.step)), colour)
+        for name, colour in zip(names, COLOURS, strict=False)
+    )
+    return _svg(lines, 350, 250, 8, "", band=True)
+
+
+def _svg(lines: Sequence[Line], width: int, height: int, right: int, label: str, band: bool) -> Html:
+    rows = [row for line in lines for row in line.rows]
+    steps = max((row.step for row in rows), default=0)
+    least = min((value for row in rows for value in (row.mean, row.low) if math.isfinite(value)), default=0.0)
+    small = width < 500
+    low = 0.0 if least >= 0 else max(-1.0, math.floor(least * 4) / 4)
+    labels = _labels(rows, small)
+    longest = max((len(words) for words in labels.values()), default=0)
+    # A slanted label reaches down by its length times sin 32°, about half, at 6 to 7 pixels a letter.
+    bottom, left = (34 + 3 * longest, 44) if small else (28 + math.ceil(3.6 * longest), 74)
+    frame = Frame(left, 14, width - left - right, height - 14 - bottom, steps, low)
+    parts = [*_grid(frame, label), *_units(labels, frame, 10 if small else 12)]
+    parts += [part for line in lines for part in (*(_band(line, frame) if band else ()), *_curve(line, frame))]
+    parts += _names_below(lines, frame, height) if small else _names_beside(lines, frame)
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    font = 'font-family="system-ui, DejaVu Sans, Arial, sans-serif" font-size="12"'
+    title = f"Similarity to the untouched model's maps by randomised unit{', ' + label if label else ''}"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{esc(title)}" {size} {font}>'
+    return Html(f"{head}{''.join(parts)}</svg>")
+
+
+def _grid(frame: Frame, label: str) -> Iterator[str]:
+    count = round((1.0 - frame.low) / 0.25)
+    for index in range(count + 1):
+        value = 1.0 - index * 0.25
+        y = frame.y(value)
+        ink = "#9aa3ac" if value == 0 else "#e3e7eb"
+        yield f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y:.1f}" y2="{y:.1f}" stroke="{ink}"/>'
+        yield f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#5c6570">{value:g}</text>'
+    if label:
+        at = f"14,{frame.top + frame.height / 2:.0f}"
+        yield f'<text transform="translate({at}) rotate(-90)" text-anchor="middle" fill="#5c6570">{esc(label)}</text>'
+
+
+def _labels(rows: Sequence[Row], small: bool) -> dict[int, str]:
+    """Step → the unit re-initialised at it; some of many only, and in a small chart their number instead."""
+    names = {row.step: row.unit if row.step else "original" for row in rows}
+    most, length = (MOST_SMALL_LABELS, SMALL_LABEL_LENGTH) if small else (MOST_LABELS, LABEL_LENGTH)
+    chosen = sorted(names)[:: max(1, math.ceil(len(names) / most))]
+    if small and len(names) > most:
+        return {step: str(step) for step in chosen}
+    return {s: names[s] if len(names[s]) <= length else "…" + names[s][1 - length :] for s in chosen}
+
+
+def _units(labels: Mapping[int, str], frame: Frame, size: int) -> Iterator[str]:
+    """The labels, slanted under their steps."""
+    for step, words in labels.items():
+        at = f"{frame.x(step) + 4:.1f},{frame.top + frame.height + 16}"
+        slant = f'transform="translate({at}) rotate(-32)"'
+        yield f'<text {slant} text-anchor="end" font-size="{size}" fill="#5c6570">{esc(words)}</text>'
+
+
+def _curve(line: Line, frame: Frame) -> Iterator[str]:
+    """Points and the stroke through them; a step without a number leaves a gap and a small cross on the floor."""
+    stroke = f'fill="none" stroke="{line.colour}" stroke-width="2.2" stroke-dasharray="{line.dash}"'
+    for piece in _pieces(line.rows):
+        points = " ".join(f"{frame.x(row.step):.1f},{frame.y(row.mean):.1f}" for row in piece)
+        yield f'<polyline points="{points}" {stroke} stroke-linejoin="round"/>'
+    radius = 3 if len(line.rows) <= 20 else 1.8
+    for row in line.rows:
+        known, unit = math.isfinite(row.mean), row.unit if row.step else "original"
+        x, y = frame.x(row.step), frame.y(row.mean if known else frame.low)
+        value = f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}" if known else row.note or "undefined"
+        tip = f"<title>{esc(f'{line.name}, {unit}: {value}')}</title>"
+        if known:
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{line.colour}">{tip}</circle>'
+        else:
+            yield f'<text x="{x:.1f}" y="{y - 3:.1f}" text-anchor="middle" fill="{line.colour}">×{tip}</text>'
+
+
+def _band(line: Line, frame: Frame) -> Iterator[str]:
+    """The 95 % interval as a pale area."""
+    for piece in _pieces(line.rows):
+        upper = [f"{frame.x(row.step):.1f},{frame.y(row.high):.1f}" for row in piece]
+        lower = [f"{frame.x(row.step):.1f},{frame.y(row.low):.1f}" for row in reversed(piece)]
+        yield f'<polygon points="{" ".join(upper + lower)}" fill="{line.colour}" opacity="0.18"/>'
+
+
+def _pieces(rows: Sequence[Row]) -> list[list[Row]]:
+    """Runs of rows that have numbers."""
+    runs: list[list[Row]] = [[]]
+    for row in rows:
+        if math.isfinite(row.mean + row.low + row.high):
+            runs[-1].append(row)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _names_beside(lines: Sequence[Line], frame: Frame) -> Iterator[str]:
+    """Each name at its line's end, pushed apart where lines end together."""
+    ends = sorted(lines, key=lambda line: frame.y(_last(line)))
+    floor = frame.top + frame.height + 14.0 - 17.0 * len(ends)
+    y = frame.top - 17.0
+    for index, line in enumerate(ends):
+        wanted = frame.y(_last(line))
+        y = max(y + 17.0, min(wanted, floor + 17.0 * (index + 1)))
+        x = frame.left + frame.width
+        yield f'<line x1="{x + 4}" y1="{wanted:.1f}" x2="{x + 16}" y2="{y:.1f}" stroke="{line.colour}"/>'
+        yield f'<text x="{x + 20}" y="{y + 4:.1f}" fill="{line.colour}" font-weight="600">{esc(line.name)}</text>'
+
+
+def _names_below(lines: Sequence[Line], frame: Frame, height: int) -> Iterator[str]:
+    share = frame.width / max(1, len(lines))
+    for index, line in enumerate(lines):
+        x = frame.left + share * index
+        yield f'<rect x="{x:.1f}" y="{height - 12}" width="10" height="10" fill="{line.colour}"/>'
+        yield f'<text x="{x + 15:.1f}" y="{height - 3}" fill="#20242a">{esc(line.name)}</text>'
+
+
+def _last(line: Line) -> float:
+    known = [row.mean for row in line.rows if math.isfinite(row.mean)]
+    return known[-1] if known else 0.0

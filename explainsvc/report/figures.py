@@ -1,0 +1,69 @@
+"""Figures of a page: the maps as a table of pictures, and the charts of a randomisation check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from explainsvc.checks.rows import Row
+from explainsvc.report import page as p
+from explainsvc.report import render
+from explainsvc.report.charts import cascade_svg, method_svg
+from explainsvc.report.page import Html, esc, join, tag, text
+
+ORDERS = {
+    "cascading": "Units are re-initialised one after the other, from the output to the input; all stay random.",
+    "bottom_up": "Units are re-initialised one after the other, from the input to the output; all stay random.",
+    "independent": "Only the named unit is re-initialised; all others keep their trained weights.",
+}
+READING = "1: the maps rank as before; 0: no relation. A method that depends on the weights falls."
+
+
+def map_table(rows: Sequence[render.GridRow], side: int = 120) -> Html:
+    """Inputs by methods as small pictures."""
+    methods = list(dict.fromkeys(name for row in rows for name in row.maps))
+    head = tag("tr", join([tag("th", Html("")), text("input", "th"), *(text(name, "th") for name in methods)]))
+    body = [
+        tag(
+            "tr",
+            join(
+                [_caption(row.caption), _cell(render.picture_png(row.image, side=side), "input", side)]
+                + [_cell(render.panel_png(row.maps[name], image=row.image, side=side), name, side) for name in methods]
+            ),
+        )
+        for row in rows
+    ]
+    note = "Red speaks for the explained output, blue against it, no colour is zero. Each map has its own scale."
+    return tag("figure", Html(tag("div", tag("table", join([head, *body])), class_="maps") + text(note, "figcaption")))
+
+
+def charts(rows: Sequence[Row], controls: Sequence[str] = ()) -> Html:
+    """For each check and order: all methods in one chart, then each with its interval."""
+    groups = dict.fromkeys((row.check, row.order) for row in rows if row.step > 0)
+    return join(_chart_group([r for r in rows if (r.check, r.order) == group], group, controls) for group in groups)
+
+
+def _chart_group(rows: Sequence[Row], group: tuple[str, str], controls: Sequence[str]) -> Html:
+    check, order = group
+    similarity = "spearman_abs" if any(row.similarity == "spearman_abs" for row in rows) else rows[0].similarity
+    caption = f"{ORDERS.get(order, '')} {READING}"
+    small = join(
+        tag("figure", Html(text(method, "h3") + method_svg(rows, method)))
+        for method in dict.fromkeys(row.method for row in rows)
+    )
+    large = cascade_svg(rows, similarity=similarity, controls=controls)
+    note = text("Each method with its 95 % bootstrap interval over the inputs:", class_="quiet")
+    return Html(
+        text(f"{check}, {order}".rstrip(", "), "h3")
+        + tag("figure", Html(large + text(caption, "figcaption")))
+        + note
+        + tag("div", small, class_="charts")
+    )
+
+
+def _caption(words: str) -> Html:
+    first, *rest = words.split("\n")
+    return tag("th", Html(esc(first) + join(text(line, "div", class_="note") for line in rest)), scope="row")
+
+
+def _cell(png: bytes, alt: str, side: int) -> Html:
+    return tag("td", p.picture(png, alt, side))

@@ -1,0 +1,253 @@
+"""The audit report as one self-contained page, in plain words first and numbers after."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from explainsvc.checks.rows import Row
+from explainsvc.errors import InvalidInput
+from explainsvc.report import page as p
+from explainsvc.report import render
+from explainsvc.report.figures import charts, map_table
+from explainsvc.report.page import Html, code, esc, join, section, tag, text
+from explainsvc.report.report import Report
+
+GOOD, BAD = frozenset({"sensitive", "pass"}), frozenset({"insensitive", "fail"})
+MOST_MAPS = 4
+MEANING = {
+    "sensitive": "Its maps change when the model's weights are replaced by random numbers: they depend on what the "
+    "model has learned. This is necessary for a faithful explanation, not sufficient.",
+    "insensitive": "Its maps stay much the same although the weights were replaced by random numbers: they show the "
+    "input more than the model. Do not use it to find out what this model has learned.",
+    "inconclusive": "These inputs do not decide it: the interval reaches across the limit, or the maps have no rank "
+    "correlation. Run the check on more inputs.",
+    "pass": "The property holds on these inputs.",
+    "fail": "The property does not hold on these inputs.",
+}
+CONTROL_MEANING = (
+    "Never looks at the model, and is not judged: it shows what the similarity is when a map has nothing to do with "
+    "the weights. A method that behaves like sobel is an edge detector."
+)
+
+
+def render_report(report: Report) -> str:
+    """The whole page."""
+    model = report.header.get("model", {})
+    name = model.get("name") or f"model {str(model.get('digest', ''))[:12]}"
+    return p.page(
+        f"Audit of {name}",
+        text(f"Audit of {name}", "h1"),
+        _summary(report),
+        section("Verdicts", verdict_table(report), _rules(report)),
+        _figures(report),
+        _maps(report),
+        section("The model", _model(report.header)),
+        section("The inputs", _inputs(report.header)),
+        section("The methods", _methods(report.header)),
+        section("Every number", _rows(report.rows)),
+        section("Compute it again", _replay(report.header)),
+    )
+
+
+def badge(verdict: str) -> Html:
+    """A verdict as a coloured word."""
+    kind = "good" if verdict in GOOD else "bad" if verdict in BAD else "open" if verdict == "inconclusive" else ""
+    return text(verdict, "span", class_=f"badge {kind}")
+
+
+def plain_words(verdicts: Mapping[tuple[str, str], str], controls: Sequence[str] = ()) -> str:
+    """One sentence per outcome: which methods. Controls are not judged."""
+    several = len({check for _, check in verdicts}) > 1
+    judged: dict[str, list[str]] = {}
+    for (method, check), verdict in verdicts.items():
+        if method not in controls:
+            judged.setdefault(verdict, []).append(f"{method} ({check})" if several else method)
+    if not judged:
+        return "No method was judged."
+    return " ".join(f"{verdict.capitalize()}: {', '.join(names)}." for verdict, names in judged.items())
+
+
+def _summary(report: Report) -> Html:
+    controls = report.header.get("controls", [])
+    equality = report.header.get("equality", {})
+    parts = [text(plain_words(report.verdicts, controls), class_="lead")]
+    if equality:
+        error, count = _number(equality.get("max_error")), equality.get("n", "?")
+        words = f"The explained graph computes what the model computes: largest deviation {error} over {count} inputs."
+        parts.append(text(words))
+    if report.header.get("target"):
+        parts.append(tag("p", Html(esc("Explained: ") + code(report.header["target"]))))
+    return join(parts)
+
+
+def verdict_table(report: Report) -> Html:
+    """Each method's verdict with the numbers behind it, then what the words mean."""
+    controls = report.header.get("controls", [])
+    rows = [
+        (
+            code(method),
+            code(check),
+            badge("control" if method in controls else verdict),
+            esc(_why(report, method, check)),
+        )
+        for (method, check), verdict in report.verdicts.items()
+    ]
+    words = dict.fromkeys(v for (method, _), v in report.verdicts.items() if method not in controls)
+    meaning = {word: esc(MEANING[word]) for word in words if word in MEANING}
+    if any(method in controls for method, _ in report.verdicts):
+        meaning["control"] = esc(CONTROL_MEANING)
+    return Html(p.table(["method", "check", "verdict", "numbers"], rows) + p.facts(meaning))
+
+
+def _why(report: Report, method: str, check: str) -> str:
+    """The check's own sentence, or the similarity at the last step of its rows."""
+    reason = report.reasons.get((method, check), "")
+    own = [row for row in report.rows if (row.method, row.check) == (method, check)]
+    if reason or not own:
+        return reason
+    last = max(own, key=lambda row: row.step)
+    return f"{last.similarity} after {last.unit}: {_number(last.mean)} [{_number(last.low)}, {_number(last.high)}]"
+
+
+def _rules(report: Report) -> Html:
+    checks = report.header.get("checks", {})
+    return join(
+        tag("p", Html(tag("b", esc(f"Rule of {name}: ")) + esc(check["rule"])), class_="rule")
+        for name, check in checks.items()
+        if check.get("rule")
+    )
+
+
+def _figures(report: Report) -> Html:
+    if not any(row.step > 0 for row in report.rows):
+        return Html("")
+    return section("What happened, unit by unit", charts(report.rows, report.header.get("controls", [])))
+
+
+def _maps(report: Report) -> Html:
+    """Heat maps where the inputs are pictures, bars where they are rows; nothing where they are neither."""
+    if not report.maps:
+        return Html("")
+    count = min(MOST_MAPS, *(len(values) for values in report.maps.values()))
+    try:
+        if report.images is not None:
+            body = map_table([_grid_row(report.maps, report.images, index) for index in range(count)])
+        else:
+            body = join(
+                tag("figure", p.picture(render.bars_png(values[0], title=f"{method}, input 0"), method))
+                for method, values in report.maps.items()
+            )
+    except InvalidInput as error:
+        body = text(f"No pictures: {error}", class_="quiet")
+    return section("The maps", body)
+
+
+def _grid_row(maps: Mapping[str, Any], images: Any, index: int) -> render.GridRow:
+    return render.GridRow(f"input {index}", images[index], {name: values[index] for name, values in maps.items()})
+
+
+def _model(header: Mapping[str, Any]) -> Html:
+    model = header.get("model", {})
+    operators = ", ".join(f"{op} ×{count}" for op, count in model.get("operators", {}).items())
+    size = model.get("size_bytes")
+    entries = {
+        "name": esc(model.get("name") or ""),
+        "sha256": code(model.get("digest", "unknown")),
+        "producer": esc(model.get("producer", "")),
+        "opsets": esc(", ".join(f"{domain or 'ai.onnx'} {v}" for domain, v in model.get("opsets", {}).items())),
+        "operators": esc(operators),
+        "size": esc("" if size is None else f"{size:,} bytes, {model.get('parameters', 0):,} parameters"),
+        "inputs": join((_tensor(each) for each in model.get("inputs", [])), "<br>"),
+        "outputs": join((_tensor(each) for each in model.get("outputs", [])), "<br>"),
+        "licence": esc(model.get("license", "")),
+        "caveats": join((esc(words) for words in model.get("caveats", [])), "<br>"),
+    }
+    return Html(p.facts(entries) + _passes(model.get("passes", [])))
+
+
+def _passes(passes: Sequence[Mapping[str, Any]]) -> Html:
+    if not passes:
+        return Html("")
+    rows = [(code(each["name"]), esc(each["changed"]), esc(_number(each["error"]))) for each in passes]
+    heads = ["pass over the graph", "nodes changed", "largest relative deviation"]
+    return Html(
+        text("Before explaining, the graph was rewritten; each step was run against the untouched model.")
+        + p.table(heads, rows, frozenset({1, 2}))
+    )
+
+
+def _tensor(info: Mapping[str, Any]) -> Html:
+    shape = ", ".join("?" if size is None else str(size) for size in info.get("shape", []))
+    return Html(code(info.get("name", "")) + esc(f" {info.get('dtype', '')} [{shape}]"))
+
+
+def _inputs(header: Mapping[str, Any]) -> Html:
+    rows = [
+        (code(name), esc(f"{info.get('dtype', '')} {info.get('shape', '')}"), code(info.get("digest", "")))
+        for name, info in header.get("inputs", {}).items()
+    ]
+    return p.table(["input", "type", "sha256"], rows)
+
+
+def _methods(header: Mapping[str, Any]) -> Html:
+    rows = [
+        (
+            code(name),
+            p.parameters(info.get("parameters", {})),
+            code(info.get("seed", "")),
+            esc("" if info.get("max_residual") is None else _number(info["max_residual"])),
+            join((esc(words) for words in info.get("caveats", [])), "<br>"),
+        )
+        for name, info in header.get("methods", {}).items()
+    ]
+    checks = [
+        (code(name), p.parameters(info.get("parameters", {})), code(info.get("seed", "")), Html(""), Html(""))
+        for name, info in header.get("checks", {}).items()
+    ]
+    return p.table(
+        ["method or check", "parameters", "seed", "largest residual", "caveats"], rows + checks, frozenset({3})
+    )
+
+
+def _rows(rows: Sequence[Row]) -> Html:
+    heads = ["method", "order", "step", "unit", "similarity", "mean", "std", "95 % interval", "n", "note"]
+    body = [
+        (
+            code(r.method),
+            esc(r.order),
+            esc(r.step),
+            code(r.unit),
+            esc(r.similarity),
+            esc(_number(r.mean)),
+            esc(_number(r.std)),
+            esc(f"{_number(r.low)} … {_number(r.high)}"),
+            esc(r.n),
+            esc(r.note),
+        )
+        for r in rows
+    ]
+    summary = text(f"{len(rows)} rows", "summary")
+    return tag("details", Html(summary + p.table(heads, body, frozenset({2, 5, 6, 7, 8}))))
+
+
+def _replay(header: Mapping[str, Any]) -> Html:
+    command = "explainsvc replay report.json MODEL.onnx --inputs INPUTS.npz"
+    versions = ", ".join(f"{name} {version}" for name, version in header.get("versions", {}).items())
+    words = (
+        "The model and the inputs must have the digests above; report.json (written beside this page) holds every "
+        "parameter and seed. The command computes every number again and exits 1 on a difference."
+    )
+    seed = f"Seed of the audit: {json.dumps(header.get('seed'))}. Versions: {versions}."
+    return join([text(words), tag("pre", esc(command)), text(seed, class_="quiet")])
+
+
+def _number(value: Any) -> str:
+    """Three significant digits; a dash for what does not exist."""
+    if value is None or not isinstance(value, int | float | np.number) or math.isnan(value):
+        return "–"
+    return f"{value:.3g}"

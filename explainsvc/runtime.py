@@ -1,0 +1,117 @@
+"""onnxruntime: providers, sessions, a cache bounded in bytes, and runs in batches that a graph accepts."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnxruntime as ort
+
+from explainsvc.autograd.emit import Array
+from explainsvc.errors import ModelUnsupported
+
+Feeds = Mapping[str, Array]
+
+CACHE_BYTES = int(os.environ.get("EXPLAINSVC_SESSION_CACHE_BYTES", str(2 * 2**30)))
+"""Serialized bytes of the graphs whose sessions are kept; onnxruntime holds about as much again."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded graph: input and output names with declared shapes, and the onnxruntime session."""
+
+    ort: ort.InferenceSession
+    size_bytes: int
+    inputs: dict[str, tuple[int | str | None, ...]] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """``{output name: array}`` of one onnxruntime run."""
+        wanted = list(self.outputs if names is None else names)
+        return dict(zip(wanted, self.ort.run(wanted, dict(feeds)), strict=True))
+
+
+def providers() -> list[str]:
+    """CUDA where this onnxruntime has it, then CPU. ``EXPLAINSVC_PROVIDERS`` (comma separated) overrides."""
+    chosen = os.environ.get("EXPLAINSVC_PROVIDERS")
+    if chosen:
+        return chosen.split(",")
+    available = ort.get_available_providers()
+    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+
+
+def new_session(model_bytes: bytes) -> Session:
+    """A session for a serialized model.
+
+    Threads: ``EXPLAINSVC_THREADS`` (0: onnxruntime's choice, one per core).
+
+    Raises:
+        ModelUnsupported: onnxruntime refuses the model; its reason is passed on.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = int(os.environ.get("EXPLAINSVC_THREADS", "0"))
+    try:
+        session = ort.InferenceSession(model_bytes, options, providers=providers())
+    except Exception as error:
+        # onnxruntime's exception classes share no public base below Exception
+        raise ModelUnsupported(
+            f"onnxruntime {ort.__version__} does not load it: {_short(error)}",
+            expected="operators, domains and opsets of this onnxruntime",
+            to_do="Replace what is named here and export the model again",
+        ) from error
+    inputs = {i.name: tuple(i.shape) for i in session.get_inputs()}
+    return Session(session, len(model_bytes), inputs, tuple(o.name for o in session.get_outputs()))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
+
+
+class SessionCache:
+    """Sessions by key, least recently used dropped first once their bytes exceed the budget."""
+
+    def __init__(self, budget: int = CACHE_BYTES) -> None:
+        self._budget = budget
+        self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, build: Callable[[], bytes]) -> Session:
+        """The session under ``key``; ``build`` gives the model's bytes when it has to be made."""
+        with self._lock:
+            if key in self._sessions:
+                self._sessions.move_to_end(key)
+                return self._sessions[key]
+        session = new_session(build())
+        with self._lock:
+            self._sessions[key] = session
+            while len(self._sessions) > 1 and sum(s.size_bytes for s in self._sessions.values()) > self._budget:
+                self._sessions.popitem(last=False)
+        return session
+
+
+SESSIONS = SessionCache()
+
+
+def run_in_batches(session: Session, feeds: Feeds, frozen: int | None, names: Sequence[str] | None = None) -> dict[str, Array]:
+    """Runs items in groups of ``frozen``, the batch size that the exporter fixed (None: all at once).
+
+    The last group is filled up by repeating its last item; the filling is cut from the results.
+    """
+    items = next((len(a) for a in feeds.values() if a.ndim > 0), 0)
+    if frozen is None or items == frozen:
+        return session.run(feeds, names)
+    parts = [session.run(_group(feeds, start, frozen), names) for start in range(0, items, frozen)]
+    return {name: np.concatenate([p[name] for p in parts])[:items] for name in parts[0]}
+
+
+def _group(feeds: Feeds, start: int, size: int) -> dict[str, Array]:
+    group = {}
+    for name, array in feeds.items():
+        part = array[start : start + size]
+        group[name] = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]) if len(part) < size else part
+    return group

@@ -1,0 +1,198 @@
+"""Models and audits in a folder: content-addressed, and never torn, whatever moment the process dies at.
+
+::
+
+    lock                            held by the one server that uses the store
+    incoming/<random>/              uploads and files being written; emptied when a server starts
+    models/<digest>/model.json      name, size, time
+    models/<digest>/files/          model.onnx and its external data, as uploaded
+    audits/<id>.json                state, times, error
+    audits/<id>.report.json         the report, written before the state says that there is one
+
+Everything is written in ``incoming``, synced, and then renamed into place, which is atomic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explainsvc.errors import AuditNotFound, ExplainsvcError, ModelNotFound
+
+MODEL_FILE = "model.onnx"
+DIGEST = re.compile(r"[0-9a-f]{64}")
+AUDIT_ID = re.compile(r"[0-9a-f]{32}")
+STOPPED = {"reason": "INTERNAL", "what": "the server stopped while the audit ran", "to_do": "Create it again"}
+RUNNING, SUCCEEDED, FAILED, CANCELLED, ABORTED = "running", "succeeded", "failed", "cancelled", "aborted"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What the store knows of a model without looking into it; ``created`` in seconds since 1970."""
+
+    digest: str
+    name: str
+    size_bytes: int
+    created: float
+    external_data: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredAudit:
+    """An audit's life; ``ended`` is None while it runs, ``error`` are the fields of the error that ended it."""
+
+    audit_id: str
+    state: str
+    model_digest: str
+    created: float
+    ended: float | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of models and audits; made by ``opened``."""
+
+    root: Path
+
+    def folder(self, digest: str) -> Path:
+        """The files of a model; ModelNotFound when there is no such model."""
+        folder = self.root / "models" / digest
+        if DIGEST.fullmatch(digest) is None or not folder.is_dir():
+            raise ModelNotFound(
+                f"no model has the digest {digest[:80]!r}",
+                where="digest",
+                expected="the digest that UploadModel returned: 64 hexadecimal digits",
+                to_do="Upload the model, or list the stored ones",
+            )
+        return folder / "files"
+
+    def model(self, digest: str) -> StoredModel:
+        """One stored model."""
+        fields = json.loads((self.folder(digest).parent / "model.json").read_text())
+        return StoredModel(**fields | {"external_data": tuple(fields["external_data"])})
+
+    def models(self, after: str, limit: int) -> list[StoredModel]:
+        """Models in the order of their digests, those behind ``after``."""
+        digests = sorted(path.name for path in (self.root / "models").iterdir() if path.name > after)
+        return [self.model(digest) for digest in digests[:limit]]
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """A folder to write in, gone afterwards unless it was moved into place."""
+        folder = self.root / "incoming" / uuid.uuid4().hex
+        (folder / "files").mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keep(self, folder: Path, digest: str, name: str) -> StoredModel:
+        """Move an incoming folder, whose files are synced, into place; a model that is there already stays as it is."""
+        files = sorted((folder / "files").iterdir())
+        size = sum(file.stat().st_size for file in files)
+        external = tuple(file.name for file in files if file.name != MODEL_FILE)
+        model = StoredModel(digest, name, size, time.time(), external)
+        _write_synced(folder / "model.json", json.dumps(dataclasses.asdict(model)).encode())
+        for changed in (folder / "files", folder):
+            sync_folder(changed)
+        place = self.root / "models" / digest
+        if not place.is_dir():
+            os.rename(folder, place)
+            sync_folder(place.parent)
+        return self.model(digest)
+
+    def delete(self, digest: str) -> None:
+        """Forget a model: out of sight by one rename, then removed."""
+        place = self.folder(digest).parent
+        with self.incoming() as folder:
+            os.rename(place, folder / "deleted")
+            sync_folder(place.parent)
+
+    def save_audit(self, audit: StoredAudit, report: bytes | None = None) -> None:
+        """Write an audit, its report first."""
+        if report is not None:
+            self._replace(f"{audit.audit_id}.report.json", report)
+        self._replace(f"{audit.audit_id}.json", json.dumps(dataclasses.asdict(audit)).encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        with self.incoming() as folder:
+            _write_synced(folder / name, data)
+            os.rename(folder / name, self.root / "audits" / name)
+        sync_folder(self.root / "audits")
+
+    def audit(self, audit_id: str) -> StoredAudit:
+        """One audit; AuditNotFound when there is none of this id."""
+        path = self.root / "audits" / f"{audit_id}.json"
+        if AUDIT_ID.fullmatch(audit_id) is None or not path.is_file():
+            raise AuditNotFound(
+                f"no audit has the id {audit_id[:80]!r}",
+                where="audit_id",
+                expected="the audit_id of CreateAudit's first event: 32 hexadecimal digits",
+            )
+        return StoredAudit(**json.loads(path.read_text()))
+
+    def report(self, audit_id: str) -> bytes:
+        """The report of a succeeded audit, as JSON; AuditNotFound when it has none."""
+        state = self.audit(audit_id).state
+        if state != SUCCEEDED:
+            raise AuditNotFound(f"the audit {audit_id} has no report: it is {state}", where="audit_id")
+        return (self.root / "audits" / f"{audit_id}.report.json").read_bytes()
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Store]:
+    """The store in this folder, made if need be, cleared of what a dead server left; for one server at a time."""
+    for name in ("incoming", "models", "audits"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        _take(lock.fileno(), root)
+        store = Store(root)
+        for rest in (root / "incoming").iterdir():
+            shutil.rmtree(rest, ignore_errors=True)
+        _end_running_audits(store)
+        yield store
+
+
+def _take(lock: int, root: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ExplainsvcError(
+            "another server uses this store", where=str(root), to_do="Stop it, or give this one another store"
+        ) from error
+
+
+def _end_running_audits(store: Store) -> None:
+    """An audit that runs while no server does was cut off."""
+    for path in sorted((store.root / "audits").glob("*.json")):
+        audit_id = path.name.removesuffix(".json")
+        if AUDIT_ID.fullmatch(audit_id) and (audit := store.audit(audit_id)).state == RUNNING:
+            store.save_audit(dataclasses.replace(audit, state=ABORTED, ended=time.time(), error=STOPPED))
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""Results as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explainsvc.attribution import Attribution
+from explainsvc.cards import Card
+from explainsvc.report.report import Report
+
+Rows = Iterable[Sequence[str]]
+
+
+def table(rows: Rows) -> str:
+    """Columns as wide as their widest cell; the last one runs free."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in cells), strict=True)]
+    return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in cells)
+
+
+def inspection(info: Mapping[str, Any]) -> str:
+    """``ModelInfo.to_json()`` for people."""
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in info["opsets"].items())
+    made = f"{info['producer'] or 'unknown producer'}, ir {info['ir_version']}, opset {opsets}"
+    operators = sorted(info["operators"].items(), key=lambda item: -item[1])
+    rows = [
+        ("model", info["digest"]),
+        ("made by", made),
+        ("size", f"{info['size_bytes']:,} bytes, {info['parameters']:,} float parameters"),
+        *((f"input {tensor['name']}", _tensor(tensor)) for tensor in info["inputs"]),
+        *((f"output {tensor['name']}", _tensor(tensor)) for tensor in info["outputs"]),
+        ("operators", ", ".join(f"{name} {count}" for name, count in operators)),
+        *((f"pass {one['name']}", f"{one['changed']} nodes, error {one['error']:.1e}") for one in info["passes"]),
+        *((f"gradient to {name}", reason or "yes") for name, reason in info["differentiable"].items()),
+        *((f"method {name}", reason or "applies") for name, reason in info["methods"].items()),
+        *(("caveat", caveat) for caveat in info["caveats"]),
+    ]
+    return table(rows)
+
+
+def _tensor(tensor: Mapping[str, Any]) -> str:
+    shape = tensor["shape"]
+    axes = "…" if shape is None else ", ".join("?" if size is None else str(size) for size in shape)
+    return f"{tensor['dtype']} [{axes}]"
+
+
+def explanation(attribution: Attribution, written: Sequence[Path] = ()) -> str:
+    """What was explained, the sums per item, the range per input."""
+    target = ("target", f"{attribution.target.description} (seed {attribution.seed})")
+    sums = sum(values.reshape(len(values), -1).astype(np.float64).sum(1) for values in attribution.values.values())
+    items = [
+        (f"item {item}", f"output {output:.6g}, sum of values {total:.6g}{_beyond(attribution, item)}")
+        for item, (output, total) in enumerate(zip(attribution.output_value, np.asarray(sums), strict=True))
+    ]
+    ranges = [
+        (name, f"{values.dtype} {list(values.shape)}, from {values.min():.4g} to {values.max():.4g}")
+        for name, values in attribution.values.items()
+    ]
+    caveats = [("caveat", text) for text in attribution.caveats]
+    return table([("method", attribution.method), target, *items, *ranges, *caveats, *_files(written)])
+
+
+def _beyond(attribution: Attribution, item: int) -> str:
+    """Baseline and residual, where the method has them."""
+    given = (("baseline", attribution.baseline_value), ("residual", attribution.residual))
+    return "".join(f", {name} {values[item]:.6g}" for name, values in given if values is not None)
+
+
+def verdicts(report: Report, written: Sequence[Path] = ()) -> str:
+    """One line for each method and check."""
+    lines = [
+        (method, check, verdict, report.reasons.get((method, check), ""))
+        for (method, check), verdict in report.verdicts.items()
+    ]
+    parts = [table(lines)] if lines else []
+    return "\n".join([*parts, *(f"{label} {path}" for label, path in _files(written))])
+
+
+def cards(listed: Iterable[Card]) -> str:
+    """Name and summary, then the parameters with their defaults."""
+    blocks = []
+    for card in listed:
+        rows = [(f"    {p.name}={p.default}", p.type, p.description) for p in card.parameters]
+        blocks.append("\n".join([f"{card.name}: {card.summary}", *([table(rows)] if rows else [])]))
+    return "\n".join(blocks)
+
+
+def _files(written: Sequence[Path]) -> list[tuple[str, str]]:
+    return [("wrote", str(path)) for path in written]

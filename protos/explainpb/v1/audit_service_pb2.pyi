@@ -1,0 +1,176 @@
+import datetime
+
+from explainpb.v1 import error_pb2 as _error_pb2
+from explainpb.v1 import target_pb2 as _target_pb2
+from explainpb.v1 import tensor_pb2 as _tensor_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AuditState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIT_STATE_UNSPECIFIED: _ClassVar[AuditState]
+    AUDIT_STATE_RUNNING: _ClassVar[AuditState]
+    AUDIT_STATE_SUCCEEDED: _ClassVar[AuditState]
+    AUDIT_STATE_FAILED: _ClassVar[AuditState]
+    AUDIT_STATE_CANCELLED: _ClassVar[AuditState]
+    AUDIT_STATE_ABORTED: _ClassVar[AuditState]
+
+class ReportFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPORT_FORMAT_UNSPECIFIED: _ClassVar[ReportFormat]
+    REPORT_FORMAT_JSON: _ClassVar[ReportFormat]
+    REPORT_FORMAT_HTML: _ClassVar[ReportFormat]
+AUDIT_STATE_UNSPECIFIED: AuditState
+AUDIT_STATE_RUNNING: AuditState
+AUDIT_STATE_SUCCEEDED: AuditState
+AUDIT_STATE_FAILED: AuditState
+AUDIT_STATE_CANCELLED: AuditState
+AUDIT_STATE_ABORTED: AuditState
+REPORT_FORMAT_UNSPECIFIED: ReportFormat
+REPORT_FORMAT_JSON: ReportFormat
+REPORT_FORMAT_HTML: ReportFormat
+
+class Audit(_message.Message):
+    __slots__ = ("audit_id", "state", "model_digest", "create_time", "end_time", "error", "rows", "verdicts")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    state: AuditState
+    model_digest: str
+    create_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    error: _error_pb2.Error
+    rows: _containers.RepeatedCompositeFieldContainer[AuditRow]
+    verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
+    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[_Union[AuditState, str]] = ..., model_digest: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[AuditRow, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ...) -> None: ...
+
+class AuditRow(_message.Message):
+    __slots__ = ("check", "method", "order", "step", "unit", "similarity", "mean", "std", "low", "high", "n", "note")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STD_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    method: str
+    order: str
+    step: int
+    unit: str
+    similarity: str
+    mean: float
+    std: float
+    low: float
+    high: float
+    n: int
+    note: str
+    def __init__(self, check: _Optional[str] = ..., method: _Optional[str] = ..., order: _Optional[str] = ..., step: _Optional[int] = ..., unit: _Optional[str] = ..., similarity: _Optional[str] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., n: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+
+class Verdict(_message.Message):
+    __slots__ = ("method", "check", "verdict", "reason")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    check: str
+    verdict: str
+    reason: str
+    def __init__(self, method: _Optional[str] = ..., check: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CreateAuditRequest(_message.Message):
+    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _struct_pb2.Struct
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    model_digest: str
+    inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    checks: _containers.RepeatedScalarFieldContainer[str]
+    target: _target_pb2.Target
+    labels: _tensor_pb2.Tensor
+    seed: int
+    parameters: _containers.MessageMap[str, _struct_pb2.Struct]
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ...) -> None: ...
+
+class CreateAuditResponse(_message.Message):
+    __slots__ = ("started", "progress", "row", "finished")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    started: Audit
+    progress: Progress
+    row: AuditRow
+    finished: Audit
+    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("done", "total", "what")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    what: str
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., what: _Optional[str] = ...) -> None: ...
+
+class GetAuditRequest(_message.Message):
+    __slots__ = ("audit_id",)
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    def __init__(self, audit_id: _Optional[str] = ...) -> None: ...
+
+class GetAuditResponse(_message.Message):
+    __slots__ = ("audit",)
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    audit: Audit
+    def __init__(self, audit: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
+
+class DownloadReportRequest(_message.Message):
+    __slots__ = ("audit_id", "format")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    format: ReportFormat
+    def __init__(self, audit_id: _Optional[str] = ..., format: _Optional[_Union[ReportFormat, str]] = ...) -> None: ...
+
+class DownloadReportResponse(_message.Message):
+    __slots__ = ("chunk", "total_bytes")
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    total_bytes: int
+    def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...

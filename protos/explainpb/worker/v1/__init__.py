@@ -1,0 +1,1 @@
+"""Generated from ``protos/explainsvc`` by ``make protos``; not edited by hand."""

@@ -1,0 +1,60 @@
+from explainpb.v1 import audit_service_pb2 as _audit_service_pb2
+from explainpb.v1 import error_pb2 as _error_pb2
+from explainpb.v1 import explanation_service_pb2 as _explanation_service_pb2
+from explainpb.v1 import model_service_pb2 as _model_service_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Job(_message.Message):
+    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit")
+    MODEL_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_FIELD_NUMBER: _ClassVar[int]
+    INSPECT_FIELD_NUMBER: _ClassVar[int]
+    PREDICT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    model_folder: str
+    validate: ValidateWork
+    inspect: _model_service_pb2.InspectModelRequest
+    predict: _explanation_service_pb2.PredictRequest
+    explain: _explanation_service_pb2.ExplainRequest
+    compile: _explanation_service_pb2.CompileExplanationRequest
+    audit: _audit_service_pb2.CreateAuditRequest
+    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ...) -> None: ...
+
+class ValidateWork(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    COMPILED_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    ready: Ready
+    progress: _audit_service_pb2.Progress
+    row: _audit_service_pb2.AuditRow
+    error: _error_pb2.Error
+    digest: str
+    info: _model_service_pb2.ModelInfo
+    outputs: _explanation_service_pb2.PredictResponse
+    attribution: _explanation_service_pb2.Attribution
+    compiled: bytes
+    report: bytes
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

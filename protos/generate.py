@@ -1,0 +1,69 @@
+"""Generate ``protos/explainpb`` from ``protos/explainsvc/**/*.proto``; ``--check`` only compares.
+
+The proto package is ``explainsvc.v1``, which would make Python modules ``explainsvc.v1.*_pb2`` and so collide with
+the library.  The generated modules therefore live in ``explainpb.v1``; only their import lines are rewritten, the
+descriptors keep the names of the API.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PACKAGE = ROOT / "explainpb"
+SOURCES = "explainsvc"
+IMPORT = re.compile(r"^(from|import) explainsvc(?=[. ])", re.MULTILINE)
+HEADER = '"""Generated from ``protos/explainsvc`` by ``make protos``; not edited by hand."""\n'
+
+
+def generated(out: Path) -> dict[str, str]:
+    """Every file of the generated package: path inside ``explainpb`` → text."""
+    from grpc_tools import protoc  # here, so that `--help` and imports work without the dev environment
+
+    protos = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / SOURCES).rglob("*.proto"))]
+    well_known = str(resources.files("grpc_tools") / "_proto")
+    outs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+    if not protos or protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *outs, *protos]) != 0:
+        raise SystemExit(f"protoc refused {', '.join(protos) or f'{ROOT / SOURCES}: no .proto file there'}")
+    files = {path.relative_to(out / SOURCES).as_posix(): path.read_text() for path in (out / SOURCES).rglob("*.py*")}
+    folders = {folder for name in files for folder in Path(name).parents}
+    inits = {(folder / "__init__.py").as_posix(): HEADER for folder in folders}
+    return {name: IMPORT.sub(r"\1 explainpb", text) for name, text in files.items()} | inits | {"py.typed": ""}
+
+
+def committed() -> dict[str, str]:
+    """What lies in the generated package now, compiled caches aside."""
+    paths = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in paths}
+
+
+def write(files: dict[str, str]) -> None:
+    """Make the generated package hold exactly ``files``."""
+    for name in committed().keys() - files.keys():
+        (PACKAGE / name).unlink()
+    for name, text in files.items():
+        (PACKAGE / name).parent.mkdir(parents=True, exist_ok=True)
+        (PACKAGE / name).write_text(text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the package, or with ``--check`` name the files that differ and return 1."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = generated(Path(folder))
+    if "--check" not in arguments:
+        write(wanted)
+        return 0
+    present = committed()
+    different = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+    if different:
+        names = ", ".join(different)
+        print(f"protos/explainpb differs from protos/explainsvc ({names}). Run `make protos`.", file=sys.stderr)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""What the code imports is what pyproject.toml says: the environment of a user holds nothing else."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from tests.house.repository import PACKAGE, ROOT, modules
+
+OWN = {"explainsvc", "explainpb"}
+BY_HAND = {PACKAGE / "demo" / "train_digits.py"}
+"""Run in the dev environment only; nothing imports it."""
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The absolute names that a module imports, wherever it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def normal(name: str) -> str:
+    """A distribution's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(*extras: str) -> set[str]:
+    """The distributions that an installation with these extras asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return {normal(re.split(r"[\[<>=!~ ;]", line)[0]) for line in lines}
+
+
+def test_imports_are_declared() -> None:
+    """Everything that the package imports comes from a declared dependency, torch from the extra `train`."""
+    roots = {name.partition(".")[0] for path in set(modules()) - BY_HAND for name in imported(path)}
+    providers = metadata.packages_distributions()
+    foreign = roots - OWN - sys.stdlib_module_names
+    undeclared = {root for root in foreign if not declared("train") & {normal(d) for d in providers.get(root, [])}}
+    assert not undeclared
+
+
+def test_methods_stand_alone() -> None:
+    """No method and no check imports another one's file; what they share lies outside or in a named helper."""
+    shared = {"explainsvc.checks.rows", "explainsvc.checks.similarity"}
+    for folder in ("methods", "checks"):
+        files = {f"explainsvc.{folder}.{path.stem}" for path in (PACKAGE / folder).glob("[!_]*.py")} - shared
+        for path in (PACKAGE / folder).glob("[!_]*.py"):
+            prefixes = {name.rpartition(".")[0] for name in imported(path)} | set(imported(path))
+            assert not prefixes & files, path.name
