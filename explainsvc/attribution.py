@@ -49,7 +49,9 @@ class Attribution:
         """Plain dicts, lists, numbers and strings; values as nested lists."""
         return {
             "method": self.method,
-            "values": {name: {"dtype": str(v.dtype), "shape": list(v.shape), "data": v.tolist()} for name, v in self.values.items()},
+            "values": {
+                name: {"dtype": str(v.dtype), "shape": list(v.shape), "data": v.tolist()} for name, v in self.values.items()
+            },
             "target": {
                 "output": self.target.output,
                 "description": self.target.description,

@@ -59,12 +59,19 @@ class Card:
 
 
 def param(
-    default: Any, kind: str, description: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    kind: str,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
 ) -> Any:
     """A field of a ``Params`` dataclass with its type, meaning and range (inclusive bounds)."""
     assert kind in KINDS, kind
     return dataclasses.field(
-        default=default, metadata={"kind": kind, "description": description, "low": low, "high": high, "choices": choices}
+        default=default,
+        metadata={"kind": kind, "description": description, "low": low, "high": high, "choices": choices},
     )
 
 
@@ -127,9 +134,9 @@ def _convert(value: Any, metadata: Mapping[str, Any]) -> Any:
     kind = metadata["kind"]
     converted = _CONVERT[kind](value)
     low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
-    if isinstance(converted, (int, float)) and not isinstance(converted, bool):
-        if (low is not None and converted < low) or (high is not None and converted > high):
-            raise ValueError(f"is {converted}, expected {_range(metadata)}")
+    outside = (low is not None and converted < low) or (high is not None and converted > high)
+    if outside:
+        raise ValueError(f"is {converted}, expected {_range(metadata)}")
     if choices and isinstance(converted, str) and converted not in choices:
         raise ValueError(f"is {converted!r}, expected {_range(metadata)}")
     return converted

@@ -30,8 +30,9 @@ from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
+from explainsvc.checks.rows import Row
 from explainsvc.codec.parameters import split, to_struct
-from explainsvc.codec.results import from_attribution, from_card, from_info
+from explainsvc.codec.results import from_attribution, from_card, from_info, from_row
 from explainsvc.codec.targets import to_target
 from explainsvc.codec.tensors import from_named, to_named, to_tensor
 from explainsvc.errors import ModelNotFound
@@ -55,9 +56,7 @@ class Client:
     def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
         self._target = target
         self._channel = (
-            grpc.insecure_channel(target, OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, OPTIONS)
+            grpc.insecure_channel(target, OPTIONS) if credentials is None else grpc.secure_channel(target, credentials, OPTIONS)
         )
         self._models = ModelServiceStub(self._channel)
         self._explanations = ExplanationServiceStub(self._channel)
@@ -66,9 +65,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -190,8 +187,9 @@ class Client:
         seed: int = 0,
         progress: Progress | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        on_row: Callable[[Row], None] | None = None,
     ) -> Report:
-        """``Model.audit``; ``progress`` hears of it while it runs."""
+        """``Model.audit``; ``progress`` and ``on_row`` hear of it while it runs."""
         request = audit_service_pb2.CreateAuditRequest(
             model_digest=digest,
             inputs=to_named(inputs),
@@ -208,6 +206,8 @@ class Client:
                 audit_id = audit_id or event.started.audit_id
                 if event.HasField("progress") and progress is not None:
                     progress(event.progress.done, event.progress.total, event.progress.what)
+                if event.HasField("row") and on_row is not None:
+                    on_row(from_row(event.row))
         return self.report(audit_id)
 
     def report(self, audit_id: str) -> Report:

@@ -106,10 +106,10 @@ def _cards(options: argparse.Namespace, cards: Mapping[str, Card]) -> int:
 
 
 def _say(options: argparse.Namespace, document: Mapping[str, Any], text: str) -> None:
-    print(_json(document) if options.json else text)
+    print(as_json(document) if options.json else text)
 
 
-def _json(document: Mapping[str, Any]) -> str:
+def as_json(document: Mapping[str, Any]) -> str:
     """One line; JSON has no NaN and no infinity, they become null."""
     try:
         return json.dumps(document, ensure_ascii=False, allow_nan=False)
@@ -136,9 +136,7 @@ def _question(options: argparse.Namespace) -> Question:
 
 def preprocessing(options: argparse.Namespace) -> Preprocessing:
     """What the pixel options say."""
-    return Preprocessing(
-        options.scale, options.mean, options.std, options.bgr, options.layout, options.channels, options.size
-    )
+    return Preprocessing(options.scale, options.mean, options.std, options.bgr, options.layout, options.channels, options.size)
 
 
 @dataclass(frozen=True)

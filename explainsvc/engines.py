@@ -91,9 +91,7 @@ class Local:
 
     def compile(self, question: Question) -> bytes:
         """See Engine."""
-        compiled = self.model.compile(
-            question.method, question.target, inputs=question.inputs, **question.parameters or {}
-        )
+        compiled = self.model.compile(question.method, question.target, inputs=question.inputs, **question.parameters or {})
         return compiled.proto.SerializeToString()
 
     def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:

@@ -194,7 +194,6 @@ class WorkerTimedOut(ExplainsvcError):
     REASON = "WORKER_TIMED_OUT"
 
 
-ERRORS: dict[str, type[ExplainsvcError]] = {
-    kind.REASON: kind for kind in [ExplainsvcError, *ExplainsvcError.__subclasses__()]
-}
+_KINDS: tuple[type[ExplainsvcError], ...] = (ExplainsvcError, *ExplainsvcError.__subclasses__())
+ERRORS: dict[str, type[ExplainsvcError]] = {kind.REASON: kind for kind in _KINDS}
 """Reason → class, for rebuilding an error on the client's side."""

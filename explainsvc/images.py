@@ -154,9 +154,7 @@ def _normalise(pixels: npt.NDArray[np.uint8], dtype: str, how: Preprocessing) ->
 
 def _per_channel(values: tuple[float, ...], channels: int, name: str) -> npt.NDArray[np.float64]:
     if len(values) not in (1, channels):
-        raise InvalidInput(
-            f"{len(values)} values for {channels} channels", where=name, expected=f"one value, or {channels}"
-        )
+        raise InvalidInput(f"{len(values)} values for {channels} channels", where=name, expected=f"one value, or {channels}")
     if name == "std" and 0.0 in values:
         raise InvalidInput("a standard deviation is zero", where=name, expected="positive numbers")
     return np.asarray(values, np.float64)

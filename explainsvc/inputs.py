@@ -25,7 +25,9 @@ def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen
     """
     names = {t.name for t in declared}
     violations = [
-        Violation(f'inputs["{name}"]', f"is not an input of the model; inputs: {', '.join(sorted(names))}") for name in feeds if name not in names
+        Violation(f'inputs["{name}"]', f"is not an input of the model; inputs: {', '.join(sorted(names))}")
+        for name in feeds
+        if name not in names
     ]
     arrays = {}
     for tensor in declared:
@@ -35,9 +37,11 @@ def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen
         array = np.asarray(feeds[tensor.name])
         violations += _violations(array, tensor, frozen)
         arrays[tensor.name] = array.astype(object) if array.dtype.kind in "US" else array
-    violations += _batch_violations(arrays, declared, frozen)
+    violations += _batch_violations(arrays, frozen)
     if violations:
-        raise InvalidInput("the inputs do not fit the model", violations=violations, to_do="`explainsvc inspect` lists the inputs")
+        raise InvalidInput(
+            "the inputs do not fit the model", violations=violations, to_do="`explainsvc inspect` lists the inputs"
+        )
     return arrays
 
 
@@ -63,8 +67,9 @@ def _fits(shape: tuple[int, ...], declared: Sequence[int | str | None], frozen: 
     return all(f or not isinstance(d, int) or d == n for f, d, n in zip(free, declared, shape, strict=True))
 
 
-def _batch_violations(arrays: Mapping[str, Array], declared: Sequence[TensorInfo], frozen: int | None) -> list[Violation]:
+def _batch_violations(arrays: Mapping[str, Array], frozen: int | None) -> list[Violation]:
     """With a frozen batch all inputs must have the same number of items."""
     if frozen is None or len({len(a) for a in arrays.values() if a.ndim}) <= 1:
         return []
-    return [Violation("inputs", f"have different numbers of items: { {n: len(a) for n, a in arrays.items()} }")]
+    counts = ", ".join(f"{name} has {len(a)}" for name, a in arrays.items())
+    return [Violation("inputs", f"hold different numbers of items: {counts}")]

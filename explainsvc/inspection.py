@@ -58,7 +58,9 @@ def inspect_model(model: Model) -> ModelInfo:
         ir_version=proto.ir_version,
         opsets={o.domain or "ai.onnx": o.version for o in proto.opset_import},
         operators=dict(Counter(f"{n.domain}::{n.op_type}" if n.domain else n.op_type for n in proto.graph.node)),
-        parameters=sum(v.const_value.size for v in graph.initializers.values() if v.dtype in FLOATS and v.const_value is not None),
+        parameters=sum(
+            v.const_value.size for v in graph.initializers.values() if v.dtype in FLOATS and v.const_value is not None
+        ),
         size_bytes=model.size_bytes,
         inputs=model.inputs,
         outputs=model.outputs,
@@ -71,7 +73,7 @@ def inspect_model(model: Model) -> ModelInfo:
 
 
 def _differentiable(model: Model, name: str) -> str:
-    """"" where the gradient of the first float output reaches the input, else the reason."""
+    """Empty where the gradient of the first float output reaches the input, else the reason."""
     kind = next(t.dtype for t in model.inputs if t.name == name)
     if not kind.startswith("float"):
         return f"is {kind}, which has no gradient"
@@ -83,7 +85,7 @@ def _applicable(model: Model, method: Method) -> str:
 
 
 def _reason(model: Model, method: Method, wanted: tuple[str, ...] | None) -> str:
-    """"" when the method's graph can be built, else why not in one sentence."""
+    """Empty when the method's graph can be built, else why not in one sentence."""
     try:
         output, _ = model._target_name(method, None)
         names = reachable_inputs(model, method, output) if wanted is None else wanted

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -97,6 +97,7 @@ class Pool:
     """The workers; made by ``running``."""
 
     limits: Limits
+    workers: set[Worker]
     idle: list[Worker] = field(default_factory=list)
     waiting: deque[asyncio.Future[Worker]] = field(default_factory=deque)
 
@@ -197,15 +198,12 @@ class Pool:
     async def keep(self, worker: Worker) -> None:
         """Offer a worker, and a new one whenever it has died; until cancelled."""
         while True:
+            self.workers.add(worker)
             self._offer(worker)
-            try:
-                death = await worker.death()
-            except asyncio.CancelledError:
-                worker.kill()
-                await worker.process.wait()
-                raise
+            death = await worker.death()
             LOG.warning("worker %d died %s; starting another", worker.process.pid, death)
             self.idle = [other for other in self.idle if other is not worker]
+            self.workers.remove(worker)
             worker = await self._restarted()
 
     async def _restarted(self) -> Worker:
@@ -220,15 +218,15 @@ class Pool:
 @asynccontextmanager
 async def running(limits: Limits) -> AsyncIterator[Pool]:
     """A pool whose workers are all warm; they end with it."""
-    pool = Pool(limits)
-    workers = await _all_started(limits)
-    keepers = [asyncio.create_task(pool.keep(worker)) for worker in workers]
+    pool = Pool(limits, set(await _all_started(limits)))
+    keepers = [asyncio.create_task(pool.keep(worker)) for worker in pool.workers]
     try:
         yield pool
     finally:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
+        await _end(pool.workers)
 
 
 async def _all_started(limits: Limits) -> list[Worker]:
@@ -237,8 +235,12 @@ async def _all_started(limits: Limits) -> list[Worker]:
     workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failures:
-        for worker in workers:
-            worker.kill()
-            await worker.death()
+        await _end(workers)
         raise ExplainsvcError("a worker process could not be started", to_do="See its message above") from failures[0]
     return workers
+
+
+async def _end(workers: Iterable[Worker]) -> None:
+    for worker in workers:
+        worker.kill()
+        await worker.death()

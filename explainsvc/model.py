@@ -19,7 +19,14 @@ from explainsvc.attribution import Attribution, versions
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.autograd.emit import Array, shape_of
 from explainsvc.cards import plain, read_params
-from explainsvc.errors import InvalidInput, MethodNotApplicable, ModelUnsupported, PassChangedFunction, TargetOutOfRange, Violation
+from explainsvc.errors import (
+    InvalidInput,
+    MethodNotApplicable,
+    ModelUnsupported,
+    PassChangedFunction,
+    TargetOutOfRange,
+    Violation,
+)
 from explainsvc.explained import SEED, TARGET, explained_graph, find_value, forward_graph, logit_before
 from explainsvc.graph.load import Loaded, Source, load_model
 from explainsvc.graph.passes import HALF_TOLERANCE, Prepared, prepare
@@ -29,7 +36,7 @@ from explainsvc.info import ModelInfo, TensorInfo
 from explainsvc.inputs import check_feeds
 from explainsvc.method import Method, Progress, Request, Result
 from explainsvc.methods import find_method
-from explainsvc.runtime import SESSIONS, Session, new_session, run_in_batches
+from explainsvc.runtime import SESSIONS, Session, SessionCache, new_session, run_in_batches
 from explainsvc.target import ResolvedTarget, Target, resolve_target
 
 if TYPE_CHECKING:
@@ -68,13 +75,23 @@ class CompiledExplanation:
 
 
 class Model:
-    """An ONNX model that can be explained. Nothing in it changes after construction but caches."""
+    """An ONNX model that can be explained. Nothing in it changes after construction but caches.
 
-    def __init__(self, loaded: Loaded) -> None:
+    Args:
+        loaded: The model's bytes, checked.
+        prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
+            Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
+    """
+
+    def __init__(self, loaded: Loaded, prepared: Prepared | None = None) -> None:
         self._loaded = loaded
         self.digest = loaded.digest
         self._plain = new_session(loaded.proto.SerializeToString())
         self._verified: set[object] = set()
+        self._derived = prepared is not None
+        self._sessions = SESSIONS if prepared is None else SessionCache()
+        if prepared is not None:
+            self.prepared = prepared
 
     # Facts --------------------------------------------------------------------------------------------------------
 
@@ -182,7 +199,7 @@ class Model:
                 return value
         find_value(self.graph, name)
         build = partial(self._forward_bytes, name)
-        return self._run(SESSIONS.get((self.digest, "forward", name), build), self._internal(feeds), [name])[name]
+        return self._run(self._sessions.get((self.digest, "forward", name), build), self._internal(feeds), [name])[name]
 
     def _forward_bytes(self, name: str) -> bytes:
         return ir.to_proto(forward_graph(self.prepared.model, name)).SerializeToString()
@@ -216,10 +233,10 @@ class Model:
             ExplainsvcError: See :mod:`explainsvc.errors`; every failure has its own class.
         """
         found = find_method(method)
-        params = read_params(found.params, parameters, method)
+        params: Any = read_params(found.params, parameters, method)
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
         resolved, notes = self._resolve(found, target, checked)
-        wanted = self._wanted(inputs, found, params, resolved.output)
+        wanted = self._wanted(inputs, found, resolved.output)
         request = Request(self, checked, wanted, resolved, int(seed), progress or _silent)
         result = self.attribute(found, params, request)
         in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
@@ -246,15 +263,20 @@ class Model:
         total = sums(values, request.batched)
         return Result(values, None, total - request.target.value(output, request.batched))
 
+    def gradients(self, request: Request) -> dict[str, Array]:
+        """∂S/∂x of every wanted input, on a checked request."""
+        method = find_method("gradient")
+        return self.run_program(method, method.params(), request)[0]
+
     def run_program(self, method: Method, params: Any, request: Request) -> tuple[dict[str, Array], Array]:
         """The explained graph's results for the wanted inputs, and the explained value."""
         target = request.target.output
         key = (self.digest, method.card.name, repr(params), target, request.wanted)
-        session = SESSIONS.get(key, partial(self._explained_bytes, method, params, target, request.wanted))
+        session = self._sessions.get(key, partial(self._explained_bytes, method, params, target, request.wanted))
         feeds = self._internal(request.feeds) | {SEED: request.target.seed.astype(self._seed_type(target))}
         names = {name: f"explain.{name}" for name in request.wanted}
         value = target if target in self._plain.outputs and target in session.outputs else TARGET
-        first = key not in self._verified
+        first = not self._derived and key not in self._verified
         outputs = self._run(session, feeds, None if first else [*names.values(), value])
         if first:
             self._verify(request.feeds, outputs, session)
@@ -292,7 +314,12 @@ class Model:
             notes = "; ".join(p.note for p in self.prepared.passes if p.note)
             raise ModelUnsupported(f"its opset {version} could not be converted to {WORKING_OPSET} ({notes})",
                                    to_do="Use a perturbation method such as occlusion, or export it again")  # fmt: skip
-        metadata = {"method": method.card.name, "parameters": json.dumps(plain(dataclasses.asdict(params))), "source_sha256": self.digest, "target": target}
+        metadata = {
+            "method": method.card.name,
+            "parameters": json.dumps(plain(dataclasses.asdict(params))),
+            "source_sha256": self.digest,
+            "target": target,
+        }
         return explained_graph(self.prepared.model, target, wanted, partial(_program, method, params), metadata)
 
     def _explained_bytes(self, method: Method, params: Any, target: str, wanted: Sequence[str]) -> bytes:
@@ -310,9 +337,9 @@ class Model:
             parameters: As in :meth:`explain`.
         """
         found = find_method(method)
-        params = read_params(found.params, parameters, method)
+        params: Any = read_params(found.params, parameters, method)
         output, _ = self._target_name(found, target)
-        wanted = self._wanted(inputs, found, params, output)
+        wanted = self._wanted(inputs, found, output)
         return CompiledExplanation(ir.to_proto(self.explained(found, params, output, wanted)))
 
     def _target_name(self, method: Method, target: Target) -> tuple[str, tuple[str, ...]]:
@@ -331,11 +358,13 @@ class Model:
         name, notes = self._target_name(method, target)
         return resolve_target(target, name, partial(self.value_of, feeds), self.batched(feeds)), notes
 
-    def _wanted(self, inputs: Sequence[str] | None, method: Method, params: Any, output: str) -> tuple[str, ...]:
+    def _wanted(self, inputs: Sequence[str] | None, method: Method, output: str) -> tuple[str, ...]:
         """The inputs to explain: those named, or all float inputs that the target depends on."""
         known = {t.name: t for t in self.inputs}
         if inputs is not None:
-            wrong = [Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known]
+            wrong = [
+                Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known
+            ]
             if wrong:
                 raise InvalidInput("unknown inputs to explain", violations=wrong)
             return tuple(inputs)
@@ -382,7 +411,7 @@ def _exactly(array: Array, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def _silent(done: int, total: int, what: str) -> None:
+def _silent(*_: object) -> None:
     return None
 
 

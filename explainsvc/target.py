@@ -35,7 +35,7 @@ class ResolvedTarget:
     def value(self, output: Array, batched: bool) -> Array:
         """S, float64: one number per item, shape [batch] ([1] where the model has no batch axis)."""
         product = self.seed.astype(np.float64) * output.astype(np.float64)
-        return product.reshape(len(product), -1).sum(axis=1) if batched else product.sum().reshape(1)
+        return np.asarray(product.reshape(len(product), -1).sum(axis=1) if batched else product.sum().reshape(1))
 
 
 def resolve_target(target: Target, default_output: str, value_of: Callable[[str], Array], batched: bool) -> ResolvedTarget:
@@ -88,11 +88,11 @@ def _indices(index: Any, output: str, value: Array, batched: bool) -> tuple[tupl
     if index is None:
         flat = value.reshape(items, -1).argmax(axis=1)
         return tuple(tuple(int(i) for i in np.unravel_index(f, shape)) if shape else () for f in flat)
-    per_item = _per_item(index, items, len(shape), output)
+    per_item = _per_item(index, items, output)
     return tuple(_inside(i, shape, output) for i in per_item)
 
 
-def _per_item(index: Any, items: int, axes: int, output: str) -> list[tuple[int, ...]]:
+def _per_item(index: Any, items: int, output: str) -> list[tuple[int, ...]]:
     if isinstance(index, np.ndarray):
         index = index.tolist()
     if isinstance(index, tuple):
@@ -118,7 +118,11 @@ def _inside(index: tuple[int, ...], shape: tuple[int, ...], output: str) -> tupl
     if len(index) == 1 and len(shape) > 1:
         index = _single(index[0], shape, output)
     if len(index) != len(shape):
-        raise _bad(f"index {index} has {len(index)} positions", f"{len(shape)} (shape {list(shape)} without the batch axis)", output)
+        raise _bad(
+            f"index {index} has {len(index)} positions",
+            f"{len(shape)} (shape {list(shape)} without the batch axis)",
+            output,
+        )
     for i, n in zip(index, shape, strict=True):
         if not -n <= i < n:
             raise _bad(f"index {index} is out of range", f"indices below {list(shape)}", output)

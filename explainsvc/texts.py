@@ -73,8 +73,7 @@ def _beyond(attribution: Attribution, item: int) -> str:
 def verdicts(report: Report, written: Sequence[Path] = ()) -> str:
     """One line for each method and check."""
     lines = [
-        (method, check, verdict, report.reasons.get((method, check), ""))
-        for (method, check), verdict in report.verdicts.items()
+        (method, check, verdict, report.reasons.get((method, check), "")) for (method, check), verdict in report.verdicts.items()
     ]
     parts = [table(lines)] if lines else []
     return "\n".join([*parts, *(f"{label} {path}" for label, path in _files(written))])

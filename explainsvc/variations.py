@@ -1,4 +1,4 @@
-"""Many variations of one input: stacked along the batch axis where the model allows it, one by one where it does not."""
+"""Many variations of one input: stacked along the batch axis where the model allows it, else one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEPARABLE_TOLERANCE = 1e-3
 
 
 def stack_size(request: Request, batch_size: int) -> int:
-    """How many variations of the request's items fit in one run of ``batch_size`` items; 1 where items may not be mixed."""
+    """How many variations of the request's items fit in one run of ``batch_size``; 1 where items may not be mixed."""
     model, items = request.model, _items(request.feeds)
     if not (model.stackable and request.batched and items > 0) or batch_size < 2 * items:
         return 1
@@ -30,7 +30,7 @@ def _items(feeds: Feeds) -> int:
 
 
 def items_are_separable(request: Request) -> bool:
-    """Whether an item's result is the same alone and in a batch (axis 0 might count time steps or graph nodes instead)."""
+    """Whether an item's result is the same alone and in a batch (axis 0 might count time steps instead)."""
     pair = {name: np.concatenate([a[:1], a[-1:] if len(a) > 1 else _shaken(a[:1])]) for name, a in request.feeds.items()}
     value = request.target.output
     together = request.model.value_of(pair, value)
@@ -38,7 +38,8 @@ def items_are_separable(request: Request) -> bool:
     if any(a.shape[1:] != together.shape[1:] or len(a) != 1 for a in alone) or len(together) != 2:
         return False
     expected = np.concatenate(alone)
-    return bool(np.abs(expected - together).max(initial=0) <= SEPARABLE_TOLERANCE * max(float(np.abs(expected).max(initial=0)), 1e-12))
+    scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
+    return bool(np.abs(expected - together).max(initial=0) <= SEPARABLE_TOLERANCE * scale)
 
 
 def _shaken(array: Array) -> Array:

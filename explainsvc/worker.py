@@ -23,9 +23,10 @@ from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_servi
 from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, ExplainRequest
 from explainpb.worker.v1.worker_pb2 import Job, Ready, Reply, ValidateWork
 from explainsvc import frames
+from explainsvc.checks.rows import Row
 from explainsvc.codec.errors import to_error
 from explainsvc.codec.parameters import from_struct, join
-from explainsvc.codec.results import to_attribution, to_info
+from explainsvc.codec.results import to_attribution, to_info, to_row
 from explainsvc.codec.targets import from_target
 from explainsvc.codec.tensors import from_named, from_tensor, to_named
 from explainsvc.errors import ExplainsvcError, WorkerOutOfMemory
@@ -95,9 +96,7 @@ def answer(job: Job, models: Models, send: Send) -> Reply:
         if isinstance(error, ExplainsvcError):
             return Reply(error=to_error(error))
         LOG.exception("%s failed", kind)
-        unexpected = ExplainsvcError(
-            f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log"
-        )
+        unexpected = ExplainsvcError(f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log")
         return Reply(error=to_error(unexpected))
 
 
@@ -173,6 +172,9 @@ def audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Model
     def progress(done: int, total: int, what: str) -> None:
         send(Reply(progress=audit_service_pb2.Progress(done=done, total=total, what=what)))
 
+    def on_row(row: Row) -> None:
+        send(Reply(row=to_row(row)))
+
     report = loaded(folder, models).audit(
         from_named(work.inputs),
         methods=list(work.methods),
@@ -182,6 +184,7 @@ def audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Model
         seed=work.seed,
         parameters={name: from_struct(parameters) for name, parameters in work.parameters.items()},
         progress=progress,
+        on_row=on_row,
     )
     return Reply(report=json.dumps(report.to_json(), allow_nan=False).encode())
 

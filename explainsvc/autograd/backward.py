@@ -19,7 +19,7 @@ Rulebook = Callable[[NodeView], Rule | None]
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
-def gradient_rulebook(n: NodeView) -> Rule | None:
+def gradient_rulebook(_: NodeView) -> Rule | None:
     """The empty rulebook: every node by its vjp."""
     return None
 

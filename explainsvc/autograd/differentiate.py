@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import Rulebook, backward, gradient_rulebook
-from explainsvc.autograd.emit import Emitter, PREFIX
+from explainsvc.autograd.emit import PREFIX, Emitter
 from explainsvc.errors import NothingToDifferentiate
 
 

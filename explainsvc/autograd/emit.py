@@ -133,7 +133,7 @@ class Emitter:
         self._names.add(name)
         return name
 
-    def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike = None) -> Term:
+    def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Term:
         """An initializer holding ``array``; equal small constants are shared."""
         data = np.asarray(array, dtype=dtype)
         key = (str(data.dtype), data.shape, data.tobytes())
@@ -424,9 +424,13 @@ class NodeView:
     def replace(self, operands: dict[int, Term | None]) -> NodeView:
         """The same operator emitted once more on other operands: ``n.replace({1: w_plus}).y`` is its result."""
         inputs = [operands.get(i, term) for i, term in enumerate(self.inputs)]
-        attributes = {k: v for k, v in self.node.attributes.items()}
+        attributes = dict(self.node.attributes.items())
         values = self.emit.append(
-            self.op_type, [None if t is None else t.value for t in inputs], len(self.node.outputs), self.node.domain, attributes
+            self.op_type,
+            [None if t is None else t.value for t in inputs],
+            len(self.node.outputs),
+            self.node.domain,
+            attributes,
         )
         for new, old in zip(values, self.node.outputs, strict=True):
             new.shape, new.type = old.shape, old.type

@@ -7,15 +7,15 @@ under differentiation: :func:`correlate` (big → small), its transpose :func:`s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array, Term
-from explainsvc.autograd.windows import INT64, Windows, as_term, sizes_of, static_sizes
+from explainsvc.autograd.emit import Array, Shape, Term
+from explainsvc.autograd.windows import INT64, Windows, as_term, sizes_of, static_sizes, windows_along
 
 
 def spread(small: Term, w: Term, win: Windows, like: Term) -> Term:
@@ -32,11 +32,12 @@ def spread(small: Term, w: Term, win: Windows, like: Term) -> Term:
     flipped_pads = _pads_of_flipped(w, win)
     if flipped_pads is not None:
         return _correlate(small, _flipped(w, win.group), flipped_pads, win, like)
-    static = _static_pads(small, win, like)
+    static = _static_pads(win, like)
     if static is None:
         return _spread_and_cut(small, w, win, like)
     begin, end, rest = static
-    return _conv("ConvTranspose", small, w, win, pads=np.concatenate([begin, end]), output_padding=rest, shape=like.shape)
+    pads = np.concatenate([begin, end])
+    return _conv("ConvTranspose", small, w, win, pads=pads, output_padding=rest, shape=like.shape)
 
 
 def _pads_of_flipped(w: Term, win: Windows) -> list[int] | None:
@@ -87,22 +88,22 @@ def _reshaped(term: Term, dims: list[int]) -> Term:
     return term.emit.op("Reshape", term, term.emit.ints(dims), shape=tuple(dims))
 
 
-def _static_pads(small: Term, win: Windows, like: Term) -> tuple[Array, Array, Array] | None:
+def _static_pads(win: Windows, like: Term) -> tuple[Array, Array, Array] | None:
     """Pads and output_padding that make ConvTranspose give exactly the sizes of ``like``; None where unknown."""
-    static = _arrays(static_sizes(like), static_sizes(small), win.begin, win.end, win.extent)
+    static = _arrays(static_sizes(like), win.begin, win.end, win.extent)
     if static is None:
         return None
-    size, count, begin, end, extent = static
-    reach = (count - 1) * win.strides + extent
+    size, begin, end, extent = static
+    reach = (windows_along(win, *static) - 1) * win.strides + extent
     end = np.maximum(end, reach - size - begin)  # ceil_mode: the last window hangs over the padding
     rest = size + begin + end - reach
-    return None if (rest >= np.maximum(win.strides, win.dilations)).any() else (begin, end, rest)
+    return begin, end, rest
 
 
 def _spread_and_cut(small: Term, w: Term, win: Windows, like: Term) -> Term:
     """:func:`spread` where only run time knows the sizes: all cells that a window can reach, then the real ones."""
     emit = small.emit
-    full = _conv("ConvTranspose", small, w, win, pads=None, output_padding=win.strides - 1, shape=None)
+    full = _conv("ConvTranspose", small, w, win, pads=None, output_padding=win.strides - 1)
     begin = as_term(emit, win.begin)
     stop = begin + as_term(emit, sizes_of(like, win.rank))
     return emit.op("Slice", full, begin, stop, emit.ints(win.axes), shape=like.shape)
@@ -122,7 +123,7 @@ def correlate(big: Term, w: Term, win: Windows, like: Term) -> Term:
     if not cut:
         return _correlate(padded, w, pads, win, like)
     # output_shape may be larger than all windows together, and output_padding than a stride
-    full = _conv("Conv", padded, w, win, pads=pads, shape=None)
+    full = _conv("Conv", padded, w, win, pads=pads)
     return _cut(full, as_term(big.emit, sizes_of(like, win.rank)), win).like(like)
 
 
@@ -145,11 +146,27 @@ def _correlate(big: Term, w: Term, pads: list[int], win: Windows, like: Term) ->
     return _conv("Conv", big, w, win, pads=pads, shape=like.shape)
 
 
-def _conv(op_type: str, x: Term, w: Term, win: Windows, **rest: Any) -> Term:
+def _conv(
+    op_type: str,
+    x: Term,
+    w: Term,
+    win: Windows,
+    pads: Sequence[int] | Array | None,
+    output_padding: Array | None = None,
+    shape: Shape | None = None,
+) -> Term:
     """One Conv or ConvTranspose node with the strides, dilations and groups of the windows."""
-    attributes = {k: [int(i) for i in v] if isinstance(v, np.ndarray) else v for k, v in rest.items()}
-    strides, dilations = win.strides.tolist(), win.dilations.tolist()
-    return x.emit.op(op_type, x, w, strides=strides, dilations=dilations, group=win.group, **attributes)
+    return x.emit.op(
+        op_type,
+        x,
+        w,
+        strides=win.strides.tolist(),
+        dilations=win.dilations.tolist(),
+        group=win.group,
+        pads=None if pads is None else [int(p) for p in pads],
+        output_padding=None if output_padding is None else output_padding.tolist(),
+        shape=shape,
+    )
 
 
 def weight_gradient(big: Term, small: Term, win: Windows, w: Term) -> Term:
@@ -162,7 +179,7 @@ def weight_gradient(big: Term, small: Term, win: Windows, w: Term) -> Term:
     images = _batch_as_channels(padded, win)
     kernels = emit.op("Transpose", small, perm=[1, 0, *win.axes])
     turned = replace(win, strides=win.dilations, dilations=win.strides)
-    full = _conv("Conv", images, kernels, turned, pads=pads, shape=None)
+    full = _conv("Conv", images, kernels, turned, pads=pads)
     exchanged = emit.op("Transpose", full, perm=[1, 0, *win.axes])
     # cells of `big` behind the last window make the result longer than the kernel
     return _cut(exchanged, as_term(emit, win.kernel), win).like(w)
@@ -183,12 +200,12 @@ def _batch_as_channels(big: Term, win: Windows) -> Term:
 def count_cells(x: Term, y: Term, win: Windows, padding_counts: bool) -> Term:
     """How many cells of ``x`` lie in the window of each cell of ``y`` [1, 1, …]; cells behind the padding never do."""
     dtype = (x.dtype or x.emit.float_type).numpy()
-    static = _arrays(static_sizes(x), static_sizes(y), win.begin, win.end)
+    static = _arrays(static_sizes(x), win.begin, win.end, win.extent)
     if static is None:
         return _counted(x, y, win, padding_counts)
-    size, count, begin, end = static
+    size, begin, end, _ = static
     low, high = (-begin, size + end) if padding_counts else (0 * begin, size)
-    columns = zip(count, win.cells, win.strides, win.dilations, begin, low, high, strict=True)
+    columns = zip(windows_along(win, *static), win.cells, win.strides, win.dilations, begin, low, high, strict=True)
     return x.emit.constant(reduce(np.multiply.outer, (_valid(*c) for c in columns))[None, None].astype(dtype))
 
 
@@ -208,7 +225,8 @@ def _counted(x: Term, y: Term, win: Windows, padding_counts: bool) -> Term:
     pads = emit.op("Concat", as_term(emit, win.begin), as_term(emit, win.end), axis=0)
     padded = emit.op("Pad", image, pads, emit.constant(int(padding_counts), dtype.numpy()), emit.ints(win.axes))
     w = emit.constant(np.ones((1, 1, *win.cells), dtype.numpy()))
-    behind = [0] * win.rank + [k * int(d) for k, d in zip(win.cells, win.dilations, strict=True)]  # ceil_mode: windows that hang over the padding
+    # ceil_mode: windows that hang over the padding
+    behind = np.concatenate([np.zeros(win.rank), np.multiply(win.cells, win.dilations)])
     return _cut(_conv("Conv", padded, w, win, pads=behind), as_term(emit, sizes_of(y, win.rank)), win)
 
 

@@ -110,8 +110,8 @@ def _identity(x: Term, axis: int) -> Term:
     size = _size(x, axis)
     if isinstance(size, int):
         return x.emit.constant(np.eye(size, dtype=dtype))
-    start, stop, step = x.emit.constant(0, np.int64), x.emit.op("Squeeze", _length(x, axis)), x.emit.constant(1, np.int64)
-    index = x.emit.op("Range", start, stop, step)
+    zero, one = x.emit.constant(0, np.int64), x.emit.constant(1, np.int64)
+    index = x.emit.op("Range", zero, x.emit.op("Squeeze", _length(x, axis)), one)
     column = x.emit.op("Unsqueeze", index, x.emit.ints([1]))
     return x.emit.mask(column.equals(index), x)
 

@@ -7,7 +7,6 @@ knows them. The formulas are written once for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -25,7 +24,8 @@ INT64 = ir.DataType.INT64
 class Windows:
     """Windows of ``kernel`` cells, ``dilations`` apart, every ``strides`` cells over ``big`` padded by begin and end.
 
-    ``slack`` is ConvTranspose's output_padding: cells of ``big`` behind the last window.
+    ``slack`` is ConvTranspose's output_padding: cells of ``big`` behind the last window. ``ceil``: a last window that
+    hangs over the padding counts, if it starts before the padding behind.
     """
 
     kernel: Sizes
@@ -35,6 +35,7 @@ class Windows:
     end: Sizes
     group: int = 1
     slack: Array | int = 0
+    ceil: bool = False
 
     @property
     def extent(self) -> Sizes:
@@ -83,10 +84,10 @@ def windows_of(n: NodeView, kernel: Sizes | None = None) -> Windows:
     rank = spatial_rank(n)
     extents = _vector(n.attr("kernel_shape", (1,) * rank)) if kernel is None else kernel
     strides, dilations = (_vector(n.attr(name) or (1,) * rank) for name in ("strides", "dilations"))
-    zeros = np.zeros(rank, np.int64)
-    bare = Windows(extents, strides, dilations, zeros, zeros, n.attr("group", 1), _slack(n, rank))
+    none, ceil = np.zeros(rank, np.int64), n.attr("ceil_mode", 0) == 1
+    bare = Windows(extents, strides, dilations, none, none, n.attr("group", 1), _slack(n, rank), ceil)
     begin, end = _pads(n, bare)
-    return Windows(extents, strides, dilations, begin, end, bare.group, bare.slack)
+    return replace(bare, begin=begin, end=end)
 
 
 def sizes_of(term: Term, rank: int) -> Sizes:
@@ -99,6 +100,16 @@ def static_sizes(term: Term) -> Array | None:
     """Spatial sizes where all of them are static."""
     dims = None if term.shape is None else term.shape[2:]
     return None if dims is None or any(not isinstance(d, int) for d in dims) else _vector(dims)
+
+
+def windows_along(win: Windows, size: Array, begin: Array, end: Array, extent: Array) -> Array:
+    """How many windows onnxruntime lays along axes of static ``size``. Inferred shapes of pools with ceil differ."""
+    room = size + begin + end - extent
+    count: Array = room // win.strides + 1
+    if win.ceil:
+        more = -(-room // win.strides) + 1
+        count = more - ((more - 1) * win.strides >= size + begin)
+    return count
 
 
 def _vector(values: object) -> Array:

@@ -78,9 +78,7 @@ def _to_resolved(target: ResolvedTarget) -> target_pb2.ResolvedTarget:
 
 def _from_resolved(message: target_pb2.ResolvedTarget) -> ResolvedTarget:
     index = from_index_list(message.index) if message.HasField("index") else None
-    return ResolvedTarget(
-        output=message.output, description=message.description, seed=from_tensor(message.seed), index=index
-    )
+    return ResolvedTarget(output=message.output, description=message.description, seed=from_tensor(message.seed), index=index)
 
 
 def to_info(info: ModelInfo) -> model_service_pb2.ModelInfo:
@@ -145,9 +143,7 @@ def from_row(message: audit_service_pb2.AuditRow) -> Row:
 def to_verdicts(report: Report) -> list[audit_service_pb2.Verdict]:
     """The verdicts of a report, with their reasons."""
     return [
-        audit_service_pb2.Verdict(
-            method=method, check=check, verdict=verdict, reason=report.reasons.get((method, check), "")
-        )
+        audit_service_pb2.Verdict(method=method, check=check, verdict=verdict, reason=report.reasons.get((method, check), ""))
         for (method, check), verdict in report.verdicts.items()
     ]
 

@@ -72,7 +72,7 @@ def from_target(message: pb.Target) -> Any:
             fields[key] = _position(getattr(message, one))
         elif message.HasField(each):
             fields[key] = [_position(item) for item in getattr(message, each).items]
-    return fields["index"] if fields.keys() == {"index"} and isinstance(fields["index"], int) else fields or None
+    return fields["index"] if fields.keys() == {"index"} else fields or None
 
 
 def _position(index: pb.Index) -> int | tuple[int, ...]:

@@ -12,7 +12,7 @@ from explainsvc.attribution import Attribution
 from explainsvc.client import Client
 from explainsvc.demo import show
 from explainsvc.demo.server import running_server
-from explainsvc.demo.subject import CONTROLS, METHODS, Findings, Subject, digits, yours
+from explainsvc.demo.subject import METHODS, Findings, Subject, digits, yours
 from explainsvc.errors import ExplainsvcError, InvalidParameter
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
@@ -32,9 +32,7 @@ def run(
     """Explain the built-in digits, or ``image`` by ``model``; writes ``index.html`` and PNGs, returns the exit code."""
     if (model is None) != (image is None):
         given = "model" if image is None else "image"
-        raise InvalidParameter(
-            f"only --{given} was given", where="demo", expected="both --model and --image, or neither"
-        )
+        raise InvalidParameter(f"only --{given} was given", where="demo", expected="both --model and --image, or neither")
     start = time.monotonic()
     with running_server() as address, Client(address) as client:
         say(f"server     {address}, started for this demo")
@@ -85,7 +83,9 @@ def _explain(
             progress(done, len(METHODS), method)
             if method not in refused:
                 try:
-                    attributions[method] = client.explain(digest, subject.explained, method)
+                    attributions[method] = client.explain(
+                        digest, subject.explained, method, parameters=subject.parameters.get(method)
+                    )
                 except ExplainsvcError as error:
                     refused[method] = str(error)
     return attributions, refused
@@ -97,7 +97,8 @@ def _audit(client: Client, digest: str, subject: Subject, attributions: Mapping[
         return client.audit(
             digest,
             subject.audited,
-            methods=[*methods, *CONTROLS],
+            methods=methods,
             checks=["parameter_randomization"],
             progress=progress,
+            parameters={method: subject.parameters[method] for method in methods if method in subject.parameters},
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explainsvc.demo.subject import CONTROLS, Array, Findings
+from explainsvc.demo.subject import Array, Findings
 from explainsvc.report import page as p
 from explainsvc.report.figures import charts, map_table
 from explainsvc.report.html import MEANING, plain_words, verdict_table
@@ -31,9 +31,7 @@ def write(folder: Path, findings: Findings) -> list[Path]:
     maps.mkdir(exist_ok=True)
     files: dict[Path, bytes] = {
         folder / "index.html": _page(findings).encode(),
-        folder / "overview.png": grid_png(
-            _grid(findings), title=f"{findings.subject.title}: what speaks for the answer"
-        ),
+        folder / "overview.png": grid_png(_grid(findings), title=f"{findings.subject.title}: what speaks for the answer"),
     }
     for item, name in enumerate(findings.subject.names):
         for method in findings.attributions:
@@ -53,8 +51,15 @@ def predictions(outputs: Array) -> list[str]:
     lines = []
     for row in probabilities(outputs):
         best = np.argsort(-row)[:MOST_CLASSES]
-        lines.append(", ".join(f"class {index} ({row[index]:.1%})" for index in best))
+        lines.append(", ".join(f"class {index} ({percent(row[index])})" for index in best))
     return lines
+
+
+def percent(share: float) -> str:
+    """One decimal; what rounds to certainty or to nothing is said to be close to it only."""
+    if share >= 0.9995:
+        return ">99.9%"
+    return f"{share:.1%}" if share >= 0.0005 else "<0.1%"
 
 
 def probabilities(outputs: Array) -> Array:
@@ -74,10 +79,10 @@ def verdict_lines(findings: Findings) -> list[str]:
         "(parameter randomisation: weights replaced by random numbers, unit by unit from the output)",
     ]
     for (method, check), verdict in verdicts.items():
-        word = "control" if method in CONTROLS else verdict
-        lines.append(f"  {method:<22}{word:<14}{findings.report.reasons.get((method, check), '')}".rstrip())
-    judged = dict.fromkeys(verdict for (method, _), verdict in verdicts.items() if method not in CONTROLS)
-    return lines + [f"  {verdict}: {MEANING[verdict]}" for verdict in judged if verdict in MEANING]
+        first, *more = findings.report.reasons.get((method, check), "").split("; ")
+        lines.append(f"  {method:<22}{verdict:<14}{first}".rstrip())
+        lines += [f"{'':<38}{each}" for each in more]
+    return lines + [f"  {verdict}: {MEANING[verdict]}" for verdict in dict.fromkeys(verdicts.values())]
 
 
 def _page(findings: Findings) -> str:
@@ -89,12 +94,12 @@ def _page(findings: Findings) -> str:
         section("What the model answers, and why", map_table(_grid(findings)), _methods(findings)),
         section(
             "Can these explanations be trusted?",
-            text(plain_words(findings.report.verdicts, CONTROLS), class_="lead"),
+            text(plain_words(findings.report.verdicts), class_="lead"),
             text(
                 "The check replaces the model's weights by random numbers, one unit after the other. A map that stays "
                 "the same shows nothing of what the model has learned (Adebayo et al. 2018)."
             ),
-            charts(findings.report.rows, CONTROLS),
+            charts(findings.report.rows, findings.report.header["controls"]),
             verdict_table(findings.report),
         ),
         section("More", _more()),
@@ -134,8 +139,7 @@ def _explained(findings: Findings, item: int) -> str:
 
 def _methods(findings: Findings) -> Html:
     rows = [
-        (code(m), esc(WHAT_METHODS_DO[m]), p.parameters(a.parameters), _sum(a.residual))
-        for m, a in findings.attributions.items()
+        (code(m), esc(WHAT_METHODS_DO[m]), p.parameters(a.parameters), _sum(a.residual)) for m, a in findings.attributions.items()
     ]
     table = p.table(["method", "what a map shows", "parameters", "largest residual"], rows, frozenset({3}))
     refused = join(text(f"{method} was left out: {why}", class_="quiet") for method, why in findings.refused.items())
@@ -154,9 +158,7 @@ def _more() -> Html:
         "overview.png": "the maps above as one picture",
         "maps/": "each map with its colour bar",
     }
-    return tag(
-        "ul", join(tag("li", Html(tag("a", esc(name), href=name) + esc(f": {words}"))) for name, words in links.items())
-    )
+    return tag("ul", join(tag("li", Html(tag("a", esc(name), href=name) + esc(f": {words}"))) for name, words in links.items()))
 
 
 def _slug(name: str) -> str:

@@ -18,7 +18,6 @@ from explainsvc.report.report import Report
 
 HERE = Path(__file__).parent
 METHODS = ("gradient", "integrated_gradients", "guided_backprop", "grad_cam", "lrp_epsilon_plus", "occlusion")
-CONTROLS = ("random", "sobel")
 DIGITS = (2, 3, 5, 8)
 COSTLY = frozenset({"integrated_gradients", "occlusion"})
 """Tens to hundreds of forwards a map: left out of the check where each is a large network's."""
@@ -37,6 +36,8 @@ class Subject:
     audited_methods: tuple[str, ...]
     pictures: Sequence[Array]
     names: Sequence[str]
+    parameters: Mapping[str, Mapping[str, Any]]
+    """method → what differs from its defaults."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def digits() -> Subject:
         audited_methods=METHODS,
         pictures=[images[index] for index in chosen],
         names=[f"digit {labels[index]}" for index in chosen],
+        parameters={"occlusion": {"window": 3, "stride": 1}},  # the default window covers a whole digit
     )
 
 
@@ -98,4 +100,5 @@ def yours(
         audited_methods=tuple(method for method in METHODS if method not in COSTLY),
         pictures=[picture.rgb],
         names=[Path(image).name],
+        parameters={},
     )

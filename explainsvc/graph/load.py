@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -164,11 +165,11 @@ def _missing(name: str, where: str) -> ExternalDataForbidden:
 def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes]) -> None:
     """Moves external data into the tensors themselves."""
     for tensor in _external(proto):
-        info = ExternalDataInfo(tensor)
+        info: Any = ExternalDataInfo(tensor)  # its attributes are declared as None
         if info.location not in files:
             raise _missing(info.location, f'tensor "{tensor.name}"')
-        data, start = files[info.location], info.offset or 0
-        end = len(data) if info.length is None else start + info.length
+        data, start = files[info.location], int(info.offset or 0)
+        end = start + int(info.length) if info.length else len(data)
         if start < 0 or end < start or end > len(data):
             raise ExternalDataForbidden(
                 f"bytes {start} to {end} of {info.location!r} do not exist",
@@ -192,7 +193,7 @@ def _check(proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
-        if "No Op registered for" in str(error) or "No opset import for domain" in str(error) and proto.opset_import:
+        if "No Op registered for" in str(error) or ("No opset import for domain" in str(error) and proto.opset_import):
             raise ModelUnsupported(_first_line(error), to_do="Replace the operator by standard ones and export again") from error
         raise ModelMalformed(_first_line(error), expected="a model that onnx.checker accepts") from error
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def _array(kind: str, shape: list[int | str | None], size: int, rng: np.random.G
     return rng.integers(0, 2, dims).astype(dtype)
 
 
-def deviation(expected: dict[str, Array], found: dict[str, Array]) -> float:
+def deviation(expected: Mapping[str, Any], found: Mapping[str, Any]) -> float:
     """Largest difference over all float outputs, relative to the output's largest magnitude; inf where shapes differ."""
     worst = 0.0
     for name, a in expected.items():

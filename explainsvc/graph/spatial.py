@@ -10,14 +10,14 @@ from explainsvc.autograd.emit import NodeView, shape_of
 
 _STARTS = frozenset({"Conv", "ConvTranspose"})
 _KEEPS_LAYOUT = frozenset(
-    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip Erf ThresholdedRelu "
-    "Add Sub Mul Div Sum Mean Max Min Concat MaxPool AveragePool LpPool BatchNormalization InstanceNormalization GroupNormalization "
-    "LRN Dropout Identity Cast Pad Resize Split DepthToSpace SpaceToDepth".split()
+    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip Erf "
+    "ThresholdedRelu Add Sub Mul Div Sum Mean Max Min Concat MaxPool AveragePool LpPool BatchNormalization LRN "
+    "InstanceNormalization GroupNormalization Dropout Identity Cast Pad Resize Split DepthToSpace SpaceToDepth".split()
 )
 
 
 def spatial_values(path: Sequence[NodeView]) -> list[ir.Value]:
-    """Results in [N, C, spatial…] layout with more than one position, in topological order: convolutions and what keeps their layout."""
+    """Results in [N, C, spatial…] layout with more than one position: convolutions and what keeps their layout."""
     inside: set[ir.Value] = set()
     found = []
     for n in path:

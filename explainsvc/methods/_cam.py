@@ -22,10 +22,13 @@ def cam_layer(b: Builder, name: str, method: str) -> Term:
     rank = None if value is None or value.shape is None else len(value.shape)
     if value is None or rank not in (3, 4, 5):
         known = ", ".join(v.name or "" for v in spatial_values(path)[-5:]) or "none in this model"
+        found = f'"{name}" has none' if name else "there are none"
         raise MethodNotApplicable(
-            f"{method} needs activations with spatial extent [N, C, H, W]" + (f', and "{name}" is not' if name else ", and there are none"),
-            where="parameters.layer" if name else "model", expected=f"a value such as {known}", to_do="Use gradient or occlusion",
-        )  # fmt: skip
+            f"{method} needs activations with spatial extent [N, C, H, W]; {found}",
+            where="parameters.layer" if name else "model",
+            expected=f"a value such as {known}",
+            to_do="Use gradient or occlusion",
+        )
     return b.emit.term(value)
 
 
@@ -44,14 +47,14 @@ def to_input_size(b: Builder, heat: Term, wanted: Term) -> Term:
     if rank != heat.rank or rank is None:
         raise MethodNotApplicable(
             f'a map of {heat.rank} axes does not lie over the input "{wanted.value.name}" of {rank} axes',
-            expected="an input [N, C, spatial…] or [N, spatial…, C]", to_do="Use gradient or occlusion",
-        )  # fmt: skip
+            expected="an input [N, C, spatial…] or [N, spatial…, C]",
+            to_do="Use gradient or occlusion",
+        )
     order = [0, axis, *(i for i in range(1, rank) if i != axis)]
-    sizes = b.emit.op("Gather", b.emit.shape(wanted), b.emit.ints(order[2:]), dtype=ir.DataType.INT64, axis=0)
-    whole = b.emit.op("Concat", b.emit.op("Slice", b.emit.shape(heat), b.emit.ints([0]), b.emit.ints([2]), dtype=ir.DataType.INT64), sizes,
-                      dtype=ir.DataType.INT64, axis=0)  # fmt: skip
-    up = b.emit.op("Resize", heat, None, None, whole, mode="linear", coordinate_transformation_mode="half_pixel")
+    positions = b.emit.op("Gather", b.emit.shape(wanted), b.emit.ints(order[2:]), dtype=ir.DataType.INT64, axis=0)
+    items = b.emit.op("Slice", b.emit.shape(heat), b.emit.ints([0]), b.emit.ints([2]), dtype=ir.DataType.INT64)
+    size = b.emit.op("Concat", items, positions, dtype=ir.DataType.INT64, axis=0)
+    up = b.emit.op("Resize", heat, None, None, size, mode="linear", coordinate_transformation_mode="half_pixel")
     back = [order.index(i) for i in range(rank)]
     placed = up if back == list(range(rank)) else b.emit.op("Transpose", up, perm=back)
     return b.emit.expand_like(placed, wanted)
-

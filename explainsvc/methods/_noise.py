@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from explainsvc.autograd.emit import Array
-from explainsvc.cards import read_params
+from explainsvc.cards import param, read_params
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Request
 from explainsvc.variations import per_variation, split_values
 
 
-class NoiseParams(Protocol):
-    """What the three methods' Params have in common."""
+@dataclass(frozen=True)
+class NoiseParams:
+    """Noise and base method."""
 
-    samples: int
-    noise: float
-    base: str
-    base_parameters: Any
-    batch_size: int
+    samples: int = param(50, "int", "noisy copies", low=2, high=100_000)
+    noise: float = param(0.15, "float", "σ relative to the input's range (max − min)", low=0)
+    base: str = param("gradient", "str", "the method that explains each copy")
+    base_parameters: Any = param(None, "object", "parameters of the base method")
+    batch_size: int = param(16, "int", "items per run", low=1)
 
 
 def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator[dict[str, Array]]:
@@ -31,7 +33,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator
     base = find_method(p.base)
     if p.base in ("smoothgrad", "smoothgrad_squared", "vargrad"):
         raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
-    params = read_params(base.params, p.base_parameters or {}, p.base)
+    params: Any = read_params(base.params, p.base_parameters or {}, p.base)
     rng = np.random.default_rng(request.seed)
     sigma = {n: p.noise * _range(request.feeds[n], request.batched) for n in request.wanted}
 
@@ -42,9 +44,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator
                 for n in request.wanted
             }
 
-    explained = per_variation(
-        request, copies(), lambda r: r.model.attribute(base, params, r).values, split_values, p.batch_size
-    )
+    explained = per_variation(request, copies(), lambda r: r.model.attribute(base, params, r).values, split_values, p.batch_size)
     for k, values in enumerate(explained):
         request.progress(k + 1, p.samples, owner)
         yield {n: v.astype(np.float64) for n, v in values.items()}
@@ -58,4 +58,6 @@ def _range(x: Array, batched: bool) -> Array:
 
 def typed(values: dict[str, Array], request: Request) -> dict[str, Array]:
     """Float64 sums as the type of the input (float32 for half precision)."""
-    return {n: v.astype(np.float32 if request.feeds[n].dtype == np.float16 else request.feeds[n].dtype) for n, v in values.items()}
+    return {
+        n: v.astype(np.float32 if request.feeds[n].dtype == np.float16 else request.feeds[n].dtype) for n, v in values.items()
+    }

@@ -22,7 +22,6 @@ from explainsvc.autograd.emit import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods.gradient import METHOD as GRADIENT
 from explainsvc.variations import per_variation, split_values, target_values
 
 MAX_STEPS = 3200
@@ -89,9 +88,7 @@ def integrate(request: Request, p: Params, steps: int, start: dict[str, Array], 
             yield {n: (start[n] + alpha * difference[n]).astype(request.feeds[n].dtype) for n in request.wanted}
 
     total = {n: np.zeros(difference[n].shape) for n in request.wanted}
-    gradients = per_variation(
-        request, points(), lambda r: r.model.attribute(GRADIENT, GRADIENT.params(), r).values, split_values, p.batch_size
-    )
+    gradients = per_variation(request, points(), lambda r: r.model.gradients(r), split_values, p.batch_size)
     for k, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
         for name in request.wanted:
             total[name] += weight * gradient[name]

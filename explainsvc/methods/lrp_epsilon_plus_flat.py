@@ -12,29 +12,7 @@ Differs: Equal to zennit's EpsilonPlusFlat with its canonizers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from explainsvc.methods._lrp import EpsilonParams, lrp_method
+from explainsvc.rules.lrp_rulebooks import epsilon_plus_flat
 
-from explainsvc.autograd import Term
-from explainsvc.cards import param, read_card
-from explainsvc.explained import Builder
-from explainsvc.method import Method
-from explainsvc.rules.lrp_rulebooks import epsilon_plus_flat, lrp_rulebook
-
-
-@dataclass(frozen=True)
-class Params:
-    """ε and the treatment of biases."""
-
-    epsilon: float = param(1e-6, "float", "ε of the ε-rule, in units of the layer's result", low=0)
-    bias: str = param("counted", "str", "whether a bias takes its share of relevance", choices=("counted", "ignored"))
-
-
-def program(b: Builder, p: Params) -> Mapping[str, Term]:
-    """Relevance S of the target, sent back by the preset's rules."""
-    bias = p.bias == "counted"
-    rulebook = lrp_rulebook(epsilon_plus_flat(p.epsilon, bias), b.path(), bias)
-    return b.backward(rulebook, seed=b.seed * b.target)
-
-
-METHOD = Method(read_card("lrp_epsilon_plus_flat", __doc__, Params), Params, program=program, complete="output", from_logit=True)
+METHOD = lrp_method("lrp_epsilon_plus_flat", __doc__, EpsilonParams, lambda p: epsilon_plus_flat(p.epsilon, p.counted))

@@ -6,34 +6,13 @@ Needs: Convolutions, dense layers, sums, pooling, activations and routing operat
 Cost: One forward, one more forward and one backward pass.
 Properties: Conserved through residual Adds, AveragePool and Concat; `residual` reports what was absorbed.
 Limits: Non-negative where the target's relevance is; insensitive to upper layers on deep networks.
-Source: Bach, Binder, Montavon, Klauschen, Müller, Samek 2015, PLOS ONE 10(7) e0130140, equation 60 with α=1, β=0; Montavon et al. 2017, arXiv:1512.02479.
+Source: Bach et al. 2015, PLOS ONE 10(7) e0130140, equation 60 with α=1, β=0; Montavon et al. 2017, arXiv:1512.02479.
 Differs: Signs split on activations and weights; captum's clamps weights only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from explainsvc.methods._lrp import BiasParams, lrp_method
+from explainsvc.rules.lrp_rulebooks import z_plus
 
-from explainsvc.autograd import Term
-from explainsvc.cards import param, read_card
-from explainsvc.explained import Builder
-from explainsvc.method import Method
-from explainsvc.rules.lrp_rulebooks import z_plus, lrp_rulebook
-
-
-@dataclass(frozen=True)
-class Params:
-    """The treatment of biases."""
-
-    bias: str = param("counted", "str", "whether a bias takes its share of relevance", choices=("counted", "ignored"))
-
-
-def program(b: Builder, p: Params) -> Mapping[str, Term]:
-    """Relevance S of the target, sent back by the preset's rules."""
-    bias = p.bias == "counted"
-    rulebook = lrp_rulebook(z_plus(bias), b.path(), bias)
-    return b.backward(rulebook, seed=b.seed * b.target)
-
-
-METHOD = Method(read_card("lrp_z_plus", __doc__, Params), Params, program=program, complete="output", from_logit=True)
+METHOD = lrp_method("lrp_z_plus", __doc__, BiasParams, lambda p: z_plus(p.counted))

@@ -1,6 +1,6 @@
 """occlusion: How much the target falls when a window of the input is covered.
 
-Computes: For every position of a window: S(x) − S(x with the window at the baseline); elements get the mean over the windows that cover them.
+Computes: S(x) − S(x with a window at the baseline), for every position of the window; the mean over the windows that cover an element.
 Output: Signed, the input's shape, in units of S.
 Needs: Nothing of the model: any model that onnxruntime runs, trees included.
 Cost: One forward per window position and item, stacked in batches.
@@ -33,7 +33,7 @@ Window = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Params:
-    """The window. Sizes are per axis of one item (batch axis left out); one integer stands for all axes longer than the channels."""
+    """The window. Sizes are per axis of one item (batch axis left out); one integer stands for all axes but the channels."""
 
     window: Any = param((), "ints", "size per axis; empty: 15 pixels of images with all channels, single elements of vectors")
     stride: Any = param((), "ints", "step per axis; empty: 8 pixels of images, else half of the window")
@@ -54,9 +54,7 @@ def run(request: Request, p: Params) -> Result:
     return Result(values)
 
 
-def _mean_drops(
-    request: Request, name: str, windows: list[Window], cover: Array, whole: Array, batch_size: int
-) -> Array:
+def _mean_drops(request: Request, name: str, windows: list[Window], cover: Array, whole: Array, batch_size: int) -> Array:
     """Per element the mean of S(x) − S(covered) over the windows that cover it."""
     x = request.feeds[name]
     lead: Window = (slice(None),) if request.batched else ()

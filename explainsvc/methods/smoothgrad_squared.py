@@ -12,28 +12,14 @@ Differs: σ is relative to the input's range per item, as in the paper (captum's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
-from explainsvc.cards import param, read_card
+from explainsvc.cards import read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import noisy_explanations, typed
+from explainsvc.methods._noise import NoiseParams, noisy_explanations, typed
 
 
-@dataclass(frozen=True)
-class Params:
-    """Noise and base method."""
-
-    samples: int = param(50, "int", "noisy copies", low=2, high=100_000)
-    noise: float = param(0.15, "float", "σ relative to the input's range (max − min)", low=0)
-    base: str = param("gradient", "str", "the method that explains each copy")
-    base_parameters: Any = param(None, "object", "parameters of the base method")
-    batch_size: int = param(16, "int", "items per run", low=1)
-
-
-def run(request: Request, p: Params) -> Result:
+def run(request: Request, p: NoiseParams) -> Result:
     """mean_n E(x + g_n)², g ~ N(0, σ²)."""
     total = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
     for values in noisy_explanations(request, p, "smoothgrad_squared"):
@@ -41,4 +27,4 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed({n: t / p.samples for n, t in total.items()}, request))
 
 
-METHOD = Method(read_card("smoothgrad_squared", __doc__, Params), Params, run=run, family="sampling")
+METHOD = Method(read_card("smoothgrad_squared", __doc__, NoiseParams), NoiseParams, run=run, family="sampling")

@@ -13,24 +13,19 @@ Differs: σ is relative to the input's range per item, as in the paper (captum's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import noisy_explanations, typed
+from explainsvc.methods._noise import NoiseParams, noisy_explanations, typed
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(NoiseParams):
     """Noise and base method."""
 
     samples: int = param(25, "int", "noisy copies", low=2, high=100_000)
-    noise: float = param(0.15, "float", "σ relative to the input's range (max − min)", low=0)
-    base: str = param("gradient", "str", "the method that explains each copy")
-    base_parameters: Any = param(None, "object", "parameters of the base method")
-    batch_size: int = param(16, "int", "items per run", low=1)
 
 
 def run(request: Request, p: Params) -> Result:

@@ -15,7 +15,7 @@ CONTROL = "#7d868f"
 DASHES = ("", "7 4", "2 3")
 MOST_LABELS = 16
 LABEL_LENGTH = 26
-MOST_SMALL_LABELS, SMALL_LABEL_LENGTH = 8, 11
+MOST_SMALL_LABELS, SMALL_LABEL_LENGTH = 8, 13
 SIMILARITY_WORDS = {
     "spearman_abs": "rank correlation of |map|",
     "spearman": "rank correlation of the signed map",
@@ -55,15 +55,14 @@ class Frame:
 
 def lines_of(rows: Sequence[Row], similarity: str, controls: Collection[str] = ()) -> tuple[Line, ...]:
     """One line per method, in the rows' order; controls are grey and dashed."""
-    methods = dict.fromkeys(row.method for row in rows)
-    plain = [method for method in methods if method not in controls]
-    greys = [method for method in methods if method in controls]
+    chosen: dict[str, list[Row]] = {}
+    for row in sorted((row for row in rows if row.similarity == similarity), key=lambda row: row.step):
+        chosen.setdefault(row.method, []).append(row)
+    plain = [method for method in chosen if method not in controls]
+    greys = [method for method in chosen if method in controls]
     styles = {m: (COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i, m in enumerate(plain)}
     styles |= {method: (CONTROL, DASHES[1 + index % 2]) for index, method in enumerate(greys)}
-    chosen = {m: [row for row in rows if row.method == m and row.similarity == similarity] for m in methods}
-    return tuple(
-        Line(m, tuple(sorted(found, key=lambda row: row.step)), *styles[m]) for m, found in chosen.items() if found
-    )
+    return tuple(Line(method, tuple(found), *styles[method]) for method, found in chosen.items())
 
 
 def cascade_svg(rows: Sequence[Row], *, similarity: str = "spearman_abs", controls: Collection[str] = ()) -> Html:
@@ -186,11 +185,11 @@ def _names_beside(lines: Sequence[Line], frame: Frame) -> Iterator[str]:
 
 
 def _names_below(lines: Sequence[Line], frame: Frame, height: int) -> Iterator[str]:
-    share = frame.width / max(1, len(lines))
+    width = frame.left + frame.width
     for index, line in enumerate(lines):
-        x = frame.left + share * index
+        x = 4 + width / len(lines) * index
         yield f'<rect x="{x:.1f}" y="{height - 12}" width="10" height="10" fill="{line.colour}"/>'
-        yield f'<text x="{x + 15:.1f}" y="{height - 3}" fill="#20242a">{esc(line.name)}</text>'
+        yield f'<text x="{x + 15:.1f}" y="{height - 3}" font-size="11" fill="#20242a">{esc(line.name)}</text>'
 
 
 def _last(line: Line) -> float:

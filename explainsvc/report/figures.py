@@ -15,6 +15,8 @@ ORDERS = {
     "bottom_up": "Units are re-initialised one after the other, from the input to the output; all stay random.",
     "independent": "Only the named unit is re-initialised; all others keep their trained weights.",
 }
+MODEL = "model"
+"""Stands in the column "method" of the rows about the model's own output."""
 READING = "1: the maps rank as before; 0: no relation. A method that depends on the weights falls."
 
 
@@ -47,7 +49,7 @@ def _chart_group(rows: Sequence[Row], group: tuple[str, str], controls: Sequence
     similarity = "spearman_abs" if any(row.similarity == "spearman_abs" for row in rows) else rows[0].similarity
     caption = f"{ORDERS.get(order, '')} {READING}"
     small = join(
-        tag("figure", Html(text(method, "h3") + method_svg(rows, method)))
+        tag("figure", Html(text("the model's own output" if method == MODEL else method, "h3") + method_svg(rows, method)))
         for method in dict.fromkeys(row.method for row in rows)
     )
     large = cascade_svg(rows, similarity=similarity, controls=controls)

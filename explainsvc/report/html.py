@@ -22,16 +22,17 @@ MOST_MAPS = 4
 MEANING = {
     "sensitive": "Its maps change when the model's weights are replaced by random numbers: they depend on what the "
     "model has learned. This is necessary for a faithful explanation, not sufficient.",
-    "insensitive": "Its maps stay much the same although the weights were replaced by random numbers: they show the "
-    "input more than the model. Do not use it to find out what this model has learned.",
+    "insensitive": "By at least one similarity its maps stay much the same although the weights were replaced by random "
+    "numbers: do not take them as evidence of what this model has learned. A method that multiplies by the input "
+    "(integrated gradients, LRP) keeps the input's zeros under any weights: compare |map| with the signed map.",
     "inconclusive": "These inputs do not decide it: the interval reaches across the limit, or the maps have no rank "
     "correlation. Run the check on more inputs.",
     "pass": "The property holds on these inputs.",
     "fail": "The property does not hold on these inputs.",
 }
 CONTROL_MEANING = (
-    "Never looks at the model, and is not judged: it shows what the similarity is when a map has nothing to do with "
-    "the weights. A method that behaves like sobel is an edge detector."
+    "Never looks at the model, and is not judged: random shows the similarity of unrelated maps, sobel that of maps "
+    "which only show the input. A method that stays as high as sobel is no more than an edge detector."
 )
 
 
@@ -78,8 +79,8 @@ def _summary(report: Report) -> Html:
     parts = [text(plain_words(report.verdicts, controls), class_="lead")]
     if equality:
         error, count = _number(equality.get("max_error")), equality.get("n", "?")
-        words = f"The explained graph computes what the model computes: largest deviation {error} over {count} inputs."
-        parts.append(text(words))
+        words = f"The explained graph computes what the model computes: largest deviation {error} over {count} inputs"
+        parts.append(text(f"{words} ({equality['rule']})." if equality.get("rule") else f"{words}."))
     if report.header.get("target"):
         parts.append(tag("p", Html(esc("Explained: ") + code(report.header["target"]))))
     return join(parts)
@@ -99,7 +100,7 @@ def verdict_table(report: Report) -> Html:
     ]
     words = dict.fromkeys(v for (method, _), v in report.verdicts.items() if method not in controls)
     meaning = {word: esc(MEANING[word]) for word in words if word in MEANING}
-    if any(method in controls for method, _ in report.verdicts):
+    if controls:
         meaning["control"] = esc(CONTROL_MEANING)
     return Html(p.table(["method", "check", "verdict", "numbers"], rows) + p.facts(meaning))
 
@@ -171,18 +172,16 @@ def _model(header: Mapping[str, Any]) -> Html:
 
 
 def _passes(passes: Sequence[Mapping[str, Any]]) -> Html:
-    if not passes:
+    applied = [each for each in passes if each.get("applied")]
+    if not applied:
         return Html("")
-    rows = [(code(each["name"]), esc(each["changed"]), esc(_number(each["error"]))) for each in passes]
-    heads = ["pass over the graph", "nodes changed", "largest relative deviation"]
-    return Html(
-        text("Before explaining, the graph was rewritten; each step was run against the untouched model.")
-        + p.table(heads, rows, frozenset({1, 2}))
-    )
+    rows = [(code(each["name"]), esc(_number(each.get("error"))), esc(each.get("note", ""))) for each in applied]
+    words = "Before explaining, the graph was rewritten; each step was run against the untouched model on probe inputs."
+    return Html(text(words) + p.table(["pass over the graph", "largest relative deviation", "note"], rows, frozenset({1})))
 
 
 def _tensor(info: Mapping[str, Any]) -> Html:
-    shape = ", ".join("?" if size is None else str(size) for size in info.get("shape", []))
+    shape = ", ".join("?" if size is None else str(size) for size in info.get("shape") or ["…"])
     return Html(code(info.get("name", "")) + esc(f" {info.get('dtype', '')} [{shape}]"))
 
 
@@ -209,9 +208,7 @@ def _methods(header: Mapping[str, Any]) -> Html:
         (code(name), p.parameters(info.get("parameters", {})), code(info.get("seed", "")), Html(""), Html(""))
         for name, info in header.get("checks", {}).items()
     ]
-    return p.table(
-        ["method or check", "parameters", "seed", "largest residual", "caveats"], rows + checks, frozenset({3})
-    )
+    return p.table(["method or check", "parameters", "seed", "largest residual", "caveats"], rows + checks, frozenset({3}))
 
 
 def _rows(rows: Sequence[Row]) -> Html:

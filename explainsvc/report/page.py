@@ -40,7 +40,7 @@ figure { margin: 14px 0; } figure svg, figure img { max-width: 100%; height: aut
 .maps { overflow-x: auto; } .maps table { width: auto; }
 .maps td, .maps th { border: 0; padding: 4px 10px 4px 0; text-align: center; vertical-align: middle; }
 .maps th { font-weight: 500; color: var(--ink); } .maps th[scope=row] { text-align: left; white-space: nowrap; }
-.maps img { display: block; border: 1px solid var(--line); }
+.maps img { display: block; max-width: none; border: 1px solid var(--line); margin: 0 auto; }
 details { margin: 10px 0; } summary { cursor: pointer; color: var(--quiet); }
 @media print { main { max-width: none; padding: 0; } details { display: block; } }
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,9 @@ class GridRow:
 def grid_png(rows: Sequence[GridRow], *, title: str = "", side: int = 136) -> bytes:
     """Several inputs (rows) by several methods (columns); every map is signed and has its own scale."""
     methods = list(dict.fromkeys(name for row in rows for name in row.maps))
-    label, head = 118, MARGIN + (TITLE + 18) * bool(title) + 30
+    words = [line for row in rows for line in row.caption.split("\n")]
+    label = min(260, max((math.ceil(canvas.font(SMALL).getlength(line)) for line in words), default=0) + 16)
+    head = MARGIN + (TITLE + 18) * bool(title) + 30
     width = 2 * MARGIN + label + (1 + len(methods)) * (side + GAP) - GAP
     picture, pen = canvas.sheet(width, head + len(rows) * (side + GAP) + MARGIN + 8)
     canvas.write(pen, (MARGIN, MARGIN), title, TITLE, width - 2 * MARGIN)
@@ -99,9 +102,9 @@ def grid_png(rows: Sequence[GridRow], *, title: str = "", side: int = 136) -> by
         canvas.write(pen, (x + side // 2, head - 8), name, SMALL, side + GAP - 4, anchor="ms")
     for index, row in enumerate(rows):
         y = head + index * (side + GAP)
-        for line, words in enumerate(row.caption.split("\n")):
+        for line, caption in enumerate(row.caption.split("\n")):
             at = (MARGIN, y + side // 2 - 12 + 22 * line)
-            canvas.write(pen, at, words, SMALL, label - 10, QUIET if line else INK, "lm")
+            canvas.write(pen, at, caption, SMALL, label - 10, QUIET if line else INK, "lm")
         maps = [panel_png(row.maps[name], image=row.image, side=side) for name in methods]
         for x, tile in zip(columns, [picture_png(row.image, side=side), *maps], strict=True):
             panel = canvas.pixels(tile)
@@ -111,9 +114,7 @@ def grid_png(rows: Sequence[GridRow], *, title: str = "", side: int = 136) -> by
     return canvas.png(picture)
 
 
-def bars_png(
-    values: npt.ArrayLike, names: Sequence[str] | None = None, title: str = "", unit: str = "attribution"
-) -> bytes:
+def bars_png(values: npt.ArrayLike, names: Sequence[str] | None = None, title: str = "", unit: str = "attribution") -> bytes:
     """A 1-d attribution: one bar per named column, or, without names, one column per position of a signal.
 
     With more than 40 names the 40 of largest magnitude are drawn, in the given order, and a note says so.
@@ -134,9 +135,7 @@ def bars_png(
     return canvas.png(_bars(flat, names, title, unit))
 
 
-def _figure(
-    panels: Sequence[tuple[str, Pixels]], scale: Scale, title: str, notes: Sequence[str], unit: str
-) -> Image.Image:
+def _figure(panels: Sequence[tuple[str, Pixels]], scale: Scale, title: str, notes: Sequence[str], unit: str) -> Image.Image:
     """Panels side by side under the title, the colour bar at the right, the notes below."""
     height = panels[0][1].shape[0]
     inner = sum(pixels.shape[1] + GAP for _, pixels in panels) + BAR_SPACE

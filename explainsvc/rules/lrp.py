@@ -7,8 +7,6 @@ vjp of the (modified) node, so one formula serves Conv, ConvTranspose, Gemm, Mat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.registry import apply_vjp
 from explainsvc.errors import NotDifferentiable
@@ -20,7 +18,8 @@ STABILIZER = 1e-6
 CONVOLUTION = frozenset({"Conv", "ConvTranspose"})
 DENSE = frozenset({"Gemm", "MatMul", "Einsum"})
 ACTIVATION = frozenset(
-    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip ThresholdedRelu Erf".split()
+    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip "
+    "ThresholdedRelu Erf".split()
 )
 ROUTING = frozenset(
     "MaxPool GlobalMaxPool ReduceMax ReduceMin Max Min Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Gather "
@@ -84,12 +83,12 @@ def lrp_z_plus(bias: bool = True) -> Rule:
         b = n.emit.op("Relu", n.input(2)) if bias and n.has(2) else None
         drop: dict[int, Term | None] = {2: b} if len(n.node.inputs) > 2 else {}
         if is_nonnegative(a.value):
-            parts = [(a, n.replace({1 - i: _plus(w)} | drop))]
+            parts = [(a, n.replace({1 - i: _plus(w), **drop}))]
         else:
             negative: dict[int, Term | None] = {2: None} if drop else {}
             parts = [
-                (_plus(a), n.replace({i: _plus(a), 1 - i: _plus(w)} | drop)),
-                (_minus(a), n.replace({i: _minus(a), 1 - i: _minus(w)} | negative)),
+                (_plus(a), n.replace({i: _plus(a), 1 - i: _plus(w), **drop})),
+                (_minus(a), n.replace({i: _minus(a), 1 - i: _minus(w), **negative})),
             ]
         z = parts[0][1].y if len(parts) == 1 else parts[0][1].y + parts[1][1].y
         s = r / stabilized(z, STABILIZER)
@@ -114,7 +113,8 @@ def lrp_flat(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
 
 def pass_through(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
     """R_in = R_out at activations: the relevance of a neuron is that of its pre-activation (Bach et al. 2015)."""
-    return [r] + [None] * (len(n.node.inputs) - 1)
+    nothing: list[Term | None] = [None] * (len(n.node.inputs) - 1)
+    return [r, *nothing]
 
 
 def route(n: NodeView, *r: Term | None) -> list[Term | None]:
@@ -131,18 +131,18 @@ def share(bias: bool) -> Rule:
     in_proportion = lrp_epsilon(STABILIZER)
 
     def rule(n: NodeView, r: Term, *rest: Term | None) -> list[Term | None]:
-        if n.op_type in ("Mul", "Div") and len(n.asked) > 1 or n.op_type == "Div" and 1 in n.asked:
+        if (n.op_type in ("Mul", "Div") and len(n.asked) > 1) or (n.op_type == "Div" and 1 in n.asked):
             raise _refusal(n, "a product of two activations")
         if n.op_type in ("Add", "Sub", "Mul", "Div") and len(n.asked) == 1 and (not bias or n.op_type in ("Mul", "Div")):
             (i,) = n.asked
             if n.input(i).shape is not None and n.input(i).shape == n.y.shape:
                 return [r if k == i else None for k in range(2)]
-        return in_proportion(n, r, *rest)
+        return list(in_proportion(n, r, *rest))
 
     return rule
 
 
-def refuse(n: NodeView, *_: Term | None) -> Sequence[Term | None]:
+def refuse(n: NodeView, *_: Term | None) -> list[Term | None]:
     """No rule is known: LRP never falls back to the gradient silently."""
     raise _refusal(n, "this operator")
 

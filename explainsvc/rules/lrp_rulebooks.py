@@ -9,7 +9,18 @@ import onnx_ir as ir
 
 from explainsvc.autograd import NodeView, Rule, Rulebook
 from explainsvc.rules.lrp import (
-    ACTIVATION, CONVOLUTION, DENSE, ROUTING, SHARING, lrp_epsilon, lrp_flat, lrp_z_plus, pass_through, refuse, route, share,
+    ACTIVATION,
+    CONVOLUTION,
+    DENSE,
+    ROUTING,
+    SHARING,
+    lrp_epsilon,
+    lrp_flat,
+    lrp_z_plus,
+    pass_through,
+    refuse,
+    route,
+    share,
 )  # fmt: skip
 
 LINEAR = CONVOLUTION | DENSE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-_NONNEGATIVE = frozenset("Relu Sigmoid HardSigmoid Softmax Softplus Exp Abs Sqrt ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp".split()) - {
-    "ReduceLogSumExp"
-}
+_NONNEGATIVE = frozenset(
+    "Relu Sigmoid HardSigmoid Softmax Softplus Exp Abs Sqrt ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp".split()
+) - {"ReduceLogSumExp"}
 _KEEPS = frozenset(
     "MaxPool AveragePool GlobalAveragePool GlobalMaxPool Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Identity "
     "Dropout ReduceSum ReduceMean ReduceMax ReduceMin Expand Tile Split DepthToSpace SpaceToDepth Cast".split()

@@ -57,9 +57,7 @@ class AuditService(AuditServiceServicer):
         """An audit as it is stored."""
         return pb.GetAuditResponse(audit=await asyncio.to_thread(self._audit, request.audit_id))
 
-    async def DownloadReport(
-        self, request: pb.DownloadReportRequest, context: Any
-    ) -> AsyncIterator[pb.DownloadReportResponse]:
+    async def DownloadReport(self, request: pb.DownloadReportRequest, context: Any) -> AsyncIterator[pb.DownloadReportResponse]:
         """The report in the form asked for, in chunks."""
         data = await asyncio.to_thread(self._report, request.audit_id, request.format)
         for chunk in chunks(data):

@@ -39,9 +39,7 @@ class Config:
     worker_threads: int = field(default=0, metadata={"text": "threads of a worker; 0: one a core", "minimum": 0})
     max_upload_bytes: int = field(default=2**31 - 1, metadata={"text": "largest model, all files", "minimum": 1})
     max_message_bytes: int = field(default=2**28, metadata={"text": "largest request or response", "minimum": 2**20})
-    grace_seconds: float = field(
-        default=30.0, metadata={"text": "time to finish running requests at the end", "minimum": 0}
-    )
+    grace_seconds: float = field(default=30.0, metadata={"text": "time to finish running requests at the end", "minimum": 0})
 
     def limits(self) -> Limits:
         """What concerns the workers."""

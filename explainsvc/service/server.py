@@ -26,8 +26,8 @@ from explainsvc.service.audits import AuditService
 from explainsvc.service.backend import Backend
 from explainsvc.service.config import Config, add_options, configured
 from explainsvc.service.explanations import ExplanationService
+from explainsvc.service.interceptor import ErrorInterceptor
 from explainsvc.service.models import ModelService
-from explainsvc.service.status import ErrorInterceptor
 from explainsvc.store import opened
 
 LOG = logging.getLogger(__name__)

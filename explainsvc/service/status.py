@@ -1,4 +1,4 @@
-"""The one table of errors, and the interceptor that applies it to every call.
+"""The one table of errors: the library's error ↔ the status of a failed call.
 
 A failed call carries ``google.rpc.Status`` in ``grpc-status-details-bin``: ErrorInfo (reason, domain, and what, where,
 expected, to_do as metadata), BadRequest for violations, ResourceInfo, RetryInfo.
@@ -6,10 +6,7 @@ expected, to_do as metadata), BadRequest for violations, ResourceInfo, RetryInfo
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -20,11 +17,8 @@ from google.rpc import status_pb2
 from explainsvc import errors
 from explainsvc.errors import ExplainsvcError
 
-LOG = logging.getLogger(__name__)
 DOMAIN = "explainsvc"
 DETAILS_KEY = "grpc-status-details-bin"
-OWN = "/explainsvc."
-"""Services whose errors are ours; health and reflection have their own."""
 
 CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.ModelMalformed: grpc.StatusCode.INVALID_ARGUMENT,
@@ -51,99 +45,60 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
 RESOURCES = {errors.ModelNotFound: "model", errors.AuditNotFound: "audit"}
 RETRY = Duration(seconds=1)
 
-TEXT = 700
-"""Longest text of an error on the wire, in characters: headers of more than 8 kB are refused by many clients."""
-VIOLATIONS = 12
+LARGEST = 7500
+"""Bytes of a status as headers: more than 8 kB in all are refused by many clients."""
+CUTS = ((10_000, 100), (1000, 20), (500, 10), (250, 8), (80, 5))
+"""Characters a text, and number of violations; the first that fits is taken."""
 
 
 def to_status(error: ExplainsvcError) -> status_pb2.Status:
-    """The status of an error."""
-    status = status_pb2.Status(code=CODES[type(error)].value[0], message=_cut(str(error)))
-    for detail in _details(error):
+    """The status of an error, its texts cut only if it would not fit the headers of a response."""
+    statuses = (_status_within(error, *cut) for cut in CUTS)
+    return next(status for status in statuses if header_bytes(status) <= LARGEST)
+
+
+def header_bytes(status: status_pb2.Status) -> int:
+    """What the status takes: in base64, and its message once more, percent-encoded (gRPC over HTTP/2, Responses)."""
+    message = sum(1 if 0x20 <= byte < 0x7F else 3 for byte in status.message.encode())
+    return len(status.SerializeToString()) * 4 // 3 + message
+
+
+def _status_within(error: ExplainsvcError, length: int, violations: int) -> status_pb2.Status:
+    status = status_pb2.Status(code=CODES[type(error)].value[0], message=_cut(str(error), length))
+    for detail in _details(error, length, violations):
         status.details.add().Pack(detail)
     return status
 
 
-def _details(error: ExplainsvcError) -> list[Message]:
+def _details(error: ExplainsvcError, length: int, violations: int) -> list[Message]:
     texts = {"what": error.what, "where": error.where, "expected": error.expected, "to_do": error.to_do}
-    metadata = {key: _cut(text) for key, text in texts.items() if text}
+    metadata = {key: _cut(text, length) for key, text in texts.items() if text}
     found: list[Message] = [details_pb2.ErrorInfo(reason=error.REASON, domain=DOMAIN, metadata=metadata)]
     if error.violations:
-        found.append(_bad_request(error))
+        found.append(_bad_request(error, length, violations))
     if type(error) in RESOURCES:
-        found.append(details_pb2.ResourceInfo(resource_type=RESOURCES[type(error)], description=_cut(error.what)))
+        kind = RESOURCES[type(error)]
+        found.append(details_pb2.ResourceInfo(resource_type=kind, description=metadata["what"]))
     if isinstance(error, errors.QueueFull):
         found.append(details_pb2.RetryInfo(retry_delay=RETRY))
     return found
 
 
-def _bad_request(error: ExplainsvcError) -> Message:
+def _bad_request(error: ExplainsvcError, length: int, violations: int) -> Message:
     """The first violations; how many more there are stands in the last one."""
     fields = [
-        details_pb2.BadRequest.FieldViolation(field=_cut(v.field, 100), description=_cut(v.description, 200))
-        for v in error.violations[:VIOLATIONS]
+        details_pb2.BadRequest.FieldViolation(field=_cut(v.field, length), description=_cut(v.description, length))
+        for v in error.violations[:violations]
     ]
-    more = len(error.violations) - VIOLATIONS
+    more = len(error.violations) - violations
     if more > 0:
         fields.append(details_pb2.BadRequest.FieldViolation(field="", description=f"and {more} more"))
     request: Message = details_pb2.BadRequest(field_violations=fields)
     return request
 
 
-def _cut(text: str, length: int = TEXT) -> str:
+def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-async def fail(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
-    """End the call with the error's status; an error that is not ours says nothing but that it happened."""
-    if not isinstance(error, ExplainsvcError):
-        LOG.error("unexpected error", exc_info=error)
-        error = ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
-    status = to_status(error)
-    trailing = ((DETAILS_KEY, status.SerializeToString()),)
-    await context.abort(CODES[type(error)], status.message, trailing_metadata=trailing)
-
-
-def _unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        try:
-            return await method(request, context)
-        except Exception as error:  # the edge of the server: every error becomes a status
-            await fail(context, error)
-
-    return guarded
-
-
-def _stream(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        try:
-            async with aclosing(method(request, context)) as responses:  # type: ignore[type-var]  # a generator has aclose
-                async for response in responses:
-                    yield response
-        except Exception as error:  # as above
-            await fail(context, error)
-
-    return guarded
-
-
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Turns the errors of our services into statuses."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """The handler of a call with its errors caught."""
-        handler: Any = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(OWN):
-            return handler  # type: ignore[no-any-return]
-        coding = (handler.request_deserializer, handler.response_serializer)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream), *coding)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary), *coding)
-        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary), *coding)
 
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> ExplainsvcError:

@@ -16,7 +16,7 @@ from tests.autograd.harness import Case, build, emitted, torch_gradients, wanted
 
 
 def check_multilinear(case: Case) -> None:
-    """Gradient of every wanted operand = exact differences in onnxruntime, and = torch autograd where the case has it."""
+    """Gradient of every wanted operand = exact differences in onnxruntime, and = torch autograd where given."""
     feeds, gradients, seed = emitted(case)
     session = ort.InferenceSession(build(case, np.float32).SerializeToString(), providers=["CPUExecutionProvider"])
     for i in wanted(case):

@@ -98,6 +98,7 @@ COL2IM = [
         {"strides": [2, 1], "pads": [1, 0, 1, 1], "dilations": [2, 2]},
         constant=[1, 2],
     ),
+    Case("Col2Im", [normal(1, 12, 12), ints(4, 6), BLOCK]),
 ]
 
 NUMBERS = [

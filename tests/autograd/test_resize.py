@@ -131,3 +131,20 @@ def test_gradient_as_torch_has_it(size: tuple[int, int], attributes: dict[str, A
     """Where torch interpolates in the same way, it differentiates in the same way."""
     for case in both(sized(IMAGE, 1, 2, *size, **attributes)):
         check(replace(case, torch=_interpolated(size, **options)))
+
+
+@pytest.mark.parametrize("axes", [None, [3, 2]], ids=str)
+def test_gradient_of_the_region(axes: list[int] | None) -> None:
+    """A linear crop changes as its corners move: central differences through onnxruntime, float32."""
+    roi, sizes = (ROI, ints(1, 2, 4, 5)) if axes is None else (ROI[[3, 2, 7, 6]], ints(5, 4))
+    attributes: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": "linear"}
+    more = {} if axes is None else {"axes": axes}
+    case = Case("Resize", [IMAGE, roi, None, sizes], attributes | more, wanted=[1], constant=[3])
+    feeds, gradients, seed = emitted(case)
+    session = ort.InferenceSession(build(case, np.float32).SerializeToString(), providers=["CPUExecutionProvider"])
+    step = np.float32(1e-3)
+    ends = [
+        [session.run(None, feeds | {"x1": roi + s * e})[0] for s in (step, -step)] for e in np.eye(len(roi), dtype="f")
+    ]
+    expected = [((high - low) * seed).sum() / (2 * step) for high, low in ends]
+    np.testing.assert_allclose(gradients[1], expected, rtol=2e-2, atol=2e-3)

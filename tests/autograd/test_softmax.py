@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from explainsvc.autograd.differentiate import differentiate
 from tests.autograd.harness import Case, build, check, emitted
@@ -56,3 +58,26 @@ def test_second_derivative() -> None:
     row = Case("Softmax", [normal(2, 3)])
     once = differentiate(build(row, np.float32), ["x0"])
     assert {n.op_type for n in differentiate(once, ["x0"], output="y0").graph.node} >= {"Softmax", "Mul"}
+
+
+def test_fully_masked_row() -> None:
+    """Attention replaces the NaN of a fully masked row by zeros; its gradient is zero as well."""
+    nodes = [
+        helper.make_node("Add", ["x", "bias"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["p"]),
+        helper.make_node("IsNaN", ["p"], ["masked"]),
+        helper.make_node("Where", ["masked", "zero", "p"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in "xy")
+    bias = np.array([[-np.inf] * 3, [0.0, -np.inf, 0.0]], np.float32)
+    constants = [numpy_helper.from_array(bias, "bias"), numpy_helper.from_array(np.float32(0.0), "zero")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "masked", [x], [y], constants), opset_imports=[helper.make_opsetid("", 21)]
+    )
+    session = ort.InferenceSession(differentiate(model, ["x"]).SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"x": normal(2, 3).astype(np.float32), "explain.seed": normal(2, 3, seed=1).astype(np.float32)}
+    (gradient,) = session.run(["explain.x"], feeds)
+    row = torch.tensor(feeds["x"][1:], requires_grad=True)
+    torch.softmax(row + torch.tensor(bias[1:]), -1).backward(torch.tensor(feeds["explain.seed"][1:]))
+    np.testing.assert_array_equal(gradient[0], 0)
+    np.testing.assert_allclose(gradient[1:], row.grad, rtol=1e-5, atol=1e-7)

@@ -30,9 +30,7 @@ def row(method: str, step: int, mean: float, similarity: str = "spearman_abs", u
 @pytest.fixture
 def report() -> Report:
     """Two methods and a control, three steps, pictures, and a hostile name wherever a user can put one."""
-    falling = [
-        row("gradient", step, 1.0 - 0.4 * step, name) for step in range(3) for name in ("spearman_abs", "spearman")
-    ]
+    falling = [row("gradient", step, 1.0 - 0.4 * step, name) for step in range(3) for name in ("spearman_abs", "spearman")]
     rows = [*falling, row("sobel", 0, 1.0), row("sobel", 1, 1.0), row("grad_cam", 1, math.nan), row("grad_cam", 2, 0.3)]
     header = {
         "model": {
@@ -44,7 +42,7 @@ def report() -> Report:
             "size_bytes": 1234567,
             "parameters": 300000,
             "inputs": [{"name": ATTACK, "dtype": "float32", "shape": [ATTACK, 1, 4, 4]}],
-            "passes": [{"name": "fold", "changed": 2, "error": 1e-7}],
+            "passes": [{"name": "fold", "applied": True, "error": 1e-7}],
         },
         "inputs": {ATTACK: {"digest": "cd" * 32, "shape": [8, 1, 4, 4], "dtype": "float32"}},
         "equality": {"max_error": 2.5e-7, "n": 8},

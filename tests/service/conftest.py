@@ -36,7 +36,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Client]]:
     with ExitStack() as stack:
 
         def start(**settings: object) -> Client:
-            config = Config(address="127.0.0.1:0", store=tmp_path / "store", worker_threads=1, **settings)  # type: ignore[arg-type]
+            config = Config(address="127.0.0.1:0", store=tmp_path / "store", worker_threads=1, **settings)
             return stack.enter_context(Client(stack.enter_context(background(config))))
 
         yield start

@@ -44,9 +44,7 @@ CALLS = {
     "target out of range": Call(errors.TargetOutOfRange, models.cnn(), models.image(), target=3),
     "target of no output": Call(errors.TargetOutOfRange, models.cnn(), models.image(), target={"output": "z"}),
     "too few targets": Call(errors.TargetOutOfRange, models.cnn(), models.image(), target=[1]),
-    "seed of another shape": Call(
-        errors.TargetOutOfRange, models.cnn(), models.image(), target={"seed": np.ones(3, np.float32)}
-    ),
+    "seed of another shape": Call(errors.TargetOutOfRange, models.cnn(), models.image(), target={"seed": np.ones(3, np.float32)}),
     "unknown method": Call(errors.UnknownMethod, models.cnn(), models.image(), "gradiant"),
     "unknown parameter": Call(
         errors.InvalidParameter, models.cnn(), models.image(), "integrated_gradients", parameters={"step": 8}
@@ -57,9 +55,7 @@ CALLS = {
     "grad-cam without space": Call(errors.MethodNotApplicable, models.linear(), {"x": X4}, "grad_cam"),
     "guided without relu": Call(errors.MethodNotApplicable, models.linear(), {"x": X4}, "guided_backprop"),
     "integer input": Call(errors.NothingToDifferentiate, models.embedding(), {"ids": np.ones((2, 5), np.int64)}),
-    "string input": Call(
-        errors.NothingToDifferentiate, models.labelled(), {"x": X4, "word": WORDS}, wanted=["word"]
-    ),
+    "string input": Call(errors.NothingToDifferentiate, models.labelled(), {"x": X4, "word": WORDS}, wanted=["word"]),
 }
 
 
@@ -72,9 +68,7 @@ def test_explain(client: Client, name: str) -> None:
         model.explain(call.inputs, call.method, call.target, inputs=call.wanted, **call.parameters)
     digest = client.upload(call.model)
     with pytest.raises(call.error) as there:
-        client.explain(
-            digest, call.inputs, call.method, call.target, inputs_wanted=call.wanted, parameters=call.parameters
-        )
+        client.explain(digest, call.inputs, call.method, call.target, inputs_wanted=call.wanted, parameters=call.parameters)
     assert str(there.value) == str(here.value)
     assert there.value.violations == here.value.violations
     assert there.value.what

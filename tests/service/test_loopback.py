@@ -41,7 +41,8 @@ def assert_equal(here: Attribution, there: Attribution) -> None:
         if left is not None and right is not None:
             assert (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
     assert here.to_json() == there.to_json()
-    assert [type(value) for value in here.parameters.values()] == [type(value) for value in there.parameters.values()]
+    kinds = [{name: type(value) for name, value in side.parameters.items()} for side in (here, there)]
+    assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
@@ -63,7 +64,8 @@ def test_parameters_of_every_kind(client: Client, digest: str, cnn: Model) -> No
     """Numbers, strings and arrays arrive as they were given."""
     inputs = models.image()
     baseline = np.full((2, 1, 6, 6), 0.25, np.float32)
-    for parameters in ({"steps": 8, "baseline": 0.5}, {"steps": 4, "baseline": "mean"}, {"steps": 4, "baseline": baseline}):
+    for given in (0.5, "mean", baseline):
+        parameters = {"steps": 4, "baseline": given}
         here = cnn.explain(inputs, "integrated_gradients", 1, **parameters)
         assert_equal(here, client.explain(digest, inputs, "integrated_gradients", 1, parameters=parameters))
 

@@ -45,7 +45,7 @@ class Reflected:
         request, response = GetMessageClass(found.input_type), GetMessageClass(found.output_type)
         make = self.channel.stream_unary if found.client_streaming else self.channel.unary_unary
         path = f"/explainsvc.v1.{service}/{method}"
-        return make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)  # type: ignore[attr-defined]
+        return make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
 
 
 def test_services_are_listed(channel: grpc.Channel) -> None:
@@ -69,7 +69,8 @@ def test_a_client_from_reflection_alone(channel: grpc.Channel, cnn_bytes: bytes,
     question = reflected.message("ExplainRequest")(model_digest=sha256, method="gradient")
     question.target.index.positions.append(2)
     tensor = question.inputs.add(name="x").tensor
-    tensor.dtype = reflected.pool.FindEnumTypeByName("explainsvc.v1.DataType").values_by_name["DATA_TYPE_FLOAT32"].number
+    dtypes = reflected.pool.FindEnumTypeByName("explainsvc.v1.DataType").values_by_name
+    tensor.dtype = dtypes["DATA_TYPE_FLOAT32"].number
     tensor.shape.extend(x.shape)
     tensor.data = x.astype("<f4").tobytes()
     answer = reflected.call("ExplanationService", "Explain")(question)
@@ -88,4 +89,4 @@ def test_health_of_what_is_not_there(channel: grpc.Channel) -> None:
     """A service of another name is NOT_FOUND, by the health service's own rules."""
     with pytest.raises(grpc.RpcError) as error:
         health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="zebra"))
-    assert error.value.code() == grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND

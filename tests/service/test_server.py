@@ -65,5 +65,5 @@ def test_sigterm_drains(tmp_path: Path) -> None:
 
 def test_no_server() -> None:
     """Without a server the client says where it looked and what to do."""
-    with Client("127.0.0.1:9") as client, pytest.raises(ExplainsvcError, match="127.0.0.1:9.*explainsvc serve"):
+    with Client("127.0.0.1:9") as client, pytest.raises(ExplainsvcError, match=r"127\.0\.0\.1:9.*explainsvc serve"):
         client.methods()

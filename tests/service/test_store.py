@@ -94,13 +94,14 @@ with opened(Path(sys.argv[1])) as kept:
         with kept.incoming() as folder:
             (folder / "files" / MODEL_FILE).write_bytes(str(number).encode() * 100_000)
             kept.keep(folder, f"{number:064x}", "m")
-        kept.save_audit(StoredAudit(f"{number:032x}", "succeeded", "", 0.0, 1.0), b'{"report": "' + b"x" * 100_000 + b'"}')
+        report = b'{"report": "' + b"x" * 100_000 + b'"}'
+        kept.save_audit(StoredAudit(f"{number:032x}", "succeeded", "", 0.0, 1.0), report)
         print(number, flush=True)
 """
 
 
 def test_kill_leaves_nothing_torn(tmp_path: Path) -> None:
-    """Killed at any moment while it writes, a server leaves only whole models and audits, and loses none it promised."""
+    """Killed at any moment while it writes, a server leaves whole models and audits only, and all it promised."""
     python_path = os.pathsep.join(path for path in sys.path if path)
     for milliseconds in (150, 220, 310):
         root = tmp_path / str(milliseconds)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import onnx
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -57,7 +58,7 @@ def file(name: str, data: bytes = b"1234") -> model_service_pb2.ExternalFile:
     return model_service_pb2.ExternalFile(name=name, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-DATA = models.linear()
+DATA = models.embedding()
 UPLOADS = {
     "wrong sha256": ("UPLOAD_DIGEST_MISMATCH", "DATA_LOSS", [header(DATA, sha256="0" * 64), chunk(DATA)]),
     "too short": ("UPLOAD_DIGEST_MISMATCH", "DATA_LOSS", [header(DATA), chunk(DATA[:-1])]),
@@ -99,9 +100,10 @@ def test_bad_uploads(channel: grpc.Channel, name: str) -> None:
 
 def test_an_upload_in_many_chunks(channel: grpc.Channel) -> None:
     """Chunks of any size are put together again; the digest is the sha256 of the bytes."""
-    pieces = [chunk(DATA[start : start + 7]) for start in range(0, len(DATA), 7)]
-    response = ModelServiceStub(channel).UploadModel(iter([header(DATA), *pieces]))
-    assert response.model.digest == hashlib.sha256(DATA).hexdigest()
+    data = DATA + onnx.ModelProto(doc_string="new to every server").SerializeToString()  # concatenated messages merge
+    pieces = [chunk(data[start : start + 7]) for start in range(0, len(data), 7)]
+    response = ModelServiceStub(channel).UploadModel(iter([header(data), *pieces]))
+    assert response.model.digest == hashlib.sha256(data).hexdigest()
     assert response.model.name == "m"
     assert response.model.create_time.seconds > 1_700_000_000
 
@@ -109,7 +111,7 @@ def test_an_upload_in_many_chunks(channel: grpc.Channel) -> None:
 def test_pages(channel: grpc.Channel) -> None:
     """ListModels page by page gives every model once, in order."""
     stub = ModelServiceStub(channel)
-    for data in (models.linear(), models.embedding(), models.labelled()):
+    for data in (models.linear(), models.loop(), models.labelled()):
         stub.UploadModel(iter([header(data), chunk(data)]))
     digests, token = [], ""
     while True:
@@ -161,6 +163,14 @@ def test_all_violations_at_once(channel: grpc.Channel, digest: str) -> None:
     with pytest.raises(grpc.RpcError) as call:
         ExplanationServiceStub(channel).Explain(request)
     assert len(detail(status_of(call), error_details_pb2.BadRequest).field_violations) == 3
+
+
+@pytest.mark.parametrize("method", ["ExplanationService/Explain", "AuditService/GetAudit", "ModelService/GetModel"])
+def test_what_is_no_message(channel: grpc.Channel, method: str) -> None:
+    """Bytes that are no message of the rpc are the caller's error, typed like any other."""
+    with pytest.raises(grpc.RpcError) as call:
+        channel.unary_unary(f"/explainsvc.v1.{method}", None, None)(b"\xff\xff\xff")
+    assert detail(status_of(call), error_details_pb2.ErrorInfo).reason == "INVALID_INPUT"
 
 
 def test_defaults(channel: grpc.Channel, digest: str) -> None:

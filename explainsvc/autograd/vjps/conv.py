@@ -13,12 +13,14 @@ def _windows(n: NodeView) -> Windows:
 
 
 @vjp("Conv", 0)
-def _conv_x(n: NodeView, g: Term) -> Term:
+def conv_x(n: NodeView, g: Term) -> Term:
+    """``g`` times the weight, added into the window."""
     return spread(g, n.input(1), _windows(n), n.x)
 
 
 @vjp("Conv", 1)
-def _conv_w(n: NodeView, g: Term) -> Term:
+def conv_w(n: NodeView, g: Term) -> Term:
+    """``g`` correlated with the image."""
     return weight_gradient(n.x, g, _windows(n), n.input(1))
 
 
@@ -34,5 +36,6 @@ def _conv_transpose_w(n: NodeView, g: Term) -> Term:
 
 @vjp("Conv", 2)
 @vjp("ConvTranspose", 2)
-def _bias(n: NodeView, g: Term) -> Term:
+def conv_bias(n: NodeView, g: Term) -> Term:
+    """Sum over everything but the channels."""
     return n.emit.sum(g, [0, *range(2, 2 + spatial_rank(n))], keepdims=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -10,6 +10,7 @@ import onnx_ir as ir
 from explainsvc.autograd.emit import NodeView, Term
 from explainsvc.autograd.registry import define, vjp, vjp_each
 from explainsvc.autograd.vjps.norm import EPSILON, Standardised, inverse_root
+from explainsvc.autograd.vjps.pointwise import total_of
 from explainsvc.autograd.vjps.reduce import count
 from explainsvc.errors import NotDifferentiable
 
@@ -73,7 +74,7 @@ def _layer(n: NodeView) -> Standardised:
 def _x(n: NodeView, g: Term | None, *statistics: Term | None) -> Term | None:
     layer = _layer(n)
     scaled = None if g is None else layer.back(g * n.input(1))
-    return _total([scaled, *_from_statistics(n, layer, statistics)])
+    return total_of([scaled, *_from_statistics(n, layer, statistics)])
 
 
 def _from_statistics(n: NodeView, layer: Standardised, g: Sequence[Term | None]) -> list[Term]:
@@ -86,12 +87,6 @@ def _from_statistics(n: NodeView, layer: Standardised, g: Sequence[Term | None])
     if inverse is not None:
         parts.append(-(layer.value * (_as(inverse, n.x) * layer.inverse * layer.inverse / elements)))
     return parts
-
-
-def _total(terms: Iterable[Term | None]) -> Term | None:
-    """The sum of those that are there."""
-    parts = [t for t in terms if t is not None]
-    return sum(parts[1:], start=parts[0]) if parts else None
 
 
 def _scale(n: NodeView, g: Term | None, *_: Term | None) -> Term | None:
@@ -135,7 +130,7 @@ def _skip_total(n: NodeView, g: tuple[Term | None, ...]) -> Term | None:
                 to_do="Export the model without onnxruntime's fusions",
             )
     normalised = None if g[0] is None else _skip_layer(n).back(g[0] * n.input(2))
-    return _total([normalised, *g[3:]])
+    return total_of([normalised, *g[3:]])
 
 
 def _skip_summand(n: NodeView, operand: int, *g: Term | None) -> Term | None:

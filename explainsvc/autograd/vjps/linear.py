@@ -9,21 +9,22 @@ from explainsvc.autograd.windows import INT64
 
 
 @vjp("Gemm", 0)
-def _gemm_a(n: NodeView, g: Term) -> Term:
+def gemm_a(n: NodeView, g: Term) -> Term:
     """∂/∂A' = α g B'ᵀ."""
     a, b, tb = n.x, n.input(1), n.attr("transB", 0)
     return _gemm(n, b, g, tb, 1, a.shape) if n.attr("transA", 0) else _gemm(n, g, b, 0, 1 - tb, a.shape)
 
 
 @vjp("Gemm", 1)
-def _gemm_b(n: NodeView, g: Term) -> Term:
+def gemm_b(n: NodeView, g: Term) -> Term:
     """∂/∂B' = α A'ᵀ g."""
     a, b, ta = n.x, n.input(1), n.attr("transA", 0)
     return _gemm(n, g, a, 1, ta, b.shape) if n.attr("transB", 0) else _gemm(n, a, g, 1 - ta, 0, b.shape)
 
 
 @vjp("Gemm", 2)
-def _gemm_c(n: NodeView, g: Term) -> Term:
+def gemm_c(n: NodeView, g: Term) -> Term:
+    """∂/∂C = β g, summed over broadcast axes."""
     beta = n.attr("beta", 1.0)
     return n.emit.sum_to(g if beta == 1 else g * beta, n.input(2))
 
@@ -36,7 +37,7 @@ def _gemm(n: NodeView, a: Term, b: Term, trans_a: int, trans_b: int, shape: Shap
 def _matmul_a(n: NodeView, g: Term) -> Term:
     """∂/∂A = g Bᵀ, summed over broadcast batch axes."""
     a, b, g = _as_matrices(n, g)
-    return _as_operand(n.emit.sum_to(_product(g, _transposed(b)), a), n.x)
+    return _as_operand(n.emit.sum_to(product(g, transposed(b)), a), n.x)
 
 
 @vjp("MatMul", 1)
@@ -45,8 +46,8 @@ def _matmul_b(n: NodeView, g: Term) -> Term:
     a, b, g = _as_matrices(n, g)
     if b.rank == 2 and a.rank is not None and a.rank > 2:
         # a weight: one product of tall matrices instead of a product per batch entry and a sum
-        return _as_operand(_product(_transposed(_tall(a)), _tall(g)), n.input(1))
-    return _as_operand(n.emit.sum_to(_product(_transposed(a), g), b), n.input(1))
+        return _as_operand(product(transposed(_tall(a)), _tall(g)), n.input(1))
+    return _as_operand(n.emit.sum_to(product(transposed(a), g), b), n.input(1))
 
 
 def _as_matrices(n: NodeView, g: Term) -> tuple[Term, Term, Term]:
@@ -71,7 +72,7 @@ def _as_operand(gradient: Term, operand: Term) -> Term:
     return gradient.emit.reshape_like(gradient, operand) if operand.rank == 1 else gradient
 
 
-def _transposed(t: Term) -> Term:
+def transposed(t: Term) -> Term:
     """The last two axes exchanged."""
     if t.shape is None:
         return t.emit.op("Einsum", t, equation="...ij->...ji")
@@ -89,7 +90,8 @@ def _tall(t: Term) -> Term:
     return t.emit.op("Reshape", t, t.emit.op("Concat", t.emit.ints([-1]), last, axis=0), shape=(None, columns))
 
 
-def _product(a: Term, b: Term) -> Term:
+def product(a: Term, b: Term) -> Term:
+    """MatMul of (stacks of) matrices."""
     shape: Shape | None = None
     if a.shape is not None and b.shape is not None:
         batch = broadcast([a.shape[:-2], b.shape[:-2]])

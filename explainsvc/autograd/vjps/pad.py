@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from explainsvc.autograd.emit import NodeView, Term
 from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.vjps.index import through_positions
-from explainsvc.autograd.vjps.sizes import INT64, dims, size
-from explainsvc.errors import NotDifferentiable
+from explainsvc.autograd.vjps.sizes import INT64, dims, identity, int64, reshape_to, size
 
 
 @vjp("Pad")
@@ -37,11 +34,10 @@ def _center_crop_pad(n: NodeView, g: Term) -> Term:
 @vjp("Col2Im")
 def _col2im(n: NodeView, g: Term) -> Term:
     """The blocks of the image again: a convolution whose kernels each pick one place of the block."""
-    block = n.const(2)
-    if block is None:
-        raise NotDifferentiable("the block shape is not a constant", where=n.where(), expected="a constant block_shape")
-    places, emit = int(np.prod(block)), n.emit
-    kernel = emit.constant(np.eye(places).reshape(places, 1, *block), (g.dtype or emit.float_type).numpy())
-    alone = emit.reshape(g, [-1, 1] + [0] * len(block))
+    emit, block, shape = n.emit, int64(n.input(2)), n.input(2).shape
+    places = emit.op("ReduceProd", block, keepdims=1, shape=(1,))
+    kernel = reshape_to(emit.cast(identity(places), g.dtype or emit.float_type), places, emit.ints([1]), block)
+    spatial = shape[0] if shape is not None and isinstance(shape[0], int) else (g.rank or 4) - 2
+    alone = emit.reshape(g, [-1, 1] + [0] * spatial)
     window = {k: n.attr(k) for k in ("strides", "dilations", "pads")}
     return emit.reshape_like(emit.op("Conv", alone, kernel, **window), n.x)

@@ -1,11 +1,12 @@
 """Pointwise arithmetic: ∂L/∂x = g ⊙ f'(x), summed over the axes along which an operand was broadcast.
 
 Where a function has a corner, the derivative is the one that torch gives: Min and Max share the gradient evenly among
-equal operands, Clip passes it at its bounds (torch.clamp with numbers), Abs has zero at zero.
+equal operands, Clip passes nothing at its bounds (as ReLU6, which exporters write so), Abs has zero at zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import pi, sqrt
 
 import onnx_ir as ir
@@ -22,6 +23,12 @@ def to_operand(n: NodeView, i: int, g: Term) -> Term:
 def apply(op_type: str, x: Term) -> Term:
     """A function of one operand, element by element."""
     return x.emit.op(op_type, x, shape=x.shape)
+
+
+def total_of(terms: Iterable[Term | None]) -> Term | None:
+    """The sum of those that are there."""
+    parts = [t for t in terms if t is not None]
+    return sum(parts[1:], start=parts[0]) if parts else None
 
 
 define("Add", lambda n, g: to_operand(n, 0, g), lambda n, g: to_operand(n, 1, g))
@@ -115,8 +122,8 @@ def _where_false(n: NodeView, g: Term) -> Term:
 
 @vjp("Clip")
 def _clip(n: NodeView, g: Term) -> Term:
-    inside = [n.x >= n.input(1)] if n.has(1) else []
-    inside += [n.x <= n.input(2)] if n.has(2) else []
+    inside = [n.x > n.input(1)] if n.has(1) else []
+    inside += [n.x < n.input(2)] if n.has(2) else []
     for condition in inside:
         g = n.emit.where(condition, g, 0.0)
     return g

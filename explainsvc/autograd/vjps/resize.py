@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.emit import NodeView, Term
 from explainsvc.autograd.registry import vjp
-from explainsvc.autograd.vjps.sizes import dims, element, joined, known, reshape_to
+from explainsvc.autograd.vjps.sizes import INT64, dims, element, identity, joined, known, reshape_to, upto
 from explainsvc.errors import NotDifferentiable
 
 _MODES = (
@@ -55,13 +55,20 @@ def _resize(n: NodeView, g: Term) -> Term:
 
 def _unchanged(n: NodeView, k: int, axis: int) -> bool:
     """Whether the ``k``-th resized axis surely is left as it is."""
+    before, after = (None if t.shape is None else t.shape[axis] for t in (n.x, n.y))
+    same = before is not None and before == after
     if n.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
-        return False
+        return same and _outside_of_kernel(n, axis)
     if not n.has(3):
         scales = n.const(2)
         return scales is not None and float(scales[k]) == 1.0
-    before, after = (None if t.shape is None else t.shape[axis] for t in (n.x, n.y))
-    return before is not None and before == after and not _keeps_aspect(n)
+    return same and not _keeps_aspect(n)
+
+
+def _outside_of_kernel(n: NodeView, axis: int) -> bool:
+    """Batch and channels, which onnxruntime's linear and cubic kernels never interpolate, whatever the region says."""
+    rank = n.x.rank or 0
+    return n.attr("mode", "nearest") != "nearest" and rank in (4, 5) and axis < 2
 
 
 def _keeps_aspect(n: NodeView) -> bool:
@@ -140,8 +147,8 @@ def _of_axis(n: NodeView, k: int, axis: int, count: int) -> Term:
         sizes = joined(emit.ints([1, 1]), size, dims(n.y, [axis]))
     else:
         scales = joined(_floating(n, 1, 1, 1), element(n.input(2), k))
-    identity = emit.op("Unsqueeze", _identity(size), emit.ints([0, 1]))
-    resized = emit.op("Resize", identity, roi, scales, sizes, **_modes(n, policy=False))
+    diagonal = emit.op("Unsqueeze", identity(size), emit.ints([0, 1]))
+    resized = emit.op("Resize", diagonal, roi, scales, sizes, **_modes(n, policy=False))
     return emit.op("Squeeze", resized, emit.ints([0, 1]))
 
 
@@ -149,7 +156,7 @@ def _of_block(n: NodeView, k: int, count: int) -> Term:
     """The operator on the identity along one axis, repeated along the others, which decide the scale with it."""
     emit, axes = n.emit, [a % (n.x.rank or 1) for a in n.attr("axes", range(n.x.rank or 0))]
     size = dims(n.x, [axes[k]])
-    column = reshape_to(_identity(size), size, *(size if j == k else emit.ints([1]) for j in range(-1, count)))
+    column = reshape_to(identity(size), size, *(size if j == k else emit.ints([1]) for j in range(-1, count)))
     block = emit.op("Expand", column, joined(size, emit.ints([1]), dims(n.x, axes)))
     roi = _floats(n.input(1)) if n.has(1) else None
     resized = emit.op(
@@ -165,14 +172,6 @@ def _modes(n: NodeView, policy: bool) -> dict[str, Any]:
     return {k: n.attr(k) for k in _MODES if policy or k != "keep_aspect_ratio_policy"}
 
 
-def _identity(size: Term) -> Term:
-    emit = size.emit
-    square = emit.op(
-        "ConstantOfShape", joined(size, size), dtype=ir.DataType.FLOAT, value=ir.tensor(np.zeros(1, np.float32))
-    )
-    return emit.op("EyeLike", square)
-
-
 def _floating(n: NodeView, *values: float) -> Term:
     return n.emit.constant(values, np.float32)
 
@@ -183,3 +182,48 @@ def _floats(term: Term) -> Term:
     if array is not None:
         return term.emit.constant(array, np.float32)
     return term if term.dtype == ir.DataType.FLOAT else term.emit.cast(term, ir.DataType.FLOAT)
+
+
+# The region of interest -------------------------------------------------------------------------------------------
+
+
+@vjp("Resize", 1)
+def _roi(n: NodeView, g: Term) -> Term | None:
+    """How the weights change as the crop moves: only tf_crop_and_resize reads it, and only linear has slopes here."""
+    if n.attr("coordinate_transformation_mode") != "tf_crop_and_resize" or n.attr("mode", "nearest") == "nearest":
+        return None
+    rank = n.x.rank
+    if rank is None or n.attr("mode") != "linear":
+        raise NotDifferentiable("the region of a cubic crop", where=n.where(), expected="mode linear")
+    axes = [a % rank for a in n.attr("axes", range(rank))]
+    matrices = [None if _unchanged(n, k, a) else _matrix(n, k, a, len(axes)) for k, a in enumerate(axes)]
+    ends = [_moved(n, g, matrices, axes, k) for k in range(len(axes))]
+    return n.emit.op("Concat", *(e[0] for e in ends), *(e[1] for e in ends), axis=0).like(n.input(1))
+
+
+def _moved(n: NodeView, g: Term, matrices: list[Term | None], axes: list[int], k: int) -> tuple[Term, Term]:
+    """The derivative in start and end of the ``k``-th axis, each a vector of one element."""
+    emit, axis, rank, own = n.emit, axes[k], n.x.rank or 0, matrices[k]
+    if own is None:
+        nothing = emit.constant([0], (g.dtype or emit.float_type).numpy())
+        return nothing, nothing
+    for other, matrix in zip(axes, matrices, strict=True):
+        g = g if matrix is None or other == axis else along(g, other, matrix, rank)
+    before, after = (emit.cast(dims(t, [axis]), g.dtype or emit.float_type) for t in (n.x, n.y))
+    slopes = emit.op("Transpose", _slopes(own, before), perm=[1, 0])
+    per_place = emit.sum(g * along(n.x, axis, slopes, rank), [a for a in range(rank) if a != axis], keepdims=False)
+    steps = emit.cast(upto(dims(n.y, [axis])), g.dtype or emit.float_type)
+    share = emit.where(after > 1.0, steps / emit.op("Max", after - 1, 1.0), 0.5)
+    low, high = per_place * (1 - share) * (before - 1), per_place * share * (before - 1)
+    return emit.sum(low, [0]), emit.sum(high, [0])
+
+
+def _slopes(weights: Term, before: Term) -> Term:
+    """−1 at the lower neighbour of every place and +1 at the upper one, 0 for places outside of the image."""
+    emit = weights.emit
+    index = emit.op(
+        "Unsqueeze", emit.cast(upto(emit.cast(before, INT64)), weights.dtype or emit.float_type), emit.ints([1])
+    )
+    place = emit.op("Floor", emit.sum(index * weights, [0]))
+    here = emit.mask(index.equals(place + 1), weights) - emit.mask(index.equals(place), weights)
+    return here * emit.mask(emit.sum(weights, [0]) > 0.5, weights)

@@ -114,3 +114,10 @@ def positive_axis(axis: int, rank: int | None) -> int | None:
 def flat(term: Term) -> Term:
     """All elements in one axis."""
     return term.emit.op("Reshape", term, term.emit.ints([-1]))
+
+
+def identity(count: Term) -> Term:
+    """The float32 identity matrix of ``count`` (a vector of one element) rows."""
+    zero = ir.tensor(np.zeros(1, np.float32))
+    square = count.emit.op("ConstantOfShape", joined(count, count), dtype=ir.DataType.FLOAT, value=zero)
+    return count.emit.op("EyeLike", square)

@@ -7,9 +7,10 @@ that differentiation and relevance rules rely on (BatchNorm folded, MatMul+Add o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,7 +88,7 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
     return Prepared(model, tuple(done), upcast)
 
 
-def _tensors_only(outputs: dict[str, Array]) -> dict[str, Array]:
+def _tensors_only(outputs: Mapping[str, Any]) -> dict[str, Array]:
     """Without the outputs of a ZipMap, which are lists of dicts in the untouched model."""
     return {name: array for name, array in outputs.items() if isinstance(array, np.ndarray)}
 
@@ -110,10 +111,10 @@ def _attempt(
     if probes is None or expected is None:
         return PassInfo(name, True, float("nan"), "no probe input: verified on the first real input")
     fed = {k: a.astype("float32") if half and a.dtype == "float16" else a for k, a in probes.items()}
-    error = deviation(expected, session.run(fed, list(expected)))
-    if error > (HALF_TOLERANCE if half else TOLERANCE):
-        return PassInfo(name, False, error, "taken back: it changed the model's outputs")
-    return PassInfo(name, True, error)
+    deviates = deviation(expected, session.run(fed, list(expected)))
+    if deviates > (HALF_TOLERANCE if half else TOLERANCE):
+        return PassInfo(name, False, deviates, "taken back: it changed the model's outputs")
+    return PassInfo(name, True, deviates)
 
 
 @contextmanager

@@ -32,4 +32,3 @@ def _onnx_convert(model: ir.Model) -> None:
     converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), WORKING_OPSET))
     model.graph = converted.graph
     model.ir_version = max(converted.ir_version, 10)
-

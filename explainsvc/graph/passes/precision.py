@@ -26,7 +26,7 @@ def upcast_half(model: ir.Model) -> bool:
     return True
 
 
-def _float(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _float(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy().astype(np.float32), name=tensor.name)
 
 

@@ -15,7 +15,7 @@ def simplify_structure(model: ir.Model) -> bool:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.NameFixPass(),
         common.RemoveUnusedNodesPass(),
-        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir leaves its __init__ untyped
     ):
         changed = step(model).modified or changed
     return changed
@@ -24,7 +24,8 @@ def simplify_structure(model: ir.Model) -> bool:
 def _one_domain(model: ir.Model) -> bool:
     """``ai.onnx`` and the empty string name the same domain."""
     changed = False
-    for graph in (model.graph, *model.functions.values()):
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
         for node in graph.all_nodes():
             if node.domain == "ai.onnx":
                 node.domain, changed = "", True

@@ -1,0 +1,90 @@
+"""What a check is: a card, Params, a generator of rows, and a rule that turns rows into verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import Card
+from explainsvc.method import Method, Progress, Result
+from explainsvc.target import ResolvedTarget
+
+if TYPE_CHECKING:
+    from explainsvc.checks.rows import Row
+    from explainsvc.model import Model
+
+Word = Literal["sensitive", "insensitive", "pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A method on the untouched model: what all changed models are compared with.
+
+    ``target`` is resolved here, once; ``maps`` are the result's values as [item, element].
+    """
+
+    method: Method
+    params: Any
+    wanted: tuple[str, ...]
+    target: ResolvedTarget
+    result: Result
+    maps: Array
+    asked: bool
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method.card.name
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it never looks at the model."""
+        return self.method.family == "control"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check works on: a model, inputs, the methods' maps on it.
+
+    ``output`` is the model output whose change is reported; ``labels`` are true classes per item, or None.
+    """
+
+    model: Model
+    feeds: dict[str, Array]
+    output: str
+    explained: tuple[Explained, ...]
+    labels: Array | None
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, and the numbers that led to it as a sentence."""
+
+    word: Word
+    reason: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check as the registry holds it.
+
+    Attributes:
+        card: What it computes.
+        params: Dataclass of its parameters.
+        run: ``(subject, params) -> rows``, one by one as they are computed.
+        judge: ``(subject, rows) -> {method: verdict}`` for every method that was asked for.
+        rule: The verdict's rule in words.
+        controls: Methods that are run beside those asked for.
+    """
+
+    card: Card
+    params: type
+    run: Callable[[Subject, Any], Iterator[Row]]
+    judge: Callable[[Subject, Sequence[Row]], Mapping[str, Verdict]]
+    rule: str
+    controls: tuple[str, ...] = ()

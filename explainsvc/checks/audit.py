@@ -1,0 +1,93 @@
+"""An audit: methods on a model and inputs, put through checks, as rows while it runs and as a report at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from explainsvc.autograd.emit import Array
+from explainsvc.check import Explained, Subject
+from explainsvc.checks import maps
+from explainsvc.checks.findings import report_of
+from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
+from explainsvc.checks.rows import Row
+from explainsvc.errors import MethodNotApplicable
+from explainsvc.inspection import reachable_inputs
+from explainsvc.method import Request
+from explainsvc.model import Model
+from explainsvc.report.report import Report
+from explainsvc.target import resolve_target
+
+
+def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], None] | None = None, **question: Any) -> Report:
+    """Puts methods through checks.
+
+    Args:
+        model: The model.
+        feeds: All inputs of the model, several items.
+        on_row: Called with every row as soon as it is computed.
+        question: ``methods``: names; the checks' controls run beside them.
+            ``checks``: names; parameter_randomization by default.
+            ``target``: as in :meth:`Model.explain`; resolved once per item, on the untouched model.
+            ``labels``: true class per item, [item]; adds the accuracy to the rows about the model.
+            ``seed``: of all random numbers.
+            ``progress``: called with (done, total, what).
+            ``parameters``: method or check name → its parameters.
+
+    Raises:
+        ExplainsvcError: As :meth:`Model.explain`; InvalidInput for labels that do not fit.
+    """
+    plan = plan_audit(model, feeds, Question(**question))
+    subject = _subject(plan)
+    rows = []
+    for row in _rows(plan, subject):
+        rows.append(row)
+        if on_row is not None:
+            on_row(row)
+    return report_of(plan, subject, rows)
+
+
+def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Iterator[Row]:
+    """The rows of :func:`audit` as they are computed; closing the generator cancels the rest."""
+    return _streamed(plan_audit(model, feeds, Question(**question)))
+
+
+def _streamed(plan: Plan) -> Iterator[Row]:
+    yield from _rows(plan, _subject(plan))
+
+
+def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:
+    for check, params in plan.checks:
+        yield from check.run(subject, params)
+
+
+def _subject(plan: Plan) -> Subject:
+    """Explains the inputs by every method; a control that does not fit the model and was not asked for is left out."""
+    values: dict[str, Array] = {}
+
+    def value_of(name: str) -> Array:
+        if name not in values:
+            values[name] = maps.value_of(plan.model, plan.feeds, name)
+        return values[name]
+
+    explained = []
+    for done, asked in enumerate(plan.methods):
+        plan.progress(done, len(plan.methods), f"untouched: {asked.method.card.name}")
+        try:
+            explained.append(_explain(plan, asked, value_of))
+        except MethodNotApplicable:
+            if asked.by_caller:
+                raise
+    return Subject(plan.model, plan.feeds, plan.output, tuple(explained), plan.labels, plan.seed, plan.progress)
+
+
+def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Explained:
+    model, feeds, method = plan.model, plan.feeds, asked.method
+    name, notes = model._target_name(method, plan.target)
+    target = resolve_target(plan.target, name, value_of, model.batched(feeds))
+    wanted = reachable_inputs(model, method, target.output)
+    request = Request(model, feeds, wanted, target, plan.seed, maps.silent)
+    result = maps.attribute(method, asked.params, request)
+    caveats = (*method.caveats, *notes, *result.caveats)
+    flat = maps.flat(result.values, request.batched)
+    return Explained(method, asked.params, wanted, target, result, flat, asked.by_caller, caveats)

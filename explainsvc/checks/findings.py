@@ -1,0 +1,104 @@
+"""The report of an audit: verdicts, what it takes to repeat it, maps for figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from explainsvc.attribution import versions
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import plain
+from explainsvc.check import Check, Explained, Subject
+from explainsvc.checks import maps
+from explainsvc.checks.plan import Plan
+from explainsvc.checks.rows import Row
+from explainsvc.graph.probe import deviation
+from explainsvc.report.report import Report
+from explainsvc.weights import coverage, parameter_units, replace_weights
+
+MAPS_SHOWN = 4
+"""Items whose maps a report holds, for its figures."""
+
+
+def report_of(plan: Plan, subject: Subject, rows: Sequence[Row]) -> Report:
+    """Verdicts, a header from which all can be computed again, and the first maps."""
+    verdicts = {
+        (method, check.card.name): verdict
+        for check, _ in plan.checks
+        for method, verdict in check.judge(subject, [r for r in rows if r.check == check.card.name]).items()
+    }
+    shown, images = _figures(plan, subject)
+    words = {key: verdict.word for key, verdict in verdicts.items()}
+    reasons = {key: verdict.reason for key, verdict in verdicts.items()}
+    return Report(_header(plan, subject), tuple(rows), dict(words), reasons, shown, images)
+
+
+def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
+    """Everything needed to compute the report again; its keys are described at :class:`Report`."""
+    return {
+        "model": plan.model.info.to_json(),
+        "inputs": {name: _facts(array) for name, array in plan.feeds.items()},
+        "equality": _equality(plan),
+        "target": subject.explained[0].target.description,
+        "target_given": plain(plan.target),
+        "labels": plain(plan.labels),
+        "methods": {e.name: _method_facts(e, plan.seed) for e in subject.explained},
+        "checks": {check.card.name: _check_facts(plan, check, params) for check, params in plan.checks},
+        "controls": [e.name for e in subject.explained if e.is_control],
+        "versions": versions(),
+        "seed": plan.seed,
+    }
+
+
+def _facts(array: Array) -> dict[str, Any]:
+    strings = array.dtype.kind == "O"
+    data = json.dumps(array.tolist()).encode() if strings else np.ascontiguousarray(array).tobytes()
+    dtype = "string" if strings else str(array.dtype)
+    return {"digest": hashlib.sha256(data).hexdigest(), "shape": list(array.shape), "dtype": dtype}
+
+
+def _equality(plan: Plan) -> dict[str, Any]:
+    """The prepared graph, of which every explained graph holds a copy, against the untouched model on these inputs."""
+    model, name = plan.model, plan.output
+    before = maps.value_of(model, plan.feeds, name)
+    after = maps.value_of(replace_weights(model, {}), model._internal(plan.feeds), name)
+    rule = f'largest difference of output "{name}" relative to its largest magnitude, prepared graph against the model'
+    return {"max_error": deviation({name: before}, {name: after}), "n": len(before), "rule": rule}
+
+
+def _method_facts(e: Explained, seed: int) -> dict[str, Any]:
+    parameters = {f.name: plain(getattr(e.params, f.name)) for f in dataclasses.fields(e.params)}
+    residual = None if e.result.residual is None else float(np.abs(e.result.residual).max())
+    return {
+        "parameters": parameters | plain(e.result.parameters),
+        "seed": seed,
+        "caveats": list(e.caveats),
+        "max_residual": residual if residual is not None and np.isfinite(residual) else None,
+        "explained": list(e.wanted),
+    }
+
+
+def _check_facts(plan: Plan, check: Check, params: Any) -> dict[str, Any]:
+    units = parameter_units(plan.model)
+    return {
+        "parameters": plain(dataclasses.asdict(params)),
+        "seed": plan.seed,
+        "rule": check.rule,
+        "units": [unit.name for unit in units],
+        "share_of_weights_in_units": coverage(plan.model, units),
+    }
+
+
+def _figures(plan: Plan, subject: Subject) -> tuple[dict[str, Array], Array | None]:
+    """The first items' maps of the first explained input, and that input where it may be a picture."""
+    if not plan.model.batched(plan.feeds):
+        return {}, None
+    name = subject.explained[0].wanted[0]
+    shown = {e.name: e.result.values[name][:MAPS_SHOWN] for e in subject.explained if name in e.result.values}
+    image = plan.feeds[name][:MAPS_SHOWN]
+    return shown, image if image.ndim in (3, 4) and image.dtype.kind in "fu" else None

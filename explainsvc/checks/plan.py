@@ -1,0 +1,113 @@
+"""What an audit is asked for, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import read_params
+from explainsvc.check import Check
+from explainsvc.checks import find_check
+from explainsvc.checks.maps import silent
+from explainsvc.errors import InvalidInput, InvalidParameter, Violation
+from explainsvc.inputs import check_feeds
+from explainsvc.method import Method, Progress
+from explainsvc.methods import find_method
+from explainsvc.model import Model
+from explainsvc.target import Target
+
+Parameters = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """The arguments of an audit as its caller gives them; :func:`explainsvc.checks.audit.audit` describes them."""
+
+    methods: Sequence[str]
+    checks: Sequence[str] = ("parameter_randomization",)
+    target: Target = None
+    labels: Any = None
+    seed: int = 0
+    progress: Progress | None = None
+    parameters: Parameters | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A method with its parameters; ``by_caller`` is False for a control that a check runs beside."""
+
+    method: Method
+    params: Any
+    by_caller: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done. ``output`` is the model output whose change is reported."""
+
+    model: Model
+    feeds: dict[str, Array]
+    methods: tuple[Asked, ...]
+    checks: tuple[tuple[Check, Any], ...]
+    target: Target
+    output: str
+    labels: Array | None
+    seed: int
+    progress: Progress
+
+
+def plan_audit(model: Model, feeds: Mapping[str, Any], question: Question) -> Plan:
+    """Reads a question against a model.
+
+    Raises:
+        UnknownMethod: No method or check has this name.
+        InvalidParameter: Of a method or check; or there is no method or check.
+        InvalidInput: The feeds or labels do not fit the model.
+    """
+    q = question
+    checks = {name: find_check(name) for name in q.checks}
+    controls = [name for check in checks.values() for name in check.controls]
+    methods = {name: find_method(name) for name in (*q.methods, *controls)}
+    given = dict(q.parameters or {})
+    _require(q, given, {*methods, *checks})
+    asked = tuple(Asked(m, _params(m, given.get(n, {}), n), n in q.methods) for n, m in methods.items())
+    ready = tuple((c, _params(c, given.get(n, {}), n)) for n, c in checks.items())
+    arrays = check_feeds(feeds, model.inputs, model.frozen_batch)
+    items = next((len(a) for a in arrays.values() if a.ndim), 1) if model.batched(arrays) else 1
+    labels, progress = _labels(q.labels, items), q.progress or silent
+    return Plan(model, arrays, asked, ready, q.target, _output(model, q.target), labels, int(q.seed), progress)
+
+
+def _params(owner: Method | Check, given: Mapping[str, Any], name: str) -> Any:
+    params: type[Any] = owner.params
+    return read_params(params, given, name)
+
+
+def _require(question: Question, given: Parameters, known: set[str]) -> None:
+    """At least one method and check, and no parameters for others."""
+    named = {"methods": question.methods, "checks": question.checks}
+    violations = [Violation(field, "is empty") for field, names in named.items() if not names]
+    words = "is no method or check of this audit"
+    violations += [Violation(f"parameters.{name}", words) for name in given if name not in known]
+    if violations:
+        raise InvalidParameter("the audit cannot be run", violations=violations)
+
+
+def _output(model: Model, target: Target) -> str:
+    """The output whose change is reported: the target's where it is an output, else the default one."""
+    named = str(target.get("output") or "") if isinstance(target, Mapping) else ""
+    return named if any(t.name == named for t in model.outputs) else model.default_output
+
+
+def _labels(labels: Any, items: int) -> Array | None:
+    if labels is None:
+        return None
+    array = np.asarray(labels)
+    if array.shape != (items,) or array.dtype.kind not in "iu":
+        wrong = f"are {array.dtype}{list(array.shape)}, expected integers [{items}]: a class index per item"
+        raise InvalidInput("the labels do not fit", violations=[Violation("labels", wrong)])
+    return array

@@ -1,0 +1,88 @@
+"""Verdicts of a randomisation check: is the method sensitive to the weights?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from explainsvc.check import Explained, Subject, Verdict, Word
+from explainsvc.checks.rows import Row
+from explainsvc.checks.similarity import SIMILARITIES
+from explainsvc.checks.statistics import inputs_needed
+
+LIMIT = 0.5
+"""A similarity above it says that the order of the elements is mostly the same as before."""
+LEAST_INPUTS = 5
+"""Four inputs have 35 different resamples, too few for the 2.5 % tails of a bootstrap; five have 126."""
+SAME = 0.999
+"""Step 0 compares a model with itself; less than this is not rounding."""
+FLOOR, CEILING = "random", "sobel"
+CONTROLS = (FLOOR, CEILING)
+
+RULE = (
+    "After all units are re-initialised, insensitive: the lower end of the 95 % interval of the similarity lies above "
+    "the limit; sensitive: the upper end lies below it; inconclusive: neither, or fewer than 5 inputs have a "
+    "similarity, or step 0 (untouched weights) is not 1. The limit is 0.5, or the upper end of the control random "
+    "(drawn anew at every step: what unrelated maps give) where that is higher. Every similarity is judged, and the "
+    "worst verdict counts. The control sobel never looks at the model and stays at 1; a method whose interval reaches "
+    "it is said to be no more sensitive than an edge detector. Constant maps have no similarity; they are left out "
+    "of n and counted in the note. random itself is not judged: it changes because it is drawn anew, not because "
+    "the weights changed."
+)
+
+
+def judge(subject: Subject, rows: Sequence[Row]) -> Mapping[str, Verdict]:
+    """A verdict for each method that was asked for."""
+    last = max((row.step for row in rows), default=0)
+    end = {(row.method, row.similarity): row for row in rows if row.step == last}
+    start = {(row.method, row.similarity): row for row in rows if row.step == 0}
+    return {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
+
+
+Ends = Mapping[tuple[str, str], Row]
+
+
+def _verdict(explained: Explained, start: Ends, end: Ends) -> Verdict:
+    if explained.name == FLOOR:
+        return Verdict("inconclusive", "a control, not judged: drawn anew at every step, whatever the weights are")
+    own = [end[explained.name, s] for s in SIMILARITIES if (explained.name, s) in end]
+    unlike = [row for row in own if start[explained.name, row.similarity].mean < SAME]
+    if unlike:
+        row = start[explained.name, unlike[0].similarity]
+        return Verdict("inconclusive", f"not repeatable: {row.similarity} of untouched weights is {row.mean:.3f}, not 1")
+    judged = [_judged(row, limit_of(row.similarity, end)) for row in own]
+    words = [word for word, _ in judged]
+    word = next(w for w in _WORST_FIRST if w in words)
+    # the sentences that led to the word, then the others
+    reasons = [r for w, r in judged if w == word] + [r for w, r in judged if w != word]
+    return Verdict(word, "; ".join(reasons) + _edge_detector(own, end))
+
+
+_WORST_FIRST: tuple[Word, ...] = ("insensitive", "inconclusive", "sensitive")
+
+
+def limit_of(similarity: str, end: Ends) -> float:
+    """0.5, or the upper end of what unrelated maps give."""
+    floor = end.get((FLOOR, similarity))
+    return LIMIT if floor is None or math.isnan(floor.high) else max(LIMIT, floor.high)
+
+
+def _judged(row: Row, limit: float) -> tuple[Word, str]:
+    numbers = f"{row.similarity} {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}], n = {row.n}, limit {limit:.2f}"
+    note = f" ({row.note})" if row.note else ""
+    if row.n < LEAST_INPUTS:
+        mean = "" if row.n == 0 else f"{row.mean:.2f} "
+        return "inconclusive", f"{row.similarity} {mean}exists for {row.n} inputs{note}, {LEAST_INPUTS} are needed"
+    if row.low > limit:
+        return "insensitive", numbers + note
+    if row.high < limit:
+        return "sensitive", numbers + note
+    needed = inputs_needed(row.mean, row.std, limit)
+    more = "the mean is at the limit" if needed is None else f"about {max(needed, row.n + 1)} inputs would decide it"
+    return "inconclusive", f"{numbers}{note}: {more}"
+
+
+def _edge_detector(own: Sequence[Row], end: Ends) -> str:
+    pairs = [(row, end[CEILING, row.similarity]) for row in own if (CEILING, row.similarity) in end]
+    reached = any(row.high >= ceiling.low for row, ceiling in pairs if row.method != CEILING)
+    return "; no more sensitive than sobel, an edge detector" if reached else ""

@@ -1,0 +1,77 @@
+"""sobel: A control that looks only at the input: an edge detector.
+
+Computes: √(gx² + gy²) of every channel, by Sobel's 3×3 kernels along the two spatial axes, edges mirrored.
+Output: Not negative, the input's shape, in units of the input.
+Needs: Inputs with two spatial axes of at least 3 elements: [N, C, H, W], [N, H, W, C] or [N, H, W].
+Cost: None; the model is not run.
+Properties: Independent of model, target and seed.
+Limits: Not an explanation. The axes are guessed from the shape: the channels are the first axis of an item, unless only
+    its last has at most 4 elements.
+Source: Adebayo et al. 2018, arXiv:1810.03292, figure 1 (the edge detector); a baseline in Hooker et al. 2019.
+Differs: Per channel; those papers give one map per image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from explainsvc.autograd.emit import Array
+from explainsvc.cards import read_card
+from explainsvc.errors import MethodNotApplicable
+from explainsvc.method import Method, Request, Result
+
+MOST_COLOURS = 4
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Params:
+    """None."""
+
+
+def spatial_axes(item: tuple[int, ...]) -> tuple[int, int] | None:
+    """Height and width among the axes of one item (no batch axis); None where there are no two of KERNEL elements.
+
+    [H, W]; or [C, H, W], unless only the last axis is as short as colours are: [H, W, C].
+    """
+    last = len(item) == 3 and item[2] <= MOST_COLOURS < item[0]
+    axes = {2: (0, 1), 3: (0, 1) if last else (1, 2)}.get(len(item))
+    return axes if axes is not None and min(item[axis] for axis in axes) >= KERNEL else None
+
+
+def run(request: Request, p: Params) -> Result:
+    """The edges of every wanted input."""
+    return Result({name: _edges(name, request.feeds[name], request.batched) for name in request.wanted})
+
+
+def _edges(name: str, array: Array, batched: bool) -> Array:
+    axes = spatial_axes(array.shape[1:] if batched else array.shape)
+    if axes is None or array.dtype.kind not in "fiub":
+        raise MethodNotApplicable(
+            f"it is {array.dtype}{list(array.shape)}, which is not a picture",
+            where=f'method sobel, input "{name}"',
+            expected="two spatial axes of at least 3 elements: [N, C, H, W], [N, H, W, C] or [N, H, W]",
+            to_do="Leave sobel out, or explain an image input only",
+        )
+    dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32)
+    rows, columns = (axis + int(batched) for axis in axes)
+    plane = array.astype(np.float64)
+    return np.hypot(_slope(plane, rows, columns), _slope(plane, columns, rows)).astype(dtype)
+
+
+def _slope(plane: Array, along: int, across: int) -> Array:
+    """Sobel's kernel in its plane only: ndimage.sobel would smooth over channels and items too."""
+    difference = ndimage.correlate1d(plane, [-1.0, 0.0, 1.0], axis=along)
+    return np.asarray(ndimage.correlate1d(difference, [1.0, 2.0, 1.0], axis=across))
+
+
+METHOD = Method(
+    read_card("sobel", __doc__, Params),
+    Params,
+    run=run,
+    caveats=("a control: edges of the input, not an explanation",),
+    family="control",
+)
