@@ -5,6 +5,8 @@ from __future__ import annotations
 from explainsvc import errors
 from explainsvc.attribution import Attribution, versions
 from explainsvc.cards import Card
+from explainsvc.checks import CHECKS
+from explainsvc.methods import METHODS
 from explainsvc.model import CompiledExplanation, Model, load
 
 __all__ = ["Attribution", "Card", "CompiledExplanation", "Model", "__version__", "checks", "errors", "load", "methods"]
@@ -13,13 +15,9 @@ __version__ = versions()["explainsvc"]
 
 def methods() -> dict[str, Card]:
     """Name → card of every attribution method."""
-    from explainsvc.methods import METHODS
-
     return {name: method.card for name, method in sorted(METHODS.items())}
 
 
 def checks() -> dict[str, Card]:
     """Name → card of every check."""
-    from explainsvc.checks import CHECKS
-
     return {name: check.card for name, check in sorted(CHECKS.items())}

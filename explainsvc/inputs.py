@@ -53,7 +53,7 @@ def _violations(array: Array, tensor: TensorInfo, frozen: int | None) -> list[Vi
         found.append(Violation(f"{field}.dtype", f"is {kind}, expected {tensor.dtype}"))
     if tensor.shape is not None and not _fits(array.shape, tensor.shape, frozen):
         found.append(Violation(f"{field}.shape", f"is {list(array.shape)}, expected {tensor.describe()}"))
-    if array.size == 0:
+    if array.size == 0 and array.dtype.kind == "f":  # an empty list of axes or sizes means something
         found.append(Violation(field, "is empty"))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         found.append(Violation(field, "holds NaN or infinity"))

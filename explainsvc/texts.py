@@ -34,12 +34,17 @@ def inspection(info: Mapping[str, Any]) -> str:
         *((f"input {tensor['name']}", _tensor(tensor)) for tensor in info["inputs"]),
         *((f"output {tensor['name']}", _tensor(tensor)) for tensor in info["outputs"]),
         ("operators", ", ".join(f"{name} {count}" for name, count in operators)),
-        *((f"pass {one['name']}", f"{one['changed']} nodes, error {one['error']:.1e}") for one in info["passes"]),
+        *((f"pass {one['name']}", _pass(one)) for one in info["passes"] if one["applied"]),
         *((f"gradient to {name}", reason or "yes") for name, reason in info["differentiable"].items()),
-        *((f"method {name}", reason or "applies") for name, reason in info["methods"].items()),
+        *((f"method {name}", reason or "applies") for name, reason in sorted(info["methods"].items())),
         *(("caveat", caveat) for caveat in info["caveats"]),
     ]
     return table(rows)
+
+
+def _pass(one: Mapping[str, Any]) -> str:
+    error = "error not measured" if one["error"] is None else f"error {one['error']:.1e}"
+    return f"{error}: {one['note']}" if one["note"] else error
 
 
 def _tensor(tensor: Mapping[str, Any]) -> str:

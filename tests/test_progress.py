@@ -35,9 +35,7 @@ def test_drawn_on_a_terminal() -> None:
     termios.tcsetwinsize(writer, (24, 80))  # a new one is 0 columns wide
     os.set_blocking(reader, False)
     with os.fdopen(reader, "rb", 0) as terminal:
-        done = subprocess.run(
-            [sys.executable, "-c", CODE], stderr=writer, stdout=subprocess.PIPE, timeout=60, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", CODE], stderr=writer, stdout=subprocess.PIPE, timeout=60, check=True)
         drawn = terminal.read(65536).decode()  # before the last writer goes, which would discard it
         os.close(writer)
     assert done.stdout == b""

@@ -27,7 +27,11 @@ def test_open_shapes() -> None:
         "outputs": [tensor | {"name": "y", "shape": None}],
         "differentiable": {"x": ""},
         "methods": {"gradient": "", "guided_backprop": "there is no Relu"},
-        "passes": [{"name": "fold", "changed": 2, "error": 1e-6}],
+        "passes": [
+            {"name": "fold", "applied": True, "error": 1e-6, "note": ""},
+            {"name": "fuse", "applied": True, "error": None, "note": "no probe"},
+            {"name": "idle", "applied": False, "error": 0.0, "note": ""},
+        ],
         "caveats": ["frozen batch"],
     }
     lines = texts.inspection(facts).splitlines()
@@ -36,6 +40,9 @@ def test_open_shapes() -> None:
     assert cells["output y"].strip() == "float32 […]"
     assert cells["operators"].strip() == "Conv 2, Relu 1"
     assert cells["made by"].strip() == "unknown producer, ir 8, opset ai.onnx 17"
+    assert cells["pass fold"].strip() == "error 1.0e-06"
+    assert cells["pass fuse"].strip() == "error not measured: no probe"
+    assert "pass idle" not in cells
     assert cells["method guided_backprop"].strip() == "there is no Relu"
 
 

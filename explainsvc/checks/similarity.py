@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
 
 from explainsvc.autograd.emit import Array
 
@@ -33,10 +32,21 @@ def _spearman(a: Array, b: Array) -> Array:
 
 
 def _ranks(maps: Array) -> Array:
-    """Mean ranks per item; NaN for all of an item that holds a NaN or infinity."""
-    ranks = rankdata(maps, axis=1).astype(np.float64)
+    """Mean ranks per item; NaN for all of an item that holds a NaN or infinity.
+
+    As scipy.stats.rankdata, which sorts stably: four times slower on maps of pictures, and ties need no order.
+    """
+    order = np.argsort(maps, axis=1)
+    ascending = np.take_along_axis(maps, order, axis=1)
+    place = np.arange(maps.shape[1])
+    differs = ascending[:, 1:] != ascending[:, :-1]
+    edge = np.ones((len(maps), 1), bool)
+    first = np.maximum.accumulate(np.where(np.hstack([edge, differs]), place, 0), axis=1)
+    last = np.minimum.accumulate(np.where(np.hstack([differs, edge]), place, len(place))[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(maps.shape, np.float64)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
     ranks[~np.isfinite(maps).all(axis=1)] = np.nan
-    return np.asarray(ranks)
+    return ranks
 
 
 def correlation(a: Array, b: Array) -> Array:

@@ -108,10 +108,11 @@ def _page(findings: Findings) -> str:
 
 def _introduction(findings: Findings) -> Html:
     info = findings.info
+    count = len(findings.subject.names)
     words = (
         f"A model of {info['parameters']:,} parameters was uploaded to a gRPC server. It differentiated the ONNX graph "
         f"itself, and onnxruntime ran the explaining graphs: {len(findings.attributions)} methods on "
-        f"{len(findings.subject.names)} inputs."
+        f"{count} input{'s' * (count > 1)}."
     )
     return join(
         [
@@ -143,7 +144,11 @@ def _methods(findings: Findings) -> Html:
     ]
     table = p.table(["method", "what a map shows", "parameters", "largest residual"], rows, frozenset({3}))
     refused = join(text(f"{method} was left out: {why}", class_="quiet") for method, why in findings.refused.items())
-    return Html(table + refused)
+    note = (
+        "Largest residual: how far a map's sum is from what the method promises, in units of the output; of LRP it is "
+        "the share that biases take."
+    )
+    return Html(table + text(note, class_="quiet") + refused)
 
 
 def _sum(residual: Array | None) -> Html:

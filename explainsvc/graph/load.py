@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -75,6 +75,18 @@ def load_model(source: Source, external_data: Mapping[str, bytes] | None = None)
     return Loaded(proto, digest, size)
 
 
+def read_files(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, bytes]]:
+    """The bytes of a model, and of its external-data files by name, as they are uploaded.
+
+    Raises:
+        ModelMalformed: There is no file, or it is not ONNX.
+        ExternalDataForbidden: A file is missing or outside the model's folder.
+    """
+    raw, proto, _ = _read(path)
+    folder = Path(path).resolve().parent
+    return raw, {name: _beside(folder, name) for name in _locations(proto)}
+
+
 def _read(source: Source) -> tuple[bytes, onnx.ModelProto, Path | None]:
     if isinstance(source, onnx.ModelProto):
         copy = onnx.ModelProto()
@@ -115,19 +127,24 @@ def _not_onnx(where: str, what: str) -> ModelMalformed:
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All tensors of a graph and its subgraphs: initializers and attributes."""
     yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from ([attribute.t] if attribute.HasField("t") else [])
-            yield from attribute.tensors
-            for subgraph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from _tensors(subgraph)
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _attribute_tensors(graph.node)
+
+
+def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in (a for node in nodes for a in node.attribute):
+        yield from ([attribute.t] if attribute.HasField("t") else [])
+        yield from attribute.tensors
+        for sparse in ([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []) + list(attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for subgraph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            yield from _tensors(subgraph)
 
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    tensors = [t for t in _tensors(proto.graph) if uses_external_data(t)]
-    for function in proto.functions:
-        tensors += [a.t for n in function.node for a in n.attribute if a.HasField("t") and uses_external_data(a.t)]
-    return tensors
+    everywhere = [*_tensors(proto.graph), *(t for function in proto.functions for t in _attribute_tensors(function.node))]
+    return [t for t in everywhere if uses_external_data(t)]
 
 
 def _locations(proto: onnx.ModelProto) -> list[str]:
@@ -147,7 +164,10 @@ def _locations(proto: onnx.ModelProto) -> list[str]:
 def _beside(folder: Path, name: str) -> bytes:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
-        raise ExternalDataForbidden(f"external data {name!r} is a link to outside the model's folder", where=str(folder))
+        raise ExternalDataForbidden(
+            f"external data {name!r} is a link to outside the model's folder", where=str(folder),
+            expected="a file in the folder itself", to_do="Copy the file beside the model, or pass external_data={name: bytes}",
+        )  # fmt: skip
     if not path.is_file():
         raise _missing(name, str(folder))
     return path.read_bytes()
@@ -190,6 +210,9 @@ def _check(proto: onnx.ModelProto) -> None:
                 expected=f"an opset from {OPSETS.start} to {OPSETS.stop - 1}",
                 to_do="Export it again with an older opset",
             )
+    names = [text for n in proto.graph.node for text in (n.name, n.op_type, *n.input, *n.output)]
+    if any(isinstance(name, bytes) for name in names):  # what protobuf gives for a string that is not UTF-8
+        raise ModelMalformed("a name in the graph is not UTF-8", expected="names in UTF-8, as protobuf requires")
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:

@@ -25,5 +25,5 @@ def find_method(name: str) -> Method:
         UnknownMethod: There is none; lists those that there are.
     """
     if name not in METHODS:
-        raise UnknownMethod(f'no method is called "{name}"', expected=f"one of {', '.join(sorted(METHODS))}")
+        raise UnknownMethod(f'no method is called "{name}"', where="method", expected=f"one of {', '.join(sorted(METHODS))}")
     return METHODS[name]

@@ -16,6 +16,8 @@ INK = (32, 36, 40)
 QUIET = (96, 102, 110)
 LINE = (188, 193, 199)
 TITLE, TEXT, SMALL = 22, 17, 15
+LONGEST_TEXT = 300
+"""Letters that are measured at all: names come from files of any make."""
 MARGIN = 24
 BAR_WIDTH = 22
 BAR_SPACE = 118
@@ -55,7 +57,7 @@ def number(value: float) -> str:
 
 def fit(text: str, size: int, width: float) -> str:
     """The text, or as much of it as the width holds and an ellipsis."""
-    plain = " ".join(text.split())
+    plain = " ".join(text[:LONGEST_TEXT].split())
     if font(size).getlength(plain) <= width:
         return plain
     while plain and font(size).getlength(plain + "...") > width:

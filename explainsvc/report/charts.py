@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from explainsvc.checks.rows import Row
@@ -137,7 +137,7 @@ def _units(labels: Mapping[int, str], frame: Frame, size: int) -> Iterator[str]:
 def _curve(line: Line, frame: Frame) -> Iterator[str]:
     """Points and the stroke through them; a step without a number leaves a gap and a small cross on the floor."""
     stroke = f'fill="none" stroke="{line.colour}" stroke-width="2.2" stroke-dasharray="{line.dash}"'
-    for piece in _pieces(line.rows):
+    for piece in _pieces(line.rows, lambda row: math.isfinite(row.mean)):
         points = " ".join(f"{frame.x(row.step):.1f},{frame.y(row.mean):.1f}" for row in piece)
         yield f'<polyline points="{points}" {stroke} stroke-linejoin="round"/>'
     radius = 3 if len(line.rows) <= 20 else 1.8
@@ -154,17 +154,17 @@ def _curve(line: Line, frame: Frame) -> Iterator[str]:
 
 def _band(line: Line, frame: Frame) -> Iterator[str]:
     """The 95 % interval as a pale area."""
-    for piece in _pieces(line.rows):
+    for piece in _pieces(line.rows, lambda row: math.isfinite(row.mean + row.low + row.high)):
         upper = [f"{frame.x(row.step):.1f},{frame.y(row.high):.1f}" for row in piece]
         lower = [f"{frame.x(row.step):.1f},{frame.y(row.low):.1f}" for row in reversed(piece)]
         yield f'<polygon points="{" ".join(upper + lower)}" fill="{line.colour}" opacity="0.18"/>'
 
 
-def _pieces(rows: Sequence[Row]) -> list[list[Row]]:
-    """Runs of rows that have numbers."""
+def _pieces(rows: Sequence[Row], drawable: Callable[[Row], bool]) -> list[list[Row]]:
+    """Runs of rows that can be drawn; one input alone has a mean but no interval."""
     runs: list[list[Row]] = [[]]
     for row in rows:
-        if math.isfinite(row.mean + row.low + row.high):
+        if drawable(row):
             runs[-1].append(row)
         elif runs[-1]:
             runs.append([])

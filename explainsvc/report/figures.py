@@ -20,22 +20,15 @@ MODEL = "model"
 READING = "1: the maps rank as before; 0: no relation. A method that depends on the weights falls."
 
 
-def map_table(rows: Sequence[render.GridRow], side: int = 120) -> Html:
-    """Inputs by methods as small pictures."""
+def map_table(rows: Sequence[render.GridRow]) -> Html:
+    """Inputs by methods as small pictures, smaller where there are many methods."""
     methods = list(dict.fromkeys(name for row in rows for name in row.maps))
-    head = tag("tr", join([tag("th", Html("")), text("input", "th"), *(text(name, "th") for name in methods)]))
-    body = [
-        tag(
-            "tr",
-            join(
-                [_caption(row.caption), _cell(render.picture_png(row.image, side=side), "input", side)]
-                + [_cell(render.panel_png(row.maps[name], image=row.image, side=side), name, side) for name in methods]
-            ),
-        )
-        for row in rows
-    ]
+    side = max(72, min(120, 860 // (1 + len(methods))))
+    heads = [tag("th", Html("")), *(tag("th", _breakable(name)) for name in ("input", *methods))]
+    body = [tag("tr", join([_caption(row.caption), *_cells(row, methods, side)])) for row in rows]
     note = "Red speaks for the explained output, blue against it, no colour is zero. Each map has its own scale."
-    return tag("figure", Html(tag("div", tag("table", join([head, *body])), class_="maps") + text(note, "figcaption")))
+    table = tag("table", join([tag("tr", join(heads)), *body]))
+    return tag("figure", Html(tag("div", table, class_="maps") + text(note, "figcaption")))
 
 
 def charts(rows: Sequence[Row], controls: Sequence[str] = ()) -> Html:
@@ -67,5 +60,12 @@ def _caption(words: str) -> Html:
     return tag("th", Html(esc(first) + join(text(line, "div", class_="note") for line in rest)), scope="row")
 
 
-def _cell(png: bytes, alt: str, side: int) -> Html:
-    return tag("td", p.picture(png, alt, side))
+def _cells(row: render.GridRow, methods: Sequence[str], side: int) -> list[Html]:
+    """The input, then its maps."""
+    maps = (p.picture(render.panel_png(row.maps[m], image=row.image, side=side), m, side) for m in methods)
+    return [tag("td", cell) for cell in (p.picture(render.picture_png(row.image, side=side), "input", side), *maps)]
+
+
+def _breakable(name: str) -> Html:
+    """A long name may break after an underscore."""
+    return Html(esc(name).replace("_", "_<wbr>"))

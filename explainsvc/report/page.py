@@ -28,6 +28,7 @@ th { text-align: left; color: var(--quiet); font-weight: 600; font-size: .84rem;
 th, td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 table.facts th { width: 180px; font-size: .94rem; font-weight: 500; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number + td, th.number + th { padding-left: 16px; }
 .badge { display: inline-block; border-radius: 999px; padding: 1px 11px; font-size: .86rem; font-weight: 600;
   white-space: nowrap; background: #e9ecf0; color: #3c4650; }
 .good { background: #d9f0e1; color: #12592f; } .bad { background: #fbdedb; color: #8a1710; }

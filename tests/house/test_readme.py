@@ -48,9 +48,14 @@ def test_grpc_example(folder: Path) -> None:
         assert run(BLOCKS["Over gRPC"].replace(ADDRESS, address), folder).count("[") > 8
 
 
+def test_links_lead_somewhere() -> None:
+    """Every file that the pages name is there."""
+    pages = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())]
+    assert not [(page, link) for page, link in links if not (ROOT / link).exists()]
+
+
 def test_tables_are_current() -> None:
     """The tables say what the registries say."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "docs/tables.py", "--check"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, ROOT / "docs/tables.py", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

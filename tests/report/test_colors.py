@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -124,10 +126,10 @@ def test_what_is_not_one_picture_is_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"mode": "rainbow"}, {"percentile": 0.0}, {"percentile": 101.0}])
-def test_wrong_scale_options_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_scale_options_are_refused(wrong: dict[str, Any]) -> None:
     """Unknown modes and impossible percentiles are typed errors."""
     with pytest.raises(InvalidParameter):
-        scale_of(np.ones((2, 2)), **wrong)  # type: ignore[arg-type]  # wrong on purpose
+        scale_of(np.ones((2, 2)), **wrong)
 
 
 def test_pictures_of_bytes_and_of_intensities_agree() -> None:

@@ -19,7 +19,7 @@ from explainsvc.report.report import Report
 
 CHECK = "parameter_randomization"
 ATTACK = '<script>alert("1")</script>&\'"'
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 def row(method: str, step: int, mean: float, similarity: str = "spearman_abs", unit: str = "conv") -> Row:
@@ -196,6 +196,14 @@ def test_a_curve_passes_through_its_values(report: Report) -> None:
     heights = [float(pair.split(",")[1]) for pair in points.group(1).split()]
     assert math.isclose(heights[1] - heights[0], heights[2] - heights[1], abs_tol=0.11)
     assert heights[0] < heights[1]
+
+
+def test_one_input_has_a_curve_without_a_band() -> None:
+    """A mean without an interval is still drawn as a line."""
+    rows = [dataclasses.replace(row("m", step, 0.5), low=math.nan, high=math.nan, n=1) for step in range(3)]
+    svg = method_svg(rows, "m")
+    assert svg.count("<polyline") == 1
+    assert "<polygon" not in svg
 
 
 def test_the_frame_maps_one_to_its_top_and_its_low_to_its_bottom() -> None:
