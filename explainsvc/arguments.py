@@ -44,11 +44,13 @@ def _json(text: str) -> Any:
 
 
 def _seed_as_array(value: Any) -> Any:
-    """Index lists become tuples (one index over several axes), a seed an array; anything else stays."""
+    """A seed becomes an array; anything else stays."""
     if not isinstance(value, dict):
         return value
-    arrays = {"seed": np.asarray(value["seed"], np.float32)} if "seed" in value else {}
-    return value | arrays
+    try:
+        return value | ({"seed": np.asarray(value["seed"], np.float32)} if "seed" in value else {})
+    except (ValueError, TypeError):
+        raise argparse.ArgumentTypeError("the seed is not an array of numbers") from None
 
 
 def parameter(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidParameter, Violation
 
 NAMED = ("zero", "mean", "blur")

@@ -157,7 +157,7 @@ def _float(value: Any) -> float:
 
 
 def _int(value: Any) -> int:
-    if not _is_number(value) or float(value) != int(value):
+    if not _is_number(value) or not np.isfinite(value) or value != int(value):
         raise _wrong(value, "int")
     return int(value)
 
@@ -185,7 +185,10 @@ def _ints(value: Any) -> tuple[int, ...]:
 
 
 def _array(value: Any) -> Any:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise _wrong(value, "array") from error
     if array.dtype.kind not in "fiub":
         raise _wrong(value, "array")
     return array

@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from explainsvc import __version__, arguments, commands, doctor
 from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
@@ -48,11 +48,17 @@ def _fail(code: int, error: BaseException) -> int:
     return code
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one paragraph."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage code."""
+        self.exit(USAGE, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog="explainsvc", description="Explain ONNX models with explained ONNX graphs.", allow_abbrev=False
-    )
+    parser = Parser(prog="explainsvc", description="Explain ONNX models with explained ONNX graphs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -36,8 +36,7 @@ from explainsvc.codec.results import from_attribution, from_card, from_info, fro
 from explainsvc.codec.targets import to_target
 from explainsvc.codec.tensors import from_named, to_named, to_tensor
 from explainsvc.errors import ModelNotFound
-from explainsvc.graph.load import digest_of
-from explainsvc.graph.load import read_files
+from explainsvc.graph.load import digest_of, read_files
 from explainsvc.report.report import Report
 from explainsvc.service.status import from_rpc_error
 

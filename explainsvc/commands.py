@@ -56,10 +56,10 @@ def explain(options: argparse.Namespace) -> int:
 
 def compile_(options: argparse.Namespace) -> int:
     """The explained graph, saved."""
-    question = _question(options)
+    out, question = _place(options.out), _question(options)
     with engines.opened(options.model, options.server) as engine:
         data = engine.compile(question)
-    Path(options.out).write_bytes(data)
+    out.write_bytes(data)
     print(f"wrote {options.out} ({len(data):,} bytes): set explain.seed, read explain.<input>")
     return DONE
 
@@ -171,7 +171,15 @@ def _writer(out: str | None) -> Writer | None:
     writers: dict[str, Writer] = {".npz": _write_npz, ".png": _write_png}
     if Path(out).suffix not in writers:
         raise UsageError(f"--out {out}: expected a name that ends in .npz (values) or .png (heat map)")
+    _place(out)
     return writers[Path(out).suffix]
+
+
+def _place(out: str) -> Path:
+    """The file to write, once it is known that its folder exists."""
+    if not Path(out).parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
+    return Path(out)
 
 
 def _write_npz(out: str, attribution: Attribution, _: Given) -> list[Path]:

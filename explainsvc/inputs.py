@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidInput, Violation
 from explainsvc.info import TensorInfo
 
 
-def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen: int | None) -> dict[str, Array]:
+def check_feeds(feeds: Any, declared: Sequence[TensorInfo], frozen: int | None) -> dict[str, Array]:
     """``feeds`` as arrays, in the model's order.
 
     Args:
-        feeds: As the user gave them.
+        feeds: As the user gave them; {input name: array}.
         declared: The model's inputs.
         frozen: Batch size that the exporter fixed; other numbers of items are run in groups, so axis 0 may differ.
 
@@ -24,6 +24,9 @@ def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen
         InvalidInput: Lists every missing, misspelt or ill-typed input, wrong shape, NaN.
     """
     names = {t.name for t in declared}
+    if not isinstance(feeds, Mapping):
+        found = Violation("inputs", f"is {type(feeds).__name__}, expected {{name: array}} with {', '.join(sorted(names))}")
+        raise _unfit([found])
     violations = [
         Violation(f'inputs["{name}"]', f"is not an input of the model; inputs: {', '.join(sorted(names))}")
         for name in feeds
@@ -34,15 +37,21 @@ def check_feeds(feeds: Mapping[str, Any], declared: Sequence[TensorInfo], frozen
         if tensor.name not in feeds:
             violations.append(Violation(f'inputs["{tensor.name}"]', f"is missing; expected {tensor.describe()}"))
             continue
-        array = np.asarray(feeds[tensor.name])
+        try:
+            array = np.asarray(feeds[tensor.name])
+        except ValueError:  # rows of different lengths
+            violations.append(Violation(f'inputs["{tensor.name}"]', f"is not an array; expected {tensor.describe()}"))
+            continue
         violations += _violations(array, tensor, frozen)
         arrays[tensor.name] = array.astype(object) if array.dtype.kind in "US" else array
     violations += _batch_violations(arrays, frozen)
     if violations:
-        raise InvalidInput(
-            "the inputs do not fit the model", violations=violations, to_do="`explainsvc inspect` lists the inputs"
-        )
+        raise _unfit(violations)
     return arrays
+
+
+def _unfit(violations: Sequence[Violation]) -> InvalidInput:
+    return InvalidInput("the inputs do not fit the model", violations=violations, to_do="`explainsvc inspect` lists the inputs")
 
 
 def _violations(array: Array, tensor: TensorInfo, frozen: int | None) -> list[Violation]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from explainsvc.autograd import Term
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card
 from explainsvc.explained import Builder
 from explainsvc.target import ResolvedTarget

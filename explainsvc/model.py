@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from explainsvc.attribution import Attribution, versions
 from explainsvc.autograd.backward import FLOATS
-from explainsvc.autograd.emit import Array, shape_of
+from explainsvc.autograd.shapes import Array, shape_of
 from explainsvc.cards import plain, read_params
 from explainsvc.errors import (
     InvalidInput,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnxruntime as ort
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 
 Feeds = Mapping[str, Array]

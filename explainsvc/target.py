@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import TargetOutOfRange
 
 Target = int | Sequence[int] | Mapping[str, Any] | None
@@ -59,7 +59,7 @@ def resolve_target(target: Target, default_output: str, value_of: Callable[[str]
     if value.dtype.kind != "f":
         raise _bad(f'output "{output}" holds {value.dtype}', "a float output", output)
     if spec.get("seed") is not None:
-        return _seeded(output, value, np.asarray(spec["seed"]))
+        return _seeded(output, value, spec["seed"])
     plus = _indices(spec.get("index"), output, value, batched)
     seed = _one_hot(value, plus, batched)
     if spec.get("against") is None:
@@ -69,7 +69,11 @@ def resolve_target(target: Target, default_output: str, value_of: Callable[[str]
     return ResolvedTarget(output, difference, None, f"{output}[{_words(plus)}] − {output}[{_words(minus)}]")
 
 
-def _seeded(output: str, value: Array, seed: Array) -> ResolvedTarget:
+def _seeded(output: str, value: Array, given: Any) -> ResolvedTarget:
+    try:
+        seed = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise _bad("the seed is not an array", f"numbers of shape {list(value.shape)}", output) from error
     if seed.shape != value.shape or seed.dtype.kind not in "fiu":
         raise _bad(f"the seed is {seed.dtype}{list(seed.shape)}", f"numbers of shape {list(value.shape)}", output)
     if not np.isfinite(seed).all():
@@ -107,7 +111,7 @@ def _per_item(index: Any, items: int, output: str) -> list[tuple[int, ...]]:
 def _integers(index: Sequence[Any], output: str) -> tuple[int, ...]:
     try:
         return tuple(int(i) if isinstance(i, float) and i == int(i) else operator.index(i) for i in index)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _bad(f"{index!r} is not an index", "integers", output) from error
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.method import Request
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.graph import layers
 from explainsvc.graph.layers import Parameter, Role, Unit

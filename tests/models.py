@@ -148,10 +148,9 @@ def mixing() -> onnx.ModelProto:
     return build(graph, {"w": weights("w", 4, 2)})
 
 
-def trees(zipmap: bool = True) -> onnx.ModelProto:
+def trees() -> onnx.ModelProto:
     """x [N, 2] → x_0 ≤ 0.5 ? class 0 : (x_1 ≤ −1 ? class 1 : class 2), as scikit-learn's exporter writes it."""
-    end = "probabilities = ai.onnx.ml.ZipMap <classlabels_int64s = [0, 1, 2]> (scores)" if zipmap else "probabilities = Identity (scores)"
-    graph = f"""g (float[N, 2] x) => (int64[N] label, float[N, 3] probabilities) {{
+    graph = """g (float[N, 2] x) => (int64[N] label, float[N, 3] probabilities) {
       [forest] label, scores = ai.onnx.ml.TreeEnsembleClassifier <
         nodes_treeids = [0, 0, 0, 0, 0], nodes_nodeids = [0, 1, 2, 3, 4], nodes_featureids = [0, 0, 1, 0, 0],
         nodes_values = [0.5, 0.0, -1.0, 0.0, 0.0], nodes_hitrates = [1.0, 1.0, 1.0, 1.0, 1.0],
@@ -160,14 +159,13 @@ def trees(zipmap: bool = True) -> onnx.ModelProto:
         nodes_missing_value_tracks_true = [0, 0, 0, 0, 0],
         class_treeids = [0, 0, 0], class_nodeids = [1, 3, 4], class_ids = [0, 1, 2], class_weights = [1.0, 1.0, 1.0],
         classlabels_int64s = [0, 1, 2], post_transform = "NONE"> (x)
-      {end}
-    }}"""
+      [zip] probabilities = ai.onnx.ml.ZipMap <classlabels_int64s = [0, 1, 2]> (scores)
+    }"""
     proto = build(graph)
-    if zipmap:
-        wrapped = proto.graph.output[1].type
-        wrapped.Clear()
-        wrapped.sequence_type.elem_type.map_type.key_type = TensorProto.INT64
-        wrapped.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = TensorProto.FLOAT
+    wrapped = proto.graph.output[1].type
+    wrapped.Clear()
+    wrapped.sequence_type.elem_type.map_type.key_type = TensorProto.INT64
+    wrapped.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = TensorProto.FLOAT
     return proto
 
 

@@ -53,10 +53,10 @@ def test_target_seed_is_an_array() -> None:
     assert (seed.dtype, seed.shape) == (np.float32, (1, 2))
 
 
-@pytest.mark.parametrize("text", ["three", "y:", "{", "1.5"])
+@pytest.mark.parametrize("text", ["three", "y:", "{", "1.5", '{"seed": [["a"]]}', '{"seed": [[1], [2, 3]]}'])
 def test_target_refusals(text: str) -> None:
     """Anything else is a usage error."""
-    with pytest.raises(argparse.ArgumentTypeError, match=r"neither|not JSON"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"neither|not JSON|not an array"):
         arguments.target(text)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Emitter, NodeView, Term
+from explainsvc.autograd.emit import Emitter, Term
 from explainsvc.autograd.registry import apply_vjp, has_vjp, is_stop
+from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
 
 Rule = Callable[..., Sequence[Term | None]]

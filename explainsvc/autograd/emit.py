@@ -1,111 +1,31 @@
 """Writing ONNX nodes as expressions.
 
-A :class:`Term` is a value of the graph under construction with arithmetic on it: ``g * (x > 0)`` appends the
-nodes Greater, Cast and Mul. :class:`Emitter` owns the graph; :class:`NodeView` shows one forward node to a rule.
+A :class:`Term` is a value of the graph under construction with arithmetic on it: ``g * y`` appends a Mul.
+:class:`Emitter` owns the graph.
 Static shapes are used where shape inference knows them, ``Shape`` nodes where it does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-Dim: TypeAlias = int | str | None
-Shape: TypeAlias = tuple[Dim, ...]
-Array: TypeAlias = npt.NDArray[Any]
-Operand: TypeAlias = "Term | Array | float | int | bool | None"
+from explainsvc.autograd.shapes import Shape, broadcast, broadcast_axes
+from explainsvc.autograd.term import Operand as Operand
+from explainsvc.autograd.term import Term as Term
 
 PREFIX = "explain."
 """Every value and node that we add has a name that starts with this."""
 
 
-def shape_of(value: ir.Value) -> Shape | None:
-    """The inferred shape: static dimensions as int, symbolic ones as str, unknown ones as None."""
-    if value.shape is None:
-        return None
-    return tuple(d if isinstance(d, int) else d.value for d in value.shape)
-
-
-@dataclass(frozen=True)
-class Term:
-    """A value with arithmetic: every operator appends a node to the emitter's graph."""
-
-    value: ir.Value
-    emit: Emitter
-
-    @property
-    def shape(self) -> Shape | None:
-        """Inferred shape, or None where not even the rank is known."""
-        return shape_of(self.value)
-
-    @property
-    def rank(self) -> int | None:
-        """Number of axes, where known."""
-        return None if self.value.shape is None else len(self.value.shape)
-
-    @property
-    def dtype(self) -> ir.DataType | None:
-        """Element type, where known."""
-        return self.value.dtype
-
-    def like(self, other: Term) -> Term:
-        """The same term, declared to have the shape and type of ``other`` (a fact of the caller's formula)."""
-        self.value.shape, self.value.type = other.value.shape, other.value.type
-        return self
-
-    def __add__(self, other: Operand) -> Term:
-        return self.emit.op("Add", self, other)
-
-    def __radd__(self, other: Operand) -> Term:
-        return self.emit.op("Add", other, self)
-
-    def __sub__(self, other: Operand) -> Term:
-        return self.emit.op("Sub", self, other)
-
-    def __rsub__(self, other: Operand) -> Term:
-        return self.emit.op("Sub", other, self)
-
-    def __mul__(self, other: Operand) -> Term:
-        return self.emit.op("Mul", self, other)
-
-    def __rmul__(self, other: Operand) -> Term:
-        return self.emit.op("Mul", other, self)
-
-    def __truediv__(self, other: Operand) -> Term:
-        return self.emit.op("Div", self, other)
-
-    def __rtruediv__(self, other: Operand) -> Term:
-        return self.emit.op("Div", other, self)
-
-    def __pow__(self, other: Operand) -> Term:
-        return self.emit.op("Pow", self, other)
-
-    def __matmul__(self, other: Operand) -> Term:
-        return self.emit.op("MatMul", self, other)
-
-    def __neg__(self) -> Term:
-        return self.emit.op("Neg", self)
-
-    def __gt__(self, other: Operand) -> Term:
-        return self.emit.op("Greater", self, other, dtype=ir.DataType.BOOL)
-
-    def __lt__(self, other: Operand) -> Term:
-        return self.emit.op("Less", self, other, dtype=ir.DataType.BOOL)
-
-    def __ge__(self, other: Operand) -> Term:
-        return self.emit.op("GreaterOrEqual", self, other, dtype=ir.DataType.BOOL)
-
-    def __le__(self, other: Operand) -> Term:
-        return self.emit.op("LessOrEqual", self, other, dtype=ir.DataType.BOOL)
-
-    def equals(self, other: Operand) -> Term:
-        """Elementwise equality (bool). Not ``==``: terms are compared by identity elsewhere."""
-        return self.emit.op("Equal", self, other, dtype=ir.DataType.BOOL)
+_BROADCASTING = frozenset(
+    "Add Sub Mul Div Pow Neg Greater Less GreaterOrEqual LessOrEqual Equal Where And Or Not Max Min Mod Abs Sign Sqrt "
+    "Exp Log Relu Sigmoid Tanh Erf Reciprocal Cast Identity Clip Cos Sin Sum Mean Floor Ceil Round".split()
+)
 
 
 class Emitter:
@@ -323,121 +243,3 @@ class Emitter:
     def expand_like(self, term: Term, like: Term) -> Term:
         """``term`` broadcast to the shape of ``like``."""
         return self.op("Expand", term, self.shape(like), shape=like.shape)
-
-
-_BROADCASTING = frozenset(
-    "Add Sub Mul Div Pow Neg Greater Less GreaterOrEqual LessOrEqual Equal Where And Or Not Max Min Mod Abs Sign Sqrt "
-    "Exp Log Relu Sigmoid Tanh Erf Reciprocal Cast Identity Clip Cos Sin Sum Mean Floor Ceil Round".split()
-)
-
-
-def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
-    """The shape numpy broadcasting gives; None where a rank is unknown, None per axis that cannot be told."""
-    known = [s for s in shapes if s is not None]
-    if len(known) < len(shapes) or not known:
-        return None
-    rank = max(len(s) for s in known)
-    columns = [[s[i - rank + len(s)] for s in known if i - rank + len(s) >= 0] for i in range(rank)]
-    return tuple(_joined(column) for column in columns)
-
-
-def _joined(dims: Sequence[Dim]) -> Dim:
-    """The broadcast of the dimensions of one axis."""
-    others = [d for d in dims if d != 1]
-    if not others:
-        return 1
-    static = [d for d in others if isinstance(d, int)]
-    if static:
-        return static[0]
-    return others[0] if len(set(others)) == 1 else None
-
-
-def broadcast_axes(small: Shape | None, large: Shape | None) -> list[int] | None:
-    """Axes of ``large`` along which ``small`` was broadcast; None where only run time can tell."""
-    if small is None or large is None:
-        return None
-    lead = len(large) - len(small)
-    axes = list(range(lead))
-    for axis, dim in enumerate(small, start=lead):
-        if dim == 1:
-            axes += [axis] if large[axis] != 1 else []
-        elif not isinstance(dim, int) and (dim is None or dim != large[axis]):
-            return None
-    return axes
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """One forward node as a rule sees it: operands and results as terms, attributes with defaults.
-
-    ``asked``: the operands that lead to a wanted value; all others are constants to the rule.
-    """
-
-    node: ir.Node
-    emit: Emitter
-    asked: tuple[int, ...] = ()
-
-    @property
-    def op_type(self) -> str:
-        """The ONNX operator."""
-        return self.node.op_type
-
-    def input(self, index: int) -> Term:
-        """Operand ``index``, which must be present."""
-        value = self.node.inputs[index]
-        assert value is not None, f"{self.node.name}: input {index} is absent"
-        return Term(value, self.emit)
-
-    @property
-    def inputs(self) -> tuple[Term | None, ...]:
-        """All operands; None for an omitted one."""
-        return tuple(None if v is None else self.input(i) for i, v in enumerate(self.node.inputs))
-
-    @property
-    def x(self) -> Term:
-        """Operand 0."""
-        return self.input(0)
-
-    @property
-    def y(self) -> Term:
-        """Result 0."""
-        return Term(self.node.outputs[0], self.emit)
-
-    def has(self, index: int) -> bool:
-        """Whether operand ``index`` is present."""
-        return index < len(self.node.inputs) and self.node.inputs[index] is not None
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        """Attribute ``name`` as a plain Python value (int, float, str, tuple), or ``default``."""
-        attribute = self.node.attributes.get(name)
-        if attribute is None:
-            return default
-        return tuple(attribute.value) if isinstance(attribute.value, (list, tuple)) else attribute.value
-
-    def const(self, index: int) -> Array | None:
-        """Operand ``index`` as a numpy array where it is a constant of the graph, else None."""
-        if not self.has(index):
-            return None
-        value = self.input(index).value
-        return None if value.const_value is None else value.const_value.numpy()
-
-    def replace(self, operands: dict[int, Term | None]) -> NodeView:
-        """The same operator emitted once more on other operands: ``n.replace({1: w_plus}).y`` is its result."""
-        inputs = [operands.get(i, term) for i, term in enumerate(self.inputs)]
-        attributes = dict(self.node.attributes.items())
-        values = self.emit.append(
-            self.op_type,
-            [None if t is None else t.value for t in inputs],
-            len(self.node.outputs),
-            self.node.domain,
-            attributes,
-        )
-        for new, old in zip(values, self.node.outputs, strict=True):
-            new.shape, new.type = old.shape, old.type
-        node = values[0].producer()
-        assert node is not None
-        return NodeView(node, self.emit, self.asked)
-
-    def where(self) -> str:
-        """How a user finds this node: name and operator."""
-        return f'node "{self.node.name or self.node.outputs[0].name}" ({self.node.op_type})'

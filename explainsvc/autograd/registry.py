@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
+from explainsvc.autograd.view import NodeView
 
 Vjp = Callable[..., Term | None]
 """``(n, *g) -> gradient of one operand``; None means that it is zero everywhere."""

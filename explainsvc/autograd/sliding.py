@@ -14,7 +14,8 @@ from functools import reduce
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array, Shape, Term
+from explainsvc.autograd.emit import Term
+from explainsvc.autograd.shapes import Array, Shape
 from explainsvc.autograd.windows import INT64, Windows, as_term, sizes_of, static_sizes, windows_along
 
 

@@ -9,7 +9,9 @@ from string import ascii_letters
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Dim, NodeView, Shape, Term, broadcast
+from explainsvc.autograd.emit import Term
+from explainsvc.autograd.shapes import Dim, Shape, broadcast
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.windows import INT64
 from explainsvc.errors import NotDifferentiable
 

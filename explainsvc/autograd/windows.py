@@ -12,7 +12,9 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array, Emitter, NodeView, Term
+from explainsvc.autograd.emit import Emitter, Term
+from explainsvc.autograd.shapes import Array
+from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
 
 Sizes: TypeAlias = Array | Term

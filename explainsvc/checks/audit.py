@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
 from explainsvc.checks.findings import report_of

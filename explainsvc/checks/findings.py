@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.attribution import versions
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import plain
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained
 from explainsvc.method import Method, Request, Result
 from explainsvc.model import Model

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.checks.similarity import correlation
 
 

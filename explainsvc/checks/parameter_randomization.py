@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps, verdicts

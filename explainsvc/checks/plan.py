@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import read_params
 from explainsvc.check import Check
 from explainsvc.checks import find_check

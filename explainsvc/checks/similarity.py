@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 
 Similarity = Callable[[Array, Array], Array]
 """Two arrays [item, element] → float64 [item]."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 
 TAILS = (2.5, 97.5)
 """Percentiles of a 95 % interval."""

@@ -71,7 +71,7 @@ def digits() -> Subject:
         audited_methods=METHODS,
         pictures=[images[index] for index in chosen],
         names=[f"digit {labels[index]}" for index in chosen],
-        parameters={"occlusion": {"window": 3, "stride": 1}},  # the default window covers a whole digit
+        parameters={"occlusion": {"window": 3, "stride": 1}},  # a stroke is three pixels wide
     )
 
 

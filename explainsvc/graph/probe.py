@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.runtime import Session
 
 _DTYPES = {

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, shape_of
+from explainsvc.autograd.shapes import shape_of
+from explainsvc.autograd.view import NodeView
 
 _STARTS = frozenset({"Conv", "ConvTranspose"})
 _KEEPS_LAYOUT = frozenset(

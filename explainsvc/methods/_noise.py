@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_params
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Request

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result

@@ -1,6 +1,6 @@
 """occlusion: How much the target falls when a window of the input is covered.
 
-Computes: S(x) − S(x with a window at the baseline), for every position of the window; the mean over the windows that cover an element.
+Computes: S(x) − S(x with a window at the baseline) at every position; the mean over the windows that cover an element.
 Output: Signed, the input's shape, in units of S.
 Needs: Nothing of the model: any model that onnxruntime runs, trees included.
 Cost: One forward per window position and item, stacked in batches.
@@ -19,15 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import per_variation, split_array, target_values
 
-IMAGE_WINDOW, IMAGE_STRIDE = 15, 8
-"""Zeiler & Fergus cover 50 of 224 pixels; 15 with stride 8 resolves objects at four times that detail."""
+IMAGE_WINDOW = 15
+"""Pixels, with half of it as stride: Zeiler & Fergus cover 50 of 224, this resolves objects at three times that detail.
+Images below 60 pixels get a quarter of their side, so that the window never covers the object whole."""
 Window = tuple[slice, ...]
 
 
@@ -35,8 +36,8 @@ Window = tuple[slice, ...]
 class Params:
     """The window. Sizes are per axis of one item (batch axis left out); one integer stands for all axes but the channels."""
 
-    window: Any = param((), "ints", "size per axis; empty: 15 pixels of images with all channels, single elements of vectors")
-    stride: Any = param((), "ints", "step per axis; empty: 8 pixels of images, else half of the window")
+    window: Any = param((), "ints", "size per axis; empty: up to 15 pixels of images, all channels; single elements else")
+    stride: Any = param((), "ints", "step per axis; empty: half of the window, rounded up")
     baseline: Any = param(0.0, "value", "what covers: a number, an array, zero, mean, blur, or {input: any of these}")
     batch_size: int = param(32, "int", "items per run", low=1)
 
@@ -83,15 +84,10 @@ def sizes(shape: tuple[int, ...], p: Params) -> tuple[tuple[int, ...], tuple[int
         InvalidParameter: A number of sizes that is neither 1 nor the number of axes, or a size below 1.
     """
     channel = _channel_axis(shape)
-    window = _per_axis("window", p.window, shape, channel) or tuple(
-        n if axis == channel else min(IMAGE_WINDOW, n) if channel is not None else 1 for axis, n in enumerate(shape)
-    )
-    half = tuple(max(1, w // 2) if axis != channel else w for axis, w in enumerate(window))
-    default = tuple(
-        w if axis == channel else min(IMAGE_STRIDE, w) if channel is not None and not p.window else half[axis]
-        for axis, w in enumerate(window)
-    )
-    return window, _per_axis("stride", p.stride, shape, channel) or default
+    image = [n if axis == channel else min(IMAGE_WINDOW, max(1, n // 4)) for axis, n in enumerate(shape)]
+    window = _per_axis("window", p.window, shape, channel) or (tuple(image) if channel is not None else (1,) * len(shape))
+    half = tuple(w if axis == channel else (w + 1) // 2 for axis, w in enumerate(window))
+    return window, _per_axis("stride", p.stride, shape, channel) or half
 
 
 def _channel_axis(shape: tuple[int, ...]) -> int | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 

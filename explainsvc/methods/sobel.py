@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Method, Request, Result

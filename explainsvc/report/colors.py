@@ -44,9 +44,27 @@ class Scale:
 
 
 def as_map(values: npt.ArrayLike, layout: Layout | None = None) -> Floats:
-    """One item's attributions as [height, width]: channels are summed, which keeps the total."""
+    """One item's attributions as [height, width]: channels are summed, which keeps the total.
+
+    Channels that are all the same (a class activation map lies over all of them) are one map, shown once.
+    """
     array, axis = _plane(np.asarray(values, np.float64), layout, "values")
-    return array if axis is None else array.sum(axis)
+    if axis is None:
+        return array
+    return np.asarray(array.take(0, axis) if _equal_along(array, axis) else array.sum(axis))
+
+
+def channel_note(values: npt.ArrayLike, layout: Layout | None = None) -> str:
+    """What :func:`as_map` did with the channels, in words; empty where there is at most one."""
+    array, axis = _plane(np.asarray(values, np.float64), layout, "values")
+    if axis is None or array.shape[axis] == 1:
+        return ""
+    count = array.shape[axis]
+    return f"the same in all {count} channels" if _equal_along(array, axis) else f"the sum over {count} channels is shown"
+
+
+def _equal_along(array: Floats, axis: int) -> bool:
+    return bool(np.all(array == array.take([0], axis)))
 
 
 def as_picture(image: npt.ArrayLike, layout: Layout | None = None) -> Pixels:

@@ -21,6 +21,7 @@ from explainsvc.report.colors import (
     Scale,
     as_map,
     as_picture,
+    channel_note,
     colours,
     overlay,
     resize,
@@ -54,8 +55,7 @@ def heatmap_png(
     plane = as_map(values, layout)
     scale = scale_of(plane, mode, percentile)
     panels = _panels(plane, scale, _picture(image, values, layout))
-    channels = _channels(np.shape(values), plane.shape)
-    notes = [f"the sum over {channels} channels is shown"] * (channels > 1) + list(scale.notes)
+    notes = [note for note in (channel_note(values, layout), *scale.notes) if note]
     return canvas.png(_figure(panels, scale, title, notes, f"|{unit}|" if mode == "absolute" else unit))
 
 
@@ -188,10 +188,6 @@ def _within(shape: Sequence[int], side: int) -> tuple[int, int]:
     height, width = shape[:2]
     longest = max(height, width)
     return max(1, round(height * side / longest)), max(1, round(width * side / longest))
-
-
-def _channels(shape: tuple[int, ...], plane: tuple[int, ...]) -> int:
-    return int(np.prod(shape)) // int(np.prod(plane))
 
 
 def _bars(flat: Floats, names: Sequence[str], title: str, unit: str) -> Image.Image:

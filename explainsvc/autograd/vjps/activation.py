@@ -6,8 +6,9 @@ from math import pi, sqrt
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.pointwise import apply, to_operand
 
 _SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.sliding import correlate, spread, weight_gradient
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.windows import Windows, sizes_of, spatial_rank, windows_of
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.conv import conv_bias, conv_w, conv_x
 from explainsvc.autograd.vjps.linear import gemm_a, gemm_b, gemm_c, product, transposed
 from explainsvc.errors import NotDifferentiable

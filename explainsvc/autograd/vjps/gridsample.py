@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.sizes import INT64, dims
 from explainsvc.errors import NotDifferentiable
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Dim, NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.shapes import Dim
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.sizes import (
     INT64,
     dims,

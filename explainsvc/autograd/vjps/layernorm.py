@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp, vjp_each
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.norm import EPSILON, Standardised, inverse_root
 from explainsvc.autograd.vjps.pointwise import total_of
 from explainsvc.autograd.vjps.reduce import count

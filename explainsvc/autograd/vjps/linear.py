@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from explainsvc.autograd.emit import NodeView, Shape, Term, broadcast
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp, vjp_each
+from explainsvc.autograd.shapes import Shape, broadcast
 from explainsvc.autograd.subscripts import einsum_gradient
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.windows import INT64
 
 

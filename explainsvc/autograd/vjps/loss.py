@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.norm import per_channel
 from explainsvc.autograd.vjps.pointwise import total_of
 

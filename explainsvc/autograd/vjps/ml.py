@@ -10,8 +10,10 @@ from math import pi, sqrt
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array, NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp, vjp_each
+from explainsvc.autograd.shapes import Array
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.pointwise import apply
 from explainsvc.errors import NotDifferentiable
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Dim, NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.shapes import Dim
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.pointwise import apply
 from explainsvc.errors import NotDifferentiable
 

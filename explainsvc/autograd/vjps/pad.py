@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.index import through_positions
 from explainsvc.autograd.vjps.sizes import INT64, dims, identity, int64, reshape_to, size
 

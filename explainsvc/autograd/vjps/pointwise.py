@@ -11,8 +11,9 @@ from math import pi, sqrt
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp, vjp_each
+from explainsvc.autograd.view import NodeView
 
 
 def to_operand(n: NodeView, i: int, g: Term) -> Term:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.sliding import count_cells, spread_ones
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.windows import INT64, Windows, static_sizes, windows_of
 
 

@@ -12,8 +12,10 @@ from math import prod
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Shape, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.shapes import Shape
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.pointwise import apply
 
 

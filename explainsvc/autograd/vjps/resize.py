@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.sizes import INT64, dims, element, identity, joined, known, reshape_to, upto
 from explainsvc.errors import NotDifferentiable
 

@@ -6,8 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import define, stops, vjp, vjp_each
+from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.sizes import dims, element, reshape_to, size
 from explainsvc.errors import NotDifferentiable
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array, Shape, Term
+from explainsvc.autograd.emit import Term
+from explainsvc.autograd.shapes import Array, Shape
 
 INT64 = ir.DataType.INT64
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import NodeView, Term
+from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
+from explainsvc.autograd.view import NodeView
 
 
 def _replaced(value: ir.Value) -> bool:

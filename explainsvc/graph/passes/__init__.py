@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Array
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
 from explainsvc.graph.passes.constants import fold_constants
