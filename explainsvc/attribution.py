@@ -25,7 +25,8 @@ class Attribution:
         target: What was explained.
         output_value: S per item, float64 [batch].
         baseline_value: S at the baseline, [batch], for methods that have one.
-        residual: Σ values − (S − S at the baseline), [batch], for methods that claim completeness.
+        residual: Σ values − (S − S at the baseline), for methods that claim completeness: [batch], or [1] over all items
+            where an explained input is shared by them (has no batch axis).
         parameters: In force, defaults included; JSON-able.
         seed: Of all random numbers.
         model_digest: sha256 of the model.

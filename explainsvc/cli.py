@@ -21,7 +21,7 @@ REMOTE = frozenset({"inspect", "explain", "compile", "audit", "methods", "checks
 """Commands that `--server` sends elsewhere."""
 VERDICTS = ("sensitive", "insensitive", "inconclusive", "pass", "fail")
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """The explained graph: the model plus what a method emits, one ONNX graph.
 
 Inputs: those of the model, and ``explain.seed``. Outputs: those of the model, ``explain.<input>`` per explained input,
-and ``explain.target`` where the explained value is not an output of the model.
+and ``explain.target`` where the explained value is not an output of the model. (Of a graph that is already an explained
+one: ``explain.explain.seed`` and so on.)
 """
 
 from __future__ import annotations
@@ -17,8 +18,17 @@ from explainsvc.autograd.backward import nodes_between
 from explainsvc.autograd.emit import PREFIX
 from explainsvc.errors import NothingToDifferentiate, TargetOutOfRange
 
-SEED = f"{PREFIX}seed"
-TARGET = f"{PREFIX}target"
+SEED = "seed"
+TARGET = "target"
+
+
+def prefix_in(graph: ir.Graph) -> str:
+    """Starts the names that we add: ``explain.``, once more for a graph that is itself an explained one."""
+    taken = [v.name or "" for v in (*graph.inputs, *graph.outputs)]
+    prefix = PREFIX
+    while any(name.startswith(prefix) for name in taken):
+        prefix += PREFIX
+    return prefix
 
 
 @dataclass(frozen=True)
@@ -98,14 +108,15 @@ def explained_graph(
     emit = Emitter(model.graph)
     value = find_value(model.graph, target)
     terms = {v.name or "": emit.term(v) for v in model.graph.inputs if v.name in wanted}
-    seed = emit.input(SEED, value)
+    prefix = prefix_in(model.graph)
+    seed = emit.input(prefix + SEED, value)
     results = program(Builder(emit, emit.term(value), seed, terms))
     for name in wanted:
         if name not in results:
             raise _unreached(name, target)
-        emit.output(f"{PREFIX}{name}", results[name].like(terms[name]) if results[name].shape is None else results[name])
+        emit.output(f"{prefix}{name}", results[name].like(terms[name]) if results[name].shape is None else results[name])
     if not value.is_graph_output():
-        emit.output(TARGET, emit.term(value))
+        emit.output(prefix + TARGET, emit.term(value))
     common.RemoveUnusedNodesPass()(model)
     model.metadata_props.update({f"explainsvc.{key}": text for key, text in metadata.items()})
     return model

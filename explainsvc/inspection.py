@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -10,7 +11,7 @@ import onnx_ir as ir
 from explainsvc.autograd.backward import FLOATS, leading_to
 from explainsvc.errors import ExplainsvcError, NothingToDifferentiate
 from explainsvc.explained import find_value
-from explainsvc.info import ModelInfo
+from explainsvc.info import ModelInfo, TensorInfo
 from explainsvc.method import Method
 from explainsvc.methods import METHODS
 
@@ -44,6 +45,22 @@ def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ..
         expected="a float input that the target depends on through differentiable operators",
         to_do="Use a perturbation method such as occlusion with inputs=[name], or cut the model after its embedding",
     )
+
+
+def require_kind(tensors: Sequence[TensorInfo], method: Method) -> None:
+    """Inputs that a user names must hold what the method computes with.
+
+    Raises:
+        NothingToDifferentiate: A gradient of integers or strings, or a perturbation of strings.
+    """
+    allowed = {"graph": ("float",), "sampling": ("float",), "perturbation": NUMERIC_KINDS}.get(method.family)
+    for tensor in tensors:
+        if allowed is not None and not tensor.dtype.startswith(allowed):
+            raise NothingToDifferentiate(
+                f"{method.card.name} cannot explain {tensor.describe()}", where=f'input "{tensor.name}"',
+                expected=f"an input of {' or '.join(allowed)} numbers",
+                to_do="Explain another input, cut the model after its embedding, or use a perturbation method such as occlusion",
+            )  # fmt: skip
 
 
 def inspect_model(model: Model) -> ModelInfo:

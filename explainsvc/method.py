@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from explainsvc.autograd import Term
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card
@@ -45,6 +47,16 @@ class Request:
     def batched(self) -> bool:
         """Whether axis 0 counts items."""
         return self.model.batched(self.feeds)
+
+    def has_items(self, name: str) -> bool:
+        """Whether axis 0 of this input counts items; it does not for an input that all items share."""
+        return self.batched and self.model.leads_with_items(name)
+
+    def excess(self, values: Mapping[str, Array], claimed: Array) -> Array:
+        """Σ values − ``claimed`` per item, float64 [batch]; [1] over all items where an explained input is shared by them."""
+        alone = self.batched and all(self.has_items(n) for n in values)
+        sums = [v.astype(np.float64).reshape(len(claimed) if alone else 1, -1).sum(axis=1) for v in values.values()]
+        return np.asarray(np.sum(sums, axis=0) - (claimed if alone else claimed.sum(keepdims=True)))
 
     def on(self, feeds: Mapping[str, Array], seed: Array | None = None) -> Request:
         """The same request on other feeds (and another seed of the target)."""

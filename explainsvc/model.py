@@ -21,13 +21,14 @@ from explainsvc.autograd.shapes import Array, shape_of
 from explainsvc.cards import plain, read_params
 from explainsvc.errors import (
     InvalidInput,
+    InvalidParameter,
     MethodNotApplicable,
     ModelUnsupported,
     PassChangedFunction,
     TargetOutOfRange,
     Violation,
 )
-from explainsvc.explained import SEED, TARGET, explained_graph, find_value, forward_graph, logit_before
+from explainsvc.explained import SEED, TARGET, explained_graph, find_value, forward_graph, logit_before, prefix_in
 from explainsvc.graph.load import Loaded, Source, load_model
 from explainsvc.graph.passes import HALF_TOLERANCE, Prepared, prepare
 from explainsvc.graph.passes.opset import WORKING_OPSET
@@ -165,6 +166,11 @@ class Model:
         open_axis = any(s is None or (len(s) > 0 and not isinstance(s[0], int)) for s in shapes)
         return self.frozen_batch is not None or open_axis
 
+    def leads_with_items(self, name: str) -> bool:
+        """Whether axis 0 of one input counts items, where any does: it is frozen, or open."""
+        shape = next(shape_of(v) for v in self.graph.inputs if v.name == name)
+        return self.frozen_batch is not None or shape is None or (len(shape) > 0 and not isinstance(shape[0], int))
+
     # Running ------------------------------------------------------------------------------------------------------
 
     def predict(self, feeds: Mapping[str, Any], /) -> dict[str, Array]:
@@ -237,7 +243,7 @@ class Model:
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
         resolved, notes = self._resolve(found, target, checked)
         wanted = self._wanted(inputs, found, resolved.output)
-        request = Request(self, checked, wanted, resolved, int(seed), progress or _silent)
+        request = Request(self, checked, wanted, resolved, _checked_seed(seed), progress or _silent)
         result = self.attribute(found, params, request)
         in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
         output = self.value_of(checked, resolved.output)
@@ -260,8 +266,7 @@ class Model:
         values, output = self.run_program(method, params, request)
         if method.complete != "output":
             return Result(values)
-        total = sums(values, request.batched)
-        return Result(values, None, total - request.target.value(output, request.batched))
+        return Result(values, None, request.excess(values, request.target.value(output, request.batched)))
 
     def gradients(self, request: Request) -> dict[str, Array]:
         """∂S/∂x of every wanted input, on a checked request."""
@@ -273,9 +278,10 @@ class Model:
         target = request.target.output
         key = (self.digest, method.card.name, repr(params), target, request.wanted)
         session = self._sessions.get(key, partial(self._explained_bytes, method, params, target, request.wanted))
-        feeds = self._internal(request.feeds) | {SEED: request.target.seed.astype(self._seed_type(target))}
-        names = {name: f"explain.{name}" for name in request.wanted}
-        value = target if target in self._plain.outputs and target in session.outputs else TARGET
+        prefix = prefix_in(self.graph)
+        feeds = self._internal(request.feeds) | {prefix + SEED: request.target.seed.astype(self._seed_type(target))}
+        names = {name: prefix + name for name in request.wanted}
+        value = target if target in self._plain.outputs and target in session.outputs else prefix + TARGET
         first = not self._derived and key not in self._verified
         outputs = self._run(session, feeds, None if first else [*names.values(), value])
         if first:
@@ -361,16 +367,16 @@ class Model:
     def _wanted(self, inputs: Sequence[str] | None, method: Method, output: str) -> tuple[str, ...]:
         """The inputs to explain: those named, or all float inputs that the target depends on."""
         known = {t.name: t for t in self.inputs}
-        if inputs is not None:
-            wrong = [
-                Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known
-            ]
-            if wrong:
-                raise InvalidInput("unknown inputs to explain", violations=wrong)
-            return tuple(inputs)
-        from explainsvc.inspection import reachable_inputs
+        from explainsvc.inspection import reachable_inputs, require_kind
 
-        return reachable_inputs(self, method, output)
+        if inputs is None:
+            return reachable_inputs(self, method, output)
+        wrong = [Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known]
+        wrong += [Violation("inputs", f'"{n}" is named more than once') for n in dict.fromkeys(inputs) if list(inputs).count(n) > 1]
+        if wrong or not inputs:
+            raise InvalidInput("these inputs cannot be explained", where="inputs", violations=wrong, expected="names of inputs, one or more")
+        require_kind([known[n] for n in inputs], method)
+        return tuple(inputs)
 
     # Checks -------------------------------------------------------------------------------------------------------
 
@@ -398,17 +404,18 @@ def _program(method: Method, params: Any, builder: Any) -> Any:
     return method.program(builder, params)
 
 
-def sums(values: Mapping[str, Array], batched: bool) -> Array:
-    """Σ of all attributions per item, float64 [batch]."""
-    parts = [v.astype(np.float64).reshape(len(v) if batched else 1, -1).sum(axis=1) for v in values.values()]
-    return np.asarray(np.sum(parts, axis=0))
-
-
 def _exactly(array: Array, shape: tuple[int, ...]) -> Array:
     """The emitted attribution must have the input's shape by construction; never reshaped here."""
     if array.shape != shape:
         raise PassChangedFunction(f"an attribution has shape {list(array.shape)}", expected=f"{list(shape)}, the input's")
     return array
+
+
+def _checked_seed(seed: Any) -> int:
+    """Of random numbers: numpy takes no negative ones."""
+    if isinstance(seed, (int, np.integer)) and seed >= 0:
+        return int(seed)
+    raise InvalidParameter("the seed is not valid", violations=[Violation("seed", f"is {seed!r}, expected an integer ≥ 0")])
 
 
 def _silent(*_: object) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from explainsvc.check import Explained, Subject, Verdict, Word
 from explainsvc.checks.rows import Row
 from explainsvc.checks.similarity import SIMILARITIES
 from explainsvc.checks.statistics import inputs_needed
+from explainsvc.weights import coverage, parameter_units
 
 LIMIT = 0.5
 """A similarity above it says that the order of the elements is mostly the same as before."""
@@ -16,6 +18,8 @@ LEAST_INPUTS = 5
 """Four inputs have 35 different resamples, too few for the 2.5 % tails of a bootstrap; five have 126."""
 SAME = 0.999
 """Step 0 compares a model with itself; less than this is not rounding."""
+COMPLETE = 0.99
+"""Share of the weights in units; less is said beside the verdict, because full randomisation was not full."""
 FLOOR, CEILING = "random", "sobel"
 CONTROLS = (FLOOR, CEILING)
 
@@ -36,7 +40,10 @@ def judge(subject: Subject, rows: Sequence[Row]) -> Mapping[str, Verdict]:
     last = max((row.step for row in rows), default=0)
     end = {(row.method, row.similarity): row for row in rows if row.step == last}
     start = {(row.method, row.similarity): row for row in rows if row.step == 0}
-    return {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
+    found = {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
+    share = coverage(subject.model, parameter_units(subject.model))
+    left = f"; only {share:.0%} of the float weights belong to a unit, the rest was kept" if share < COMPLETE else ""
+    return {name: replace(verdict, reason=verdict.reason + left) for name, verdict in found.items()}
 
 
 Ends = Mapping[tuple[str, str], Row]

@@ -35,7 +35,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator
         raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
     params: Any = read_params(base.params, p.base_parameters or {}, p.base)
     rng = np.random.default_rng(request.seed)
-    sigma = {n: p.noise * _range(request.feeds[n], request.batched) for n in request.wanted}
+    sigma = {n: p.noise * _range(request.feeds[n], request.has_items(n)) for n in request.wanted}
 
     def copies() -> Iterator[dict[str, Array]]:
         for _ in range(p.samples):

@@ -65,14 +65,15 @@ def run(request: Request, p: Params) -> Result:
     steps = p.steps
     while True:
         values = integrate(request, p, steps, start, difference)
-        residual = sum(v.reshape(len(gap), -1).sum(axis=1) for v in values.values()) - gap
-        if p.tolerance == 0 or steps >= MAX_STEPS or np.all(np.abs(residual) <= p.tolerance * np.abs(gap)):
+        residual = request.excess(values, gap)
+        met = np.all(np.abs(residual) <= p.tolerance * np.abs(gap if len(residual) == len(gap) else gap.sum()))
+        if p.tolerance == 0 or steps >= MAX_STEPS or met:
             break
         steps *= 2
     typed = {n: v.astype(_result_type(request.feeds[n])) for n, v in values.items()}
-    missed = p.tolerance > 0 and not np.all(np.abs(residual) <= p.tolerance * np.abs(gap))
+    missed = p.tolerance > 0 and not met
     caveats = (f"tolerance {p.tolerance:g} was not met with {steps} steps",) if missed else ()
-    return Result(typed, at_baseline, np.asarray(residual), caveats, {"steps": steps})
+    return Result(typed, at_baseline, residual, caveats, {"steps": steps})
 
 
 def _result_type(x: Array) -> Any:

@@ -49,7 +49,7 @@ def run(request: Request, p: Params) -> Result:
     values = {}
     for name in request.wanted:
         x = request.feeds[name]
-        shape = x.shape[1:] if request.batched and x.ndim > 0 else x.shape
+        shape = x.shape[1:] if request.has_items(name) else x.shape
         windows = list(positions(shape, *sizes(shape, p)))
         values[name] = _mean_drops(request, name, windows, cover[name], whole, p.batch_size)
     return Result(values)
@@ -58,7 +58,7 @@ def run(request: Request, p: Params) -> Result:
 def _mean_drops(request: Request, name: str, windows: list[Window], cover: Array, whole: Array, batch_size: int) -> Array:
     """Per element the mean of S(x) − S(covered) over the windows that cover it."""
     x = request.feeds[name]
-    lead: Window = (slice(None),) if request.batched else ()
+    lead: Window = (slice(None),) if request.has_items(name) else ()
 
     def covered() -> Iterator[dict[str, Array]]:
         for window in windows:
@@ -70,7 +70,7 @@ def _mean_drops(request: Request, name: str, windows: list[Window], cover: Array
     scores = per_variation(request, covered(), target_values, split_array, batch_size)
     for k, (window, score) in enumerate(zip(windows, scores, strict=True)):
         drop = whole - score
-        total[lead + window] += drop.reshape(-1, *[1] * (x.ndim - len(lead))) if request.batched else drop[0]
+        total[lead + window] += drop.reshape(-1, *[1] * (x.ndim - 1)) if lead else drop.sum()
         count[lead + window] += 1
         request.progress(k + 1, len(windows), "occlusion")
     result: Array = (total / count).astype(x.dtype if x.dtype in (np.float32, np.float64) else np.float32)

@@ -44,7 +44,7 @@ def spatial_axes(item: tuple[int, ...]) -> tuple[int, int] | None:
 
 def run(request: Request, p: Params) -> Result:
     """The edges of every wanted input."""
-    return Result({name: _edges(name, request.feeds[name], request.batched) for name in request.wanted})
+    return Result({name: _edges(name, request.feeds[name], request.has_items(name)) for name in request.wanted})
 
 
 def _edges(name: str, array: Array, batched: bool) -> Array:

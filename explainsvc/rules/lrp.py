@@ -33,8 +33,13 @@ SHARING = frozenset(
 
 
 def stabilized(z: Term, epsilon: float) -> Term:
-    """z + ε·sign(z), with sign(0) = +1."""
-    return z.emit.where(z >= 0, z + epsilon, z - epsilon)
+    """z + ε·sign(z), with sign(0) = +1.
+
+    ``Where`` chooses between two numbers: between two tensors onnxruntime takes 16 times as long.
+    """
+    dtype = (z.dtype or z.emit.float_type).numpy()
+    plus, minus = (z.emit.constant(number, dtype) for number in (epsilon, -epsilon))
+    return z + z.emit.where(z >= 0, plus, minus)
 
 
 def lrp_epsilon(epsilon: float, bias: bool = True) -> Rule:
@@ -91,7 +96,7 @@ def lrp_z_plus(bias: bool = True) -> Rule:
                 (_minus(a), n.replace({i: _minus(a), 1 - i: _minus(w), **negative})),
             ]
         z = parts[0][1].y if len(parts) == 1 else parts[0][1].y + parts[1][1].y
-        s = r / stabilized(z, STABILIZER)
+        s = r / (z + STABILIZER)  # z is a sum of positive parts
         products = [part * back for part, m in parts if (back := apply_vjp(m, i, s)) is not None]
         result: list[Term | None] = [None] * len(n.node.inputs)
         result[i] = products[0] if len(products) == 1 else products[0] + products[1]
@@ -107,7 +112,7 @@ def lrp_flat(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
     operands: dict[int, Term | None] = {i: _ones_like(a), 1 - i: _ones_like(w)}
     m = n.replace(operands | ({2: None} if len(n.node.inputs) > 2 else {}))
     result: list[Term | None] = [None] * len(n.node.inputs)
-    result[i] = apply_vjp(m, i, r / stabilized(m.y, STABILIZER))
+    result[i] = apply_vjp(m, i, r / (m.y + STABILIZER))
     return result
 
 

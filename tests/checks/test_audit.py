@@ -11,6 +11,7 @@ import explainsvc
 from explainsvc.cards import HEADINGS
 from explainsvc.checks import CHECKS
 from explainsvc.checks.parameter_randomization import NAME
+from explainsvc.checks.rows import Row
 from explainsvc.errors import InvalidInput, InvalidParameter, MethodNotApplicable, UnknownMethod
 from explainsvc.report.report import Report
 from tests.checks.models import cnn, fixed_edges, numbers, pictures
@@ -49,7 +50,8 @@ def test_rows_stream_and_closing_cancels() -> None:
 def test_rows_are_the_reports() -> None:
     """audit_rows, on_row and the report give the same rows; progress ends with all done."""
     model, x = cnn(), pictures(6)
-    seen, heard = [], []
+    seen: list[Row] = []
+    heard: list[tuple[int, int, str]] = []
     report = model.audit(x, methods=["gradient"], on_row=seen.append, progress=lambda *step: heard.append(step))
     assert tuple(seen) == report.rows
     assert [r.to_json() for r in model.audit_rows(x, methods=["gradient"])] == [r.to_json() for r in report.rows]

@@ -173,6 +173,14 @@ def test_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert row.to_json() == pytest.approx(expected, abs=1e-5)
 
 
+def test_weights_outside_all_units_are_reported() -> None:
+    """A divisor is not counted as learned: the reason says that not all was randomised."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"], "dense"), helper.make_node("Div", ["m", "c"], ["y"], "div")]
+    model = explainsvc.load(built(nodes, ["n", 4], {"w": numbers(4, 3), "c": np.array([1, 2, 3], np.float32)}))
+    report = model.audit({"x": numbers(6, 4)}, methods=["input_x_gradient"])
+    assert "only 80% of the float weights" in report.reasons["input_x_gradient", NAME]
+
+
 def test_a_model_without_weights_is_refused() -> None:
     """There is nothing to randomise; the error says so."""
     model = explainsvc.load(built([helper.make_node("Tanh", ["x"], ["y"], "tanh")], ["n", 4], {}))
