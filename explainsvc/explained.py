@@ -17,6 +17,7 @@ from explainsvc.autograd import Emitter, NodeView, Rulebook, Term, backward, gra
 from explainsvc.autograd.backward import nodes_between
 from explainsvc.autograd.emit import PREFIX
 from explainsvc.errors import NothingToDifferentiate, TargetOutOfRange
+from explainsvc.info import TensorInfo
 
 SEED = "seed"
 TARGET = "target"
@@ -160,3 +161,13 @@ def logit_before(graph: ir.Graph, name: str) -> str | None:
         else:
             return None
     return value.name if seen_softmax and value is not None and value.shape == shape else None
+
+
+def declare_ranks(model: ir.Model, declared: Sequence[TensorInfo]) -> ir.Model:
+    """Gives outputs whose shape cannot be inferred the rank that the model declares, sizes left open: files need one."""
+    ranks = {t.name: None if t.shape is None else len(t.shape) for t in declared}
+    for value in model.graph.outputs:
+        rank = ranks.get(value.name or "")
+        if value.shape is None and rank is not None:
+            value.shape = ir.Shape([None] * rank)
+    return model

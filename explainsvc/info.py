@@ -25,6 +25,17 @@ class TensorInfo:
         return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
 
 
+_ORT_TYPES = {"float": "float32", "double": "float64"}
+
+
+def tensor_info(declared: Any) -> TensorInfo:
+    """An onnxruntime ``NodeArg``: its name, numpy type name and declared shape."""
+    kind: str = declared.type
+    inner = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else ""
+    shape = tuple(d if isinstance(d, (int, str)) else None for d in declared.shape)
+    return TensorInfo(declared.name, _ORT_TYPES.get(inner, inner), shape)
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a model is and what can be done with it.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.errors import InvalidInput, Violation
+from explainsvc.errors import InvalidInput, InvalidParameter, Violation
 from explainsvc.info import TensorInfo
 
 
@@ -82,3 +82,10 @@ def _batch_violations(arrays: Mapping[str, Array], frozen: int | None) -> list[V
         return []
     counts = ", ".join(f"{name} has {len(a)}" for name, a in arrays.items())
     return [Violation("inputs", f"hold different numbers of items: {counts}")]
+
+
+def check_seed(seed: Any) -> int:
+    """Of random numbers: numpy takes no negative ones."""
+    if isinstance(seed, (int, np.integer)) and seed >= 0:
+        return int(seed)
+    raise InvalidParameter("the seed is not valid", violations=[Violation("seed", f"is {seed!r}, expected an integer ≥ 0")])

@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS, leading_to
-from explainsvc.errors import ExplainsvcError, NothingToDifferentiate
-from explainsvc.explained import find_value
+from explainsvc.engine import build, program_of
+from explainsvc.errors import ExplainsvcError, InvalidInput, NothingToDifferentiate, Violation
+from explainsvc.explained import find_value, logit_before
 from explainsvc.info import ModelInfo, TensorInfo
 from explainsvc.method import Method
 from explainsvc.methods import METHODS
+from explainsvc.target import Target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
 
 NUMERIC_KINDS = ("float", "int", "uint", "bool")
+
+
+def target_name(model: Model, method: Method, target: Target) -> tuple[str, tuple[str, ...]]:
+    """The value to explain, and a caveat where it is a probability or not the output itself."""
+    if isinstance(target, Mapping) and target.get("output"):
+        return str(find_value(model.graph, str(target["output"])).name), ()
+    name = model.default_output
+    logit = logit_before(model.graph, name)
+    if logit is None or logit == name:
+        return name, ()
+    if method.from_logit:
+        return logit, (f'the explained value is "{logit}", before the Softmax that makes "{name}"',)
+    return name, (f'the explained value "{name}" is a softmax probability; {{"output": "{logit}"}} explains the logit',)
+
+
+def wanted_inputs(model: Model, inputs: Sequence[str] | None, method: Method, output: str) -> tuple[str, ...]:
+    """The inputs to explain: those named, or all that :func:`reachable_inputs` finds.
+
+    Raises:
+        InvalidInput: Unknown or repeated names, or none.
+        NothingToDifferentiate: The method cannot explain inputs of this type.
+    """
+    if inputs is None:
+        return reachable_inputs(model, method, output)
+    known = {t.name: t for t in model.inputs}
+    wrong = [Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known]
+    wrong += [Violation("inputs", f'"{n}" is named more than once') for n in dict.fromkeys(inputs) if list(inputs).count(n) > 1]
+    if wrong or not inputs:
+        raise InvalidInput("these inputs cannot be explained", where="inputs", violations=wrong, expected="names of inputs")
+    require_kind([known[n] for n in inputs], method)
+    return tuple(inputs)
 
 
 def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ...]:
@@ -104,11 +137,12 @@ def _applicable(model: Model, method: Method) -> str:
 def _reason(model: Model, method: Method, wanted: tuple[str, ...] | None) -> str:
     """Empty when the method's graph can be built, else why not in one sentence."""
     try:
-        output, _ = model._target_name(method, None)
+        output, _ = target_name(model, method, None)
         names = reachable_inputs(model, method, output) if wanted is None else wanted
         probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None
         if probe is not None:
-            model.explained(probe, probe.params(), output, names)
+            params = probe.params()
+            build(model, probe.card.name, params, program_of(probe, params), output, names)
     except ExplainsvcError as error:
         return str(error)
     return ""

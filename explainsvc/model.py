@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,33 +15,23 @@ from explainsvc.attribution import Attribution, versions
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.autograd.shapes import Array, shape_of
 from explainsvc.cards import plain, read_params
-from explainsvc.errors import (
-    InvalidInput,
-    InvalidParameter,
-    MethodNotApplicable,
-    ModelUnsupported,
-    PassChangedFunction,
-    TargetOutOfRange,
-    Violation,
-)
-from explainsvc.explained import SEED, TARGET, explained_graph, find_value, forward_graph, logit_before, prefix_in
+from explainsvc.engine import CompiledExplanation as CompiledExplanation
+from explainsvc.engine import attribute, build, program_of
+from explainsvc.errors import InvalidInput, TargetOutOfRange
+from explainsvc.explained import declare_ranks, find_value, forward_graph
 from explainsvc.graph.load import Loaded, Source, load_model
-from explainsvc.graph.passes import HALF_TOLERANCE, Prepared, prepare
-from explainsvc.graph.passes.opset import WORKING_OPSET
-from explainsvc.graph.probe import deviation
-from explainsvc.info import ModelInfo, TensorInfo
-from explainsvc.inputs import check_feeds
-from explainsvc.method import Method, Progress, Request, Result
+from explainsvc.graph.passes import Prepared, prepare
+from explainsvc.info import ModelInfo, TensorInfo, tensor_info
+from explainsvc.inputs import check_feeds, check_seed
+from explainsvc.inspection import inspect_model, target_name, wanted_inputs
+from explainsvc.method import Progress, Request
 from explainsvc.methods import find_method
 from explainsvc.runtime import SESSIONS, Session, SessionCache, new_session, run_in_batches
-from explainsvc.target import ResolvedTarget, Target, resolve_target
+from explainsvc.target import Target, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.checks.rows import Row
     from explainsvc.report.report import Report
-
-RUN_TOLERANCE = 1e-3
-"""Largest relative deviation between the model and its explained graph on a user's input, float32."""
 
 
 def load(source: Source, *, external_data: Mapping[str, bytes] | None = None) -> Model:
@@ -62,17 +48,6 @@ def load(source: Source, *, external_data: Mapping[str, bytes] | None = None) ->
         ExternalDataForbidden: An external-data file is missing or points outside.
     """
     return Model(load_model(source, external_data))
-
-
-@dataclass(frozen=True)
-class CompiledExplanation:
-    """An explained graph as a file: any onnxruntime runs it."""
-
-    proto: onnx.ModelProto
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the ONNX file."""
-        Path(path).write_bytes(self.proto.SerializeToString())
 
 
 class Model:
@@ -114,18 +89,16 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """The model's inputs (not initializers that an old exporter lists among them)."""
-        return tuple(TensorInfo(i.name, _dtype_name(i.type), _declared(i.shape)) for i in self._plain.ort.get_inputs())
+        return tuple(tensor_info(i) for i in self._plain.ort.get_inputs())
 
     @cached_property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """The model's outputs as declared."""
-        return tuple(TensorInfo(o.name, _dtype_name(o.type), _declared(o.shape)) for o in self._plain.ort.get_outputs())
+        return tuple(tensor_info(o) for o in self._plain.ort.get_outputs())
 
     @cached_property
     def info(self) -> ModelInfo:
         """Facts, differentiability per input, applicability per method, passes and their measured error."""
-        from explainsvc.inspection import inspect_model  # it builds graphs of this class
-
         return inspect_model(self)
 
     @property
@@ -180,9 +153,18 @@ class Model:
             InvalidInput: Lists every violation.
         """
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
-        return self._run(self._plain, checked)
+        return self.plain(checked)
 
-    def _run(self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
+    def plain(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
+        """All outputs of the untouched model for checked feeds; those of a ZipMap are lists of dicts."""
+        return self.run(self._plain, feeds)
+
+    def run(self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
+        """One of this model's sessions on checked feeds, in batches that the exporter allows.
+
+        Raises:
+            InvalidInput: onnxruntime does not take the inputs.
+        """
         try:
             return run_in_batches(session, feeds, self.frozen_batch, names)
         except Exception as error:
@@ -191,7 +173,7 @@ class Model:
             raise InvalidInput(f"onnxruntime could not run the model on these inputs: {text}",
                                to_do="Check shapes and values against what the model was exported for") from error  # fmt: skip
 
-    def _internal(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def internal(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Feeds as the prepared graph takes them: float32 where the model was upcast from half precision."""
         if not self.prepared.upcast:
             return dict(feeds)
@@ -200,15 +182,24 @@ class Model:
     def value_of(self, feeds: Mapping[str, Array], name: str) -> Array:
         """Any float value of the graph for these feeds: an output, or an inner value."""
         if name in self._plain.outputs:
-            value = self._run(self._plain, feeds, [name])[name]
+            value = self.run(self._plain, feeds, [name])[name]
             if isinstance(value, np.ndarray):
                 return value
         find_value(self.graph, name)
-        build = partial(self._forward_bytes, name)
-        return self._run(self._sessions.get((self.digest, "forward", name), build), self._internal(feeds), [name])[name]
+        session = self.session((self.digest, "forward", name), partial(forward_graph, self.prepared.model, name))
+        return self.run(session, self.internal(feeds), [name])[name]
 
-    def _forward_bytes(self, name: str) -> bytes:
-        return ir.to_proto(forward_graph(self.prepared.model, name)).SerializeToString()
+    def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
+        """The cached session of a graph derived from this model."""
+        return self._sessions.get(key, lambda: ir.to_proto(build()).SerializeToString())
+
+    def unverified(self, key: Hashable) -> bool:
+        """Whether an explained graph has not been held against the plain model yet."""
+        return not self._derived and key not in self._verified
+
+    def verified(self, key: Hashable) -> None:
+        """Remembers that it was."""
+        self._verified.add(key)
 
     # Explaining ---------------------------------------------------------------------------------------------------
 
@@ -241,10 +232,11 @@ class Model:
         found = find_method(method)
         params: Any = read_params(found.params, parameters, method)
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
-        resolved, notes = self._resolve(found, target, checked)
-        wanted = self._wanted(inputs, found, resolved.output)
-        request = Request(self, checked, wanted, resolved, _checked_seed(seed), progress or _silent)
-        result = self.attribute(found, params, request)
+        name, notes = target_name(self, found, target)
+        resolved = resolve_target(target, name, partial(self.value_of, checked), self.batched(checked))
+        wanted = wanted_inputs(self, inputs, found, name)
+        request = Request(self, checked, wanted, resolved, check_seed(seed), progress or _silent)
+        result = attribute(found, params, request)
         in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
         output = self.value_of(checked, resolved.output)
         return Attribution(
@@ -257,79 +249,6 @@ class Model:
         """What holds for every explanation of this model."""
         upcast = "the model is in half precision; it was explained in float32"
         return (upcast,) if self.prepared.upcast else ()
-
-    def attribute(self, method: Method, params: Any, request: Request) -> Result:
-        """Runs a method on a checked request: its explained graph, or its function."""
-        if method.run is not None:
-            result: Result = method.run(request, params)
-            return result
-        values, output = self.run_program(method, params, request)
-        if method.complete != "output":
-            return Result(values)
-        return Result(values, None, request.excess(values, request.target.value(output, request.batched)))
-
-    def gradients(self, request: Request) -> dict[str, Array]:
-        """∂S/∂x of every wanted input, on a checked request."""
-        method = find_method("gradient")
-        return self.run_program(method, method.params(), request)[0]
-
-    def run_program(self, method: Method, params: Any, request: Request) -> tuple[dict[str, Array], Array]:
-        """The explained graph's results for the wanted inputs, and the explained value."""
-        target = request.target.output
-        key = (self.digest, method.card.name, repr(params), target, request.wanted)
-        session = self._sessions.get(key, partial(self._explained_bytes, method, params, target, request.wanted))
-        prefix = prefix_in(self.graph)
-        feeds = self._internal(request.feeds) | {prefix + SEED: request.target.seed.astype(self._seed_type(target))}
-        names = {name: prefix + name for name in request.wanted}
-        value = target if target in self._plain.outputs and target in session.outputs else prefix + TARGET
-        first = not self._derived and key not in self._verified
-        outputs = self._run(session, feeds, None if first else [*names.values(), value])
-        if first:
-            self._verify(request.feeds, outputs, session)
-            self._verified.add(key)
-        return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
-
-    def _seed_type(self, target: str) -> Any:
-        dtype = find_value(self.graph, target).dtype
-        return np.float32 if dtype is None else dtype.numpy()
-
-    def _verify(self, feeds: Mapping[str, Array], outputs: Mapping[str, Array], session: Session) -> None:
-        """The explained graph must compute what the untouched model computes, on the first real input it sees."""
-        expected = {k: v for k, v in self._run(self._plain, feeds).items() if k in session.outputs and isinstance(v, np.ndarray)}
-        error = deviation(expected, {k: outputs[k] for k in expected})
-        limit = HALF_TOLERANCE if self.prepared.upcast else RUN_TOLERANCE
-        if not error <= limit:
-            raise PassChangedFunction(
-                f"the explained graph deviates from the model by {error:.3g}", expected=f"at most {limit:g} relative",
-                to_do="Please report this model: its explanation would not be of the model",
-            )  # fmt: skip
-
-    def explained(self, method: Method, params: Any, target: str, wanted: Sequence[str]) -> ir.Model:
-        """The explained graph of a method that is one graph.
-
-        Raises:
-            MethodNotApplicable: The method is not one graph.
-            ModelUnsupported: The model could not be brought to an opset that can be differentiated.
-        """
-        if method.program is None:
-            raise MethodNotApplicable(
-                f"{method.card.name} runs many graphs and cannot be compiled into one", to_do="Compile its base method",
-            )  # fmt: skip
-        version = self.graph.opset_imports.get("", 1)
-        if version < WORKING_OPSET:
-            notes = "; ".join(p.note for p in self.prepared.passes if p.note)
-            raise ModelUnsupported(f"its opset {version} could not be converted to {WORKING_OPSET} ({notes})",
-                                   to_do="Use a perturbation method such as occlusion, or export it again")  # fmt: skip
-        metadata = {
-            "method": method.card.name,
-            "parameters": json.dumps(plain(dataclasses.asdict(params))),
-            "source_sha256": self.digest,
-            "target": target,
-        }
-        return explained_graph(self.prepared.model, target, wanted, partial(_program, method, params), metadata)
-
-    def _explained_bytes(self, method: Method, params: Any, target: str, wanted: Sequence[str]) -> bytes:
-        return ir.to_proto(self.explained(method, params, target, wanted)).SerializeToString()
 
     def compile(
         self, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any
@@ -344,39 +263,10 @@ class Model:
         """
         found = find_method(method)
         params: Any = read_params(found.params, parameters, method)
-        output, _ = self._target_name(found, target)
-        wanted = self._wanted(inputs, found, output)
-        return CompiledExplanation(ir.to_proto(self.explained(found, params, output, wanted)))
-
-    def _target_name(self, method: Method, target: Target) -> tuple[str, tuple[str, ...]]:
-        """The value to explain, and a caveat where it is not the output itself."""
-        if isinstance(target, Mapping) and target.get("output"):
-            return str(find_value(self.graph, str(target["output"])).name), ()
-        name = self.default_output
-        logit = logit_before(self.graph, name)
-        if logit is None or logit == name:
-            return name, ()
-        if method.from_logit:
-            return logit, (f'the explained value is "{logit}", before the Softmax that makes "{name}"',)
-        return name, (f'the explained value "{name}" is a softmax probability; {{"output": "{logit}"}} explains the logit',)
-
-    def _resolve(self, method: Method, target: Target, feeds: dict[str, Array]) -> tuple[ResolvedTarget, tuple[str, ...]]:
-        name, notes = self._target_name(method, target)
-        return resolve_target(target, name, partial(self.value_of, feeds), self.batched(feeds)), notes
-
-    def _wanted(self, inputs: Sequence[str] | None, method: Method, output: str) -> tuple[str, ...]:
-        """The inputs to explain: those named, or all float inputs that the target depends on."""
-        known = {t.name: t for t in self.inputs}
-        from explainsvc.inspection import reachable_inputs, require_kind
-
-        if inputs is None:
-            return reachable_inputs(self, method, output)
-        wrong = [Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known]
-        wrong += [Violation("inputs", f'"{n}" is named more than once') for n in dict.fromkeys(inputs) if list(inputs).count(n) > 1]
-        if wrong or not inputs:
-            raise InvalidInput("these inputs cannot be explained", where="inputs", violations=wrong, expected="names of inputs, one or more")
-        require_kind([known[n] for n in inputs], method)
-        return tuple(inputs)
+        output, _ = target_name(self, found, target)
+        wanted = wanted_inputs(self, inputs, found, output)
+        graph = build(self, method, params, program_of(found, params), output, wanted)
+        return CompiledExplanation(ir.to_proto(declare_ranks(graph, self.outputs)))
 
     # Checks -------------------------------------------------------------------------------------------------------
 
@@ -399,36 +289,5 @@ class Model:
         return audit_rows(self, feeds, **arguments)
 
 
-def _program(method: Method, params: Any, builder: Any) -> Any:
-    assert method.program is not None
-    return method.program(builder, params)
-
-
-def _exactly(array: Array, shape: tuple[int, ...]) -> Array:
-    """The emitted attribution must have the input's shape by construction; never reshaped here."""
-    if array.shape != shape:
-        raise PassChangedFunction(f"an attribution has shape {list(array.shape)}", expected=f"{list(shape)}, the input's")
-    return array
-
-
-def _checked_seed(seed: Any) -> int:
-    """Of random numbers: numpy takes no negative ones."""
-    if isinstance(seed, (int, np.integer)) and seed >= 0:
-        return int(seed)
-    raise InvalidParameter("the seed is not valid", violations=[Violation("seed", f"is {seed!r}, expected an integer ≥ 0")])
-
-
 def _silent(*_: object) -> None:
     return None
-
-
-_ORT_TYPES = {"float": "float32", "double": "float64", "string": "string"}
-
-
-def _dtype_name(kind: str) -> str:
-    inner = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else ""
-    return _ORT_TYPES.get(inner, inner)
-
-
-def _declared(shape: Any) -> tuple[int | str | None, ...]:
-    return tuple(d if isinstance(d, (int, str)) else None for d in shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from explainsvc.autograd.emit import Emitter, Term
-from explainsvc.autograd.registry import apply_vjp, has_vjp, is_stop
+from explainsvc.autograd.registry import apply_vjps, has_vjp, is_stop
 from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
 
@@ -100,15 +100,16 @@ def _contributions(n: NodeView, results: Sequence[Term | None], rulebook: Rulebo
         return []
     if not n.asked:
         raise _no_rule(n, "the values that its subgraphs read")
-    terms = dict(enumerate(rule(n, *results))) if rule is not None else {i: _vjp(n, i, results) for i in n.asked}
+    terms = dict(enumerate(rule(n, *results))) if rule is not None else _vjps(n, results)
     sent = [(n.node.inputs[i], terms.get(i)) for i in n.asked]
     return [(v, t) for v, t in sent if v is not None and t is not None]
 
 
-def _vjp(n: NodeView, operand: int, results: Sequence[Term | None]) -> Term | None:
-    if not has_vjp(n, operand):
-        raise _no_rule(n, f"its input {operand}")
-    return apply_vjp(n, operand, *results)
+def _vjps(n: NodeView, results: Sequence[Term | None]) -> dict[int, Term | None]:
+    for operand in n.asked:
+        if not has_vjp(n, operand):
+            raise _no_rule(n, f"its input {operand}")
+    return apply_vjps(n, *results)
 
 
 def _no_rule(n: NodeView, what: str) -> NotDifferentiable:

@@ -6,7 +6,8 @@ gradient ``g`` of its result. Operators with several results give one ``g`` per 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from explainsvc.autograd.emit import Term
 from explainsvc.autograd.view import NodeView
@@ -14,8 +15,12 @@ from explainsvc.autograd.view import NodeView
 Vjp = Callable[..., Term | None]
 """``(n, *g) -> gradient of one operand``; None means that it is zero everywhere."""
 
+JointVjp = Callable[..., Mapping[int, Term | None]]
+"""``(n, *g) -> operand -> gradient`` for all operands in ``n.asked`` at once."""
+
 VARIADIC = -1
 _VJPS: dict[tuple[str, str], dict[int, Vjp]] = {}
+_JOINT: dict[tuple[str, str], JointVjp] = {}
 _STOPS: set[tuple[str, str]] = set()
 
 
@@ -35,6 +40,16 @@ def vjp_each(op_type: str, domain: str = "") -> Callable[[Vjp], Vjp]:
 
     def register(function: Vjp) -> Vjp:
         _VJPS.setdefault((domain, op_type), {})[VARIADIC] = function
+        return function
+
+    return register
+
+
+def vjp_all(op_type: str, domain: str = "") -> Callable[[JointVjp], JointVjp]:
+    """Decorator: ``f(n, *g)`` gives the gradients of all operands in ``n.asked``, where they share costly work."""
+
+    def register(function: JointVjp) -> JointVjp:
+        _JOINT[domain, op_type] = function
         return function
 
     return register
@@ -63,16 +78,25 @@ def is_stop(n: NodeView) -> bool:
 def has_vjp(n: NodeView, operand: int) -> bool:
     """Whether the table has a rule for this operand of this node."""
     rules = _VJPS.get(_key(n), {})
-    return operand in rules or VARIADIC in rules
+    return operand in rules or VARIADIC in rules or _key(n) in _JOINT
 
 
 def apply_vjp(n: NodeView, operand: int, *g: Term | None) -> Term | None:
     """The gradient of ``operand``: emits the rule's nodes. KeyError when the table has none."""
+    if (joint := _JOINT.get(_key(n))) is not None:
+        return joint(replace(n, asked=(operand,)), *g).get(operand)
     rules = _VJPS[_key(n)]
     return rules[operand](n, *g) if operand in rules else rules[VARIADIC](n, operand, *g)
 
 
+def apply_vjps(n: NodeView, *g: Term | None) -> dict[int, Term | None]:
+    """The gradients of all operands in ``n.asked``. KeyError when the table has no rule for one."""
+    if (joint := _JOINT.get(_key(n))) is not None:
+        return dict(joint(n, *g))
+    return {i: apply_vjp(n, i, *g) for i in n.asked}
+
+
 def known_operators() -> dict[str, str]:
     """Operator → "vjp" or "stop", for documentation."""
-    table = {f"{d}::{o}" if d else o: "vjp" for d, o in _VJPS}
+    table = {f"{d}::{o}" if d else o: "vjp" for d, o in (*_VJPS, *_JOINT)}
     return table | {f"{d}::{o}" if d else o: "stop" for d, o in _STOPS}

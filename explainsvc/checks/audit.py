@@ -12,7 +12,7 @@ from explainsvc.checks.findings import report_of
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
 from explainsvc.checks.rows import Row
 from explainsvc.errors import MethodNotApplicable
-from explainsvc.inspection import reachable_inputs
+from explainsvc.inspection import reachable_inputs, target_name
 from explainsvc.method import Request
 from explainsvc.model import Model
 from explainsvc.report.report import Report
@@ -83,7 +83,7 @@ def _subject(plan: Plan) -> Subject:
 
 def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Explained:
     model, feeds, method = plan.model, plan.feeds, asked.method
-    name, notes = model._target_name(method, plan.target)
+    name, notes = target_name(model, method, plan.target)
     target = resolve_target(plan.target, name, value_of, model.batched(feeds))
     wanted = reachable_inputs(model, method, target.output)
     request = Request(model, feeds, wanted, target, plan.seed, maps.silent)

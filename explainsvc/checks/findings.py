@@ -66,7 +66,7 @@ def _equality(plan: Plan) -> dict[str, Any]:
     """The prepared graph, of which every explained graph holds a copy, against the untouched model on these inputs."""
     model, name = plan.model, plan.output
     before = maps.value_of(model, plan.feeds, name)
-    after = maps.value_of(replace_weights(model, {}), model._internal(plan.feeds), name)
+    after = maps.value_of(replace_weights(model, {}), model.internal(plan.feeds), name)
     rule = f'largest difference of output "{name}" relative to its largest magnitude, prepared graph against the model'
     return {"max_error": deviation({name: before}, {name: after}), "n": len(before), "rule": rule}
 

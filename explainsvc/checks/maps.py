@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from explainsvc import engine
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained
 from explainsvc.method import Method, Request, Result
@@ -42,8 +43,8 @@ def _cut(feeds: Mapping[str, Array], group: slice) -> dict[str, Array]:
 def attribute(method: Method, params: Any, request: Request) -> Result:
     """The method's result for all items. Controls see all items at once: their numbers must not repeat by group."""
     if method.family == "control":
-        return request.model.attribute(method, params, request)
-    return _joined([request.model.attribute(method, params, part) for part in _requests(request)])
+        return engine.attribute(method, params, request)
+    return _joined([engine.attribute(method, params, part) for part in _requests(request)])
 
 
 def _requests(request: Request) -> Iterator[Request]:

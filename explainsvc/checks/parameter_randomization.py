@@ -89,7 +89,7 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
 
 def _steps(subject: Subject, units: Sequence[Unit], p: Params) -> Iterator[Step]:
     """One per unit; ``independent`` ends with all units re-initialised, which the verdict is about."""
-    feeds = subject.model._internal(subject.feeds)
+    feeds = subject.model.internal(subject.feeds)
     for number, (unit, model) in enumerate(cascade(subject.model, units, p.order, p.distribution, subject.seed)):
         yield Step(number, "" if unit is None else unit.name, model, feeds)
     if p.order == "independent":

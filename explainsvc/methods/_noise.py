@@ -10,6 +10,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_params
+from explainsvc.engine import attribute
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Request
 from explainsvc.variations import per_variation, split_values
@@ -44,7 +45,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator
                 for n in request.wanted
             }
 
-    explained = per_variation(request, copies(), lambda r: r.model.attribute(base, params, r).values, split_values, p.batch_size)
+    explained = per_variation(request, copies(), lambda r: attribute(base, params, r).values, split_values, p.batch_size)
     for k, values in enumerate(explained):
         request.progress(k + 1, p.samples, owner)
         yield {n: v.astype(np.float64) for n, v in values.items()}

@@ -21,6 +21,7 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
+from explainsvc.engine import gradients
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import per_variation, split_values, target_values
 
@@ -89,8 +90,8 @@ def integrate(request: Request, p: Params, steps: int, start: dict[str, Array], 
             yield {n: (start[n] + alpha * difference[n]).astype(request.feeds[n].dtype) for n in request.wanted}
 
     total = {n: np.zeros(difference[n].shape) for n in request.wanted}
-    gradients = per_variation(request, points(), lambda r: r.model.gradients(r), split_values, p.batch_size)
-    for k, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+    along = per_variation(request, points(), gradients, split_values, p.batch_size)
+    for k, (weight, gradient) in enumerate(zip(weights, along, strict=True)):
         for name in request.wanted:
             total[name] += weight * gradient[name]
         request.progress(k + 1, steps, "integrated_gradients")

@@ -1,0 +1,134 @@
+"""Running methods: a method's explained graph is built, cached as a session, run, and held against the plain model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from explainsvc.autograd.shapes import Array
+from explainsvc.cards import plain
+from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
+from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_value, prefix_in
+from explainsvc.graph.passes import HALF_TOLERANCE
+from explainsvc.graph.passes.opset import WORKING_OPSET
+from explainsvc.graph.probe import deviation
+from explainsvc.method import Method, Request, Result
+from explainsvc.runtime import Session
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
+RUN_TOLERANCE = 1e-3
+"""Largest relative deviation between the model and its explained graph on a user's input, float32."""
+
+
+@dataclass(frozen=True)
+class CompiledExplanation:
+    """An explained graph as a file: any onnxruntime runs it."""
+
+    proto: onnx.ModelProto
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the ONNX file."""
+        Path(path).write_bytes(self.proto.SerializeToString())
+
+
+def attribute(method: Method, params: Any, request: Request) -> Result:
+    """Runs a method on a checked request: its explained graph, or its function."""
+    if method.run is not None:
+        return method.run(request, params)
+    values, output = _run(method.card.name, params, program_of(method, params), request)
+    if method.complete != "output":
+        return Result(values)
+    return Result(values, None, request.excess(values, request.target.value(output, request.batched)))
+
+
+def gradients(request: Request) -> dict[str, Array]:
+    """∂S/∂x of every wanted input, on a checked request."""
+    return _run("gradient", None, lambda b: b.backward(), request)[0]
+
+
+def program_of(method: Method, params: Any) -> Program:
+    """The program of a method that is one graph, its parameters filled in.
+
+    Raises:
+        MethodNotApplicable: The method is not one graph.
+    """
+    if method.program is None:
+        raise MethodNotApplicable(
+            f"{method.card.name} runs many graphs and cannot be compiled into one", to_do="Compile its base method"
+        )
+    program = method.program
+    return lambda builder: program(builder, params)
+
+
+def build(model: Model, name: str, params: Any, program: Program, target: str, wanted: Sequence[str]) -> ir.Model:
+    """The explained graph of a program.
+
+    Raises:
+        ModelUnsupported: The model could not be brought to an opset that can be differentiated.
+        NotDifferentiable: A node on the way has no rule.
+        NothingToDifferentiate: No gradient reaches a wanted input.
+    """
+    version = model.graph.opset_imports.get("", 1)
+    if version < WORKING_OPSET:
+        notes = "; ".join(p.note for p in model.prepared.passes if p.note)
+        raise ModelUnsupported(
+            f"its opset {version} could not be converted to {WORKING_OPSET} ({notes})",
+            to_do="Use a perturbation method such as occlusion, or export it again",
+        )
+    in_force = {} if params is None else plain(dataclasses.asdict(params))
+    metadata = {"method": name, "parameters": json.dumps(in_force), "source_sha256": model.digest, "target": target}
+    return explained_graph(model.prepared.model, target, wanted, program, metadata)
+
+
+def _run(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
+    """The explained graph's results for the wanted inputs, and the explained value."""
+    model, target = request.model, request.target.output
+    key = (model.digest, name, repr(params), target, request.wanted)
+    session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
+    prefix = prefix_in(model.graph)
+    feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}
+    names = {wanted: prefix + wanted for wanted in request.wanted}
+    value = target if target in session.outputs else prefix + TARGET
+    first = model.unverified(key)
+    outputs = model.run(session, feeds, None if first else [*names.values(), value])
+    if first:
+        _verify(model, request.feeds, outputs, session)
+        model.verified(key)
+    return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
+
+
+def _seed_type(model: Model, target: str) -> Any:
+    dtype = find_value(model.graph, target).dtype
+    return np.float32 if dtype is None else dtype.numpy()
+
+
+def _verify(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Array], session: Session) -> None:
+    """The explained graph must compute what the untouched model computes, on the first real input it sees."""
+    expected = {k: v for k, v in model.plain(feeds).items() if k in session.outputs and isinstance(v, np.ndarray)}
+    error = deviation(expected, {k: outputs[k] for k in expected})
+    limit = HALF_TOLERANCE if model.prepared.upcast else RUN_TOLERANCE
+    if not error <= limit:
+        raise PassChangedFunction(
+            f"the explained graph deviates from the model by {error:.3g}",
+            expected=f"at most {limit:g} relative",
+            to_do="Please report this model: its explanation would not be of the model",
+        )
+
+
+def _exactly(array: Array, shape: tuple[int, ...]) -> Array:
+    """The emitted attribution must have the input's shape by construction; never reshaped here."""
+    if array.shape != shape:
+        raise PassChangedFunction(f"an attribution has shape {list(array.shape)}", expected=f"{list(shape)}, the input's")
+    return array
