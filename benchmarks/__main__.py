@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from benchmarks import overhead, peers, results
+
 OUT = Path(__file__).parent / "RESULTS.md"
 
 
@@ -25,14 +27,9 @@ def main() -> None:
     """Measures what the command line asks for."""
     args = arguments()
     os.environ["EXPLAINSVC_THREADS"] = str(args.threads)
-    import torch  # after the number of threads is settled for all
-
-    from benchmarks import overhead, peers, results
-
-    torch.set_num_threads(args.threads)
     facts, lines = results.machine(args.threads), []
-    print(facts, *peers.HEADER, sep="  ", flush=True)
-    for line in peers.measure(args.networks, args.batches, args.methods or peers.METHODS, args.seconds):
+    print(facts, "  ".join(peers.HEADER), sep="\n\n", flush=True)
+    for line in peers.measure(args.networks, args.batches, args.methods or peers.METHODS, args.seconds, args.threads):
         lines.append(line.cells())
         print(*lines[-1], sep="  ", flush=True)
     small = overhead.rows(overhead.measure(args.seconds / 3))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 CACHE = Path(__file__).parent.parent / ".cache" / "benchmarks"
 SIDE = 224
+CLASSES = 1000
 
 _MAKERS: dict[str, Callable[[], torch.nn.Module]] = {
     "resnet18": torchvision.models.resnet18,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import explainsvc
-from benchmarks.networks import Network, images, network
+from benchmarks.networks import CLASSES, images, network
 from benchmarks.rivals import rival
 from benchmarks.timing import Times, rotate
-from explainsvc.runtime import Session, new_session
+from explainsvc.runtime import SESSIONS, Session, new_session
 
 METHODS = ("gradient", "lrp_epsilon_plus", "lrp_epsilon_plus_flat")
 TARGETS: Mapping[str, float] = {"gradient": 2.8, "lrp_epsilon_plus_flat": 4.5}
@@ -22,7 +26,8 @@ TARGETS: Mapping[str, float] = {"gradient": 2.8, "lrp_epsilon_plus_flat": 4.5}
 
 LEGEND = """\
 - **forward**: one `InferenceSession.run` of the exported model, milliseconds (median); the unit of all other columns.
-- **graph**: one `InferenceSession.run` of our compiled graph, seed given: the forward pass, the explanation and the output.
+- **graph**: one `InferenceSession.run` of our compiled graph, in the session that `explain` uses, seed given: the forward
+  pass, the explanation and the output.
 - **explain**: the whole `model.explain(…, target=[…])` on the same images: checks, target, session from the cache, result.
 - **peer**: captum `Saliency(abs=False)` for `gradient`, zennit `Gradient` with its composite and canonizer for LRP, on the
   torchvision module in torch; hooks set up outside the timing, parameters need no gradient.
@@ -61,35 +66,46 @@ class Line:
 HEADER = ["network", "batch", "method", "forward, ms", "graph", "explain", "peer", "", "target", "deviation", "rounds"]
 
 
-def measure(networks: Sequence[str], batches: Sequence[int], methods: Sequence[str], budget: float) -> Iterator[Line]:
-    """All lines, ``budget`` seconds each."""
-    for name in networks:
-        subject = network(name)
-        model = explainsvc.load(subject.onnx_path)
-        for batch, method in itertools.product(batches, methods):
-            yield _line(subject, model, batch, method, budget)
-            gc.collect()
+def measure(
+    networks: Sequence[str], batches: Sequence[int], methods: Sequence[str], seconds: float, threads: int
+) -> Iterator[Line]:
+    """All lines, each in a process of its own: what an allocator keeps must not press on the next line."""
+    for name, batch, method in itertools.product(networks, batches, methods):
+        asked = [name, str(batch), method, str(seconds), str(threads)]
+        environment = os.environ | {"EXPLAINSVC_THREADS": str(threads)}
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.peers", *asked], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        )
+        facts = json.loads(done.stdout.splitlines()[-1])
+        yield Line(**facts | {"times": Times(facts["times"]["seconds"])})
 
 
-def _line(subject: Network, model: explainsvc.Model, batch: int, method: str, budget: float) -> Line:
-    x = images(batch)
+def measure_line(name: str, batch: int, method: str, seconds: float) -> Line:
+    """One line, in this process."""
+    subject, x = network(name), images(batch)
     plain = new_session(subject.onnx_path.read_bytes())
     scores = plain.run({"x": x})["y"]
     classes = [int(c) for c in scores.argmax(axis=1)]
-    graph = new_session(model.compile(method).proto.SerializeToString())
+    model = explainsvc.load(subject.onnx_path)
+    model.explain({"x": x}, method, target=classes)
+    graph = _session_of_explain()
     (seed,), (relevance,) = added(graph, plain)
-    feeds = {"x": x, seed: np.eye(scores.shape[1], dtype=np.float32)[classes]}
-    peer, ask = rival(subject, method, x, classes)
-    times = rotate(
-        {
+    feeds = {"x": x, seed: np.eye(CLASSES, dtype=np.float32)[classes]}
+    with rival(subject, method, x, classes) as (peer, ask):
+        contestants = {
             "forward": lambda: plain.run({"x": x}, ["y"]),
             "graph": lambda: graph.run(feeds, [relevance, "y"]),
             "explain": lambda: model.explain({"x": x}, method, target=classes),
             "peer": ask,
-        },
-        budget,
-    )
-    return Line(subject.name, batch, method, peer, times, _deviation(graph.run(feeds)[relevance], ask()))
+        }
+        deviation = _deviation(graph.run(feeds)[relevance], ask())
+        return Line(name, batch, method, peer, rotate(contestants, seconds), deviation)
+
+
+def _session_of_explain() -> Session:
+    """The one that ``model.explain`` has just built; a second one would hold all activations and weights again."""
+    (session,) = SESSIONS._sessions.values()
+    return session
 
 
 def added(graph: Session, plain: Session) -> tuple[list[str], list[str]]:
@@ -99,3 +115,10 @@ def added(graph: Session, plain: Session) -> tuple[list[str], list[str]]:
 
 def _deviation(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
     return float(np.linalg.norm((ours - theirs).astype(np.float64)) / np.linalg.norm(theirs.astype(np.float64)))
+
+
+if __name__ == "__main__":
+    asked_name, asked_batch, asked_method, asked_seconds, asked_threads = sys.argv[1:]
+    torch.set_num_threads(int(asked_threads))
+    line = measure_line(asked_name, int(asked_batch), asked_method, float(asked_seconds))
+    print(json.dumps(asdict(line)))

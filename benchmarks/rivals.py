@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,24 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonPlus, EpsilonPlusFlat
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
-from benchmarks.networks import Network
+from benchmarks.networks import CLASSES, Network
 
 Explain = Callable[[], NDArray[np.float32]]
 
 
-def rival(network: Network, method: str, images: NDArray[np.float32], classes: Sequence[int]) -> tuple[str, Explain]:
-    """The peer's name and its explanation of ``images`` for one class an image, ready to run again and again."""
+@contextmanager
+def rival(network: Network, method: str, images: NDArray[np.float32], classes: Sequence[int]) -> Iterator[tuple[str, Explain]]:
+    """The peer's name and its explanation of ``images`` for one class an image, ready to run again and again.
+
+    zennit's hooks and canonizers stay for the length of the context, as in a loop over images.
+    """
+    x = torch.from_numpy(images).requires_grad_()
     if method == "gradient":
-        return "captum", _saliency(network.module, images, classes)
-    return "zennit", _composite(network, _COMPOSITES[method], images, classes)
+        yield "captum", _saliency(network.module, x, classes)
+        return
+    canonizer = ResNetCanonizer() if network.name.startswith("resnet") else VGGCanonizer()
+    with Gradient(model=network.module, composite=_COMPOSITES[method](canonizers=[canonizer])) as attributor:
+        yield "zennit", _relevance(attributor, x, classes)
 
 
 _COMPOSITES: Mapping[str, Callable[..., Any]] = {
@@ -32,9 +41,8 @@ _COMPOSITES: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _saliency(module: torch.nn.Module, images: NDArray[np.float32], classes: Sequence[int]) -> Explain:
+def _saliency(module: torch.nn.Module, x: torch.Tensor, classes: Sequence[int]) -> Explain:
     saliency, target = Saliency(module), torch.tensor(list(classes))
-    x = torch.from_numpy(images).requires_grad_()
 
     def run() -> NDArray[np.float32]:
         result: NDArray[np.float32] = saliency.attribute(x, target=target, abs=False).detach().numpy()
@@ -43,16 +51,12 @@ def _saliency(module: torch.nn.Module, images: NDArray[np.float32], classes: Seq
     return run
 
 
-def _composite(network: Network, composite: Callable[..., Any], images: NDArray[np.float32], classes: Sequence[int]) -> Explain:
-    """Hooks and canonizers are set up once, outside the timing, as in a loop over images."""
-    canonizer = ResNetCanonizer() if network.name.startswith("resnet") else VGGCanonizer()
-    attributor = Gradient(model=network.module, composite=composite(canonizers=[canonizer]))
-    attributor.__enter__()
-    x, chosen = torch.from_numpy(images), torch.nn.functional.one_hot(torch.tensor(list(classes)), 1000)
+def _relevance(attributor: Gradient, x: torch.Tensor, classes: Sequence[int]) -> Explain:
+    chosen = torch.nn.functional.one_hot(torch.tensor(list(classes)), CLASSES)
 
     def run() -> NDArray[np.float32]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's backward hooks warn that the input needs no gradient
+            warnings.simplefilter("ignore")  # torch's own, about backward hooks
             _, relevance = attributor(x, lambda output: output * chosen)
         result: NDArray[np.float32] = relevance.detach().numpy()
         return result

@@ -6,10 +6,11 @@ from explainsvc import errors
 from explainsvc.attribution import Attribution, versions
 from explainsvc.cards import Card
 from explainsvc.checks import CHECKS
+from explainsvc.graph.limits import Limits
 from explainsvc.methods import METHODS
 from explainsvc.model import CompiledExplanation, Model, load
 
-__all__ = ["Attribution", "Card", "CompiledExplanation", "Model", "__version__", "checks", "errors", "load", "methods"]
+__all__ = ["Attribution", "Card", "CompiledExplanation", "Limits", "Model", "__version__", "checks", "errors", "load", "methods"]
 __version__ = versions()["explainsvc"]
 
 

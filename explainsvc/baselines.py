@@ -48,7 +48,7 @@ def baseline(spec: Any, x: Array) -> Array:
         raise _bad(f"is {spec!r}, expected a number, an array, or one of {', '.join(NAMED)}")
     given = np.asarray(spec)
     try:
-        return np.ascontiguousarray(np.broadcast_to(given, x.shape)).astype(x.dtype)
+        return np.array(np.broadcast_to(given, x.shape), dtype=x.dtype)
     except ValueError as error:
         raise _bad(f"has shape {list(given.shape)}, which does not broadcast to the input's {list(x.shape)}") from error
 

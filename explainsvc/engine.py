@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,8 @@ class CompiledExplanation:
 def attribute(method: Method, params: Any, request: Request) -> Result:
     """Runs a method on a checked request: its explained graph, or its function."""
     if method.run is not None:
-        return method.run(request, params)
+        result = method.run(request, params)
+        return replace(result, values={n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()})
     values, output = _run(method.card.name, params, program_of(method, params), request)
     if method.complete != "output":
         return Result(values)
@@ -128,7 +129,7 @@ def _verify(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Arra
 
 
 def _exactly(array: Array, shape: tuple[int, ...]) -> Array:
-    """The emitted attribution must have the input's shape by construction; never reshaped here."""
+    """An attribution must have the input's shape by construction; never reshaped here."""
     if array.shape != shape:
         raise PassChangedFunction(f"an attribution has shape {list(array.shape)}", expected=f"{list(shape)}, the input's")
-    return array
+    return np.asarray(array)

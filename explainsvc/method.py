@@ -46,11 +46,12 @@ class Request:
     @property
     def batched(self) -> bool:
         """Whether axis 0 counts items."""
-        return self.model.batched(self.feeds)
+        return self.model.batched(self.feeds) and self.target.seed.ndim > 0
 
     def has_items(self, name: str) -> bool:
-        """Whether axis 0 of this input counts items; it does not for an input that all items share."""
-        return self.batched and self.model.leads_with_items(name)
+        """Whether axis 0 of this input counts the items of the target; not so for an input that all items share."""
+        leads = self.batched and self.model.leads_with_items(name)
+        return leads and len(self.feeds[name]) == len(self.target.seed)
 
     def excess(self, values: Mapping[str, Array], claimed: Array) -> Array:
         """Σ values − ``claimed`` per item, float64 [batch]; [1] over all items where an explained input is shared by them."""

@@ -19,6 +19,7 @@ from explainsvc.engine import CompiledExplanation as CompiledExplanation
 from explainsvc.engine import attribute, build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
+from explainsvc.graph.limits import Limits
 from explainsvc.graph.load import Loaded, Source, load_model
 from explainsvc.graph.passes import Prepared, prepare
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
@@ -34,20 +35,21 @@ if TYPE_CHECKING:
     from explainsvc.report.report import Report
 
 
-def load(source: Source, *, external_data: Mapping[str, bytes] | None = None) -> Model:
+def load(source: Source, *, external_data: Mapping[str, bytes] | None = None, limits: Limits | None = None) -> Model:
     """Reads an ONNX model.
 
     Args:
         source: Path (external data files beside it are read), bytes, or an ``onnx.ModelProto``.
         external_data: External-data files by the name that the model uses, for bytes and protos.
+        limits: What the model may be; by default what ``EXPLAINSVC_LIMIT_*`` says.
 
     Raises:
         ModelMalformed: Not ONNX, truncated, or refused by onnx.checker.
         ModelUnsupported: onnxruntime does not run it: operator, domain or opset.
-        ModelLimitExceeded: Over 2 GiB.
+        ModelLimitExceeded: Over one of the limits.
         ExternalDataForbidden: An external-data file is missing or points outside.
     """
-    return Model(load_model(source, external_data))
+    return Model(load_model(source, external_data, limits))
 
 
 class Model:

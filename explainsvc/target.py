@@ -56,6 +56,7 @@ def resolve_target(target: Target, default_output: str, value_of: Callable[[str]
         raise _bad(f"a target has no field {sorted(unknown)}", "output, index, against, seed")
     output = str(spec.get("output") or default_output)
     value = value_of(output)
+    batched = batched and value.ndim > 0
     if value.dtype.kind != "f":
         raise _bad(f'output "{output}" holds {value.dtype}', "a float output", output)
     if spec.get("seed") is not None:

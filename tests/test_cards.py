@@ -86,7 +86,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("real", True, "a number"), ("real", None, "a number"), ("real", np.ones(2), "a number"),
     ("whole", 0, "≥ 1"), ("whole", 1.5, "an integer"), ("whole", "3", "an integer"), ("whole", float("inf"), "an integer"),
     ("whole", float("nan"), "an integer"), ("flag", 1, "true or false"), ("word", "c", "a | b"), ("word", 3, "a string"),
-    ("anything", [["x"]], "array"), ("anything", [[1], [1, 2]], "array"), ("sizes", "3", "an integer"), ("sizes", [1.5], "an integer"),
+    ("anything", [["x"]], "array"), ("anything", [[1], [1, 2]], "array"), ("sizes", "3", "an integer"),
+    ("sizes", [1.5], "an integer"),
     ("table", [[1], [1, 2]], "an array"), ("table", ["a"], "an array"), ("extra", [1], "an object"),
 ]  # fmt: skip
 

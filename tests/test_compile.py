@@ -72,7 +72,9 @@ def test_one_graph_serves_every_class() -> None:
 def test_an_inner_target_becomes_an_output() -> None:
     """Where the explained value is no output of the model, its value is given as explain.target."""
     model, x = explainsvc.load(models.mlp(end="Softmax")), numbers(2, 6)
-    found = bare(model.compile("lrp_epsilon").proto.SerializeToString(), {"x": x, "explain.seed": np.eye(3, dtype=np.float32)[:2]})
+    found = bare(
+        model.compile("lrp_epsilon").proto.SerializeToString(), {"x": x, "explain.seed": np.eye(3, dtype=np.float32)[:2]}
+    )
     assert list(found) == ["y", "explain.x", "explain.target"]
     logits = found["explain.target"]
     np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), found["y"], rtol=1e-5)

@@ -212,6 +212,46 @@ def test_without_a_batch_axis_there_is_one_item() -> None:
     np.testing.assert_allclose(found.residual, [0], atol=1e-5)
 
 
+SUMMED = models.build(
+    "g (float[N, 4] x) => (float y) { m = MatMul (x, w)  t = Tanh (m)  y = ReduceSum <keepdims = 0> (t) }",
+    {"w": models.weights("w", 4, 3)},
+)
+POOLED = models.build(
+    "g (float[N, 4] x) => (float[1, 3] y) { m = MatMul (x, w)  y = ReduceMax <axes = [0]> (m) }",
+    {"w": models.weights("w", 4, 3)},
+)
+SQUARE = models.build("g (float x) => (float y) { y = Mul (x, x) }")
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "smoothgrad", "occlusion", "lrp_epsilon"])
+@pytest.mark.parametrize(("proto", "target"), [(SUMMED, None), (POOLED, 1)], ids=["one number", "one row"])
+def test_an_open_axis_may_count_something_else_than_items(proto: onnx.ModelProto, target: int | None, method: str) -> None:
+    """Five rows that become one result are one item: S is one number, completeness holds over all rows."""
+    x = numbers(5, 4)
+    found = explainsvc.load(proto).explain({"x": x}, method, target)
+    y = plain(proto, {"x": x})["y"]
+    np.testing.assert_allclose(found.output_value, [y if target is None else y[0, 1]], rtol=1e-6)
+    assert found.values["x"].shape == (5, 4)
+    if found.residual is not None:
+        np.testing.assert_allclose(found.residual, [0], atol=1e-5)
+    if method == "occlusion":
+        covered = np.where(np.arange(20).reshape(5, 4) == 6, 0, x).astype(np.float32)
+        drop = y - plain(proto, {"x": covered})["y"]
+        np.testing.assert_allclose(found.values["x"][1, 2], drop if target is None else drop[0, 1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [("gradient", 6), ("integrated_gradients", 9), ("occlusion", 9), ("smoothgrad", 6), ("input_x_gradient", 18)],
+)
+def test_a_single_number_is_an_input_too(method: str, value: float) -> None:
+    """y = x² at 3, without any axis: the shape stays ()."""
+    found = explainsvc.load(SQUARE).explain({"x": np.array(3, np.float32)}, method).values["x"]
+    assert isinstance(found, np.ndarray)
+    assert found.shape == ()
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
 # Sameness -------------------------------------------------------------------------------------------------------------
 
 

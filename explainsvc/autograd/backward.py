@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from explainsvc.autograd.emit import Emitter, Term
-from explainsvc.autograd.registry import apply_vjps, has_vjp, is_stop
+from explainsvc.autograd.registry import apply_vjps, control_vjp_of, has_vjp, is_stop
 from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
 
@@ -87,17 +87,22 @@ def backward(
             continue
         n = NodeView(node, emit, tuple(asked))
         emit.scope = node.name or (node.outputs[0].name or node.op_type)
-        for value, term in _contributions(n, results, rulebook):
+        towards = list(dict.fromkeys(v for v in operands(node) if v in reached and carries_gradient(v)))
+        for value, term in _contributions(n, results, towards, rulebook):
             found[value] = _accumulated(found.get(value), term, emit.term(value))
     emit.scope = ""
     return {v: found[v] for v in wanted if v in found}
 
 
-def _contributions(n: NodeView, results: Sequence[Term | None], rulebook: Rulebook) -> list[tuple[ir.Value, Term]]:
-    """What one node sends back to its operands."""
+def _contributions(
+    n: NodeView, results: Sequence[Term | None], reached: Sequence[ir.Value], rulebook: Rulebook
+) -> Iterable[tuple[ir.Value, Term]]:
+    """What one node sends back to its operands, and to ``reached`` that its subgraphs read."""
     rule = rulebook(n)
     if rule is None and is_stop(n):
         return []
+    if rule is None and (control := control_vjp_of(n)) is not None:
+        return control(n, reached, rulebook, *results)
     if not n.asked:
         raise _no_rule(n, "the values that its subgraphs read")
     terms = dict(enumerate(rule(n, *results))) if rule is not None else _vjps(n, results)

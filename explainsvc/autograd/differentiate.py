@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.backward import Rulebook, backward, gradient_rulebook
 from explainsvc.autograd.emit import PREFIX, Emitter
+from explainsvc.autograd.functions import expand_functions
 from explainsvc.errors import NothingToDifferentiate
 
 
@@ -28,6 +29,7 @@ def differentiate(
         NothingToDifferentiate: The output does not depend on a wanted input through float values.
     """
     model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    expand_functions(model)
     graph = model.graph
     emit = Emitter(graph)
     target = next(v for v in graph.outputs if output is None or v.name == output)

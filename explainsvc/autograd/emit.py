@@ -8,6 +8,7 @@ Static shapes are used where shape inference knows them, ``Shape`` nodes where i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,18 @@ class Emitter:
 
     def __init__(self, graph: ir.Graph, float_type: ir.DataType = ir.DataType.FLOAT) -> None:
         self.graph = graph
+        self._outermost = graph
         self.float_type = float_type
         self.scope = ""
         self._names = {v.name for n in graph.all_nodes() for v in n.outputs}
-        self._names |= {v.name for v in graph.inputs} | set(graph.initializers)
+        self._names |= {v.name for g in (graph, *graph.subgraphs()) for v in (*g.inputs, *g.initializers.values())}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def inside(self, subgraph: ir.Graph) -> Emitter:
+        """Writes into a subgraph of this graph: names stay unique over both, constants are captured from outside."""
+        inner = copy(self)
+        inner.graph = subgraph
+        return inner
 
     def term(self, value: ir.Value) -> Term:
         """An existing value of the graph as a term."""
@@ -65,7 +73,7 @@ class Emitter:
                 type=ir.TensorType(ir.DataType.from_numpy(data.dtype)),
                 const_value=ir.tensor(data, name=name),
             )
-            self.graph.register_initializer(value)
+            self._outermost.register_initializer(value)
             self._constants[key] = value
         return Term(self._constants[key], self)
 

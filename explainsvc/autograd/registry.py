@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+import onnx_ir as ir
+
 from explainsvc.autograd.emit import Term
 from explainsvc.autograd.view import NodeView
 
@@ -18,9 +20,16 @@ Vjp = Callable[..., Term | None]
 JointVjp = Callable[..., Mapping[int, Term | None]]
 """``(n, *g) -> operand -> gradient`` for all operands in ``n.asked`` at once."""
 
+ControlVjp = Callable[..., Iterable[tuple[ir.Value, Term]]]
+"""``(n, wanted, rulebook, *g) -> (value, gradient)`` pairs, for operators with subgraphs.
+
+``wanted``: the operands and captured values whose gradient is asked for. ``rulebook``: holds inside the subgraphs too.
+"""
+
 VARIADIC = -1
 _VJPS: dict[tuple[str, str], dict[int, Vjp]] = {}
 _JOINT: dict[tuple[str, str], JointVjp] = {}
+_CONTROL: dict[tuple[str, str], ControlVjp] = {}
 _STOPS: set[tuple[str, str]] = set()
 
 
@@ -55,6 +64,16 @@ def vjp_all(op_type: str, domain: str = "") -> Callable[[JointVjp], JointVjp]:
     return register
 
 
+def control_vjp(op_type: str, domain: str = "") -> Callable[[ControlVjp], ControlVjp]:
+    """Decorator: the rule of an operator whose subgraphs read values of the graph around it."""
+
+    def register(function: ControlVjp) -> ControlVjp:
+        _CONTROL[domain, op_type] = function
+        return function
+
+    return register
+
+
 def define(op_type: str, *functions: Vjp, domain: str = "") -> None:
     """One-line form: ``functions[i]`` is the vjp of operand ``i``."""
     for operand, function in enumerate(functions):
@@ -73,6 +92,11 @@ def _key(n: NodeView) -> tuple[str, str]:
 def is_stop(n: NodeView) -> bool:
     """Whether no gradient passes this operator, by definition."""
     return _key(n) in _STOPS
+
+
+def control_vjp_of(n: NodeView) -> ControlVjp | None:
+    """The rule of an operator with subgraphs, if this is one."""
+    return _CONTROL.get(_key(n))
 
 
 def has_vjp(n: NodeView, operand: int) -> bool:
@@ -98,5 +122,5 @@ def apply_vjps(n: NodeView, *g: Term | None) -> dict[int, Term | None]:
 
 def known_operators() -> dict[str, str]:
     """Operator → "vjp" or "stop", for documentation."""
-    table = {f"{d}::{o}" if d else o: "vjp" for d, o in (*_VJPS, *_JOINT)}
+    table = {f"{d}::{o}" if d else o: "vjp" for d, o in (*_VJPS, *_JOINT, *_CONTROL)}
     return table | {f"{d}::{o}" if d else o: "stop" for d, o in _STOPS}

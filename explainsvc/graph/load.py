@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,11 +13,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from explainsvc.errors import ExternalDataForbidden, ModelLimitExceeded, ModelMalformed, ModelUnsupported
-
-MAX_BYTES = 2**31 - 1
-"""protobuf cannot hold a longer message; the model with its external data must fit."""
-OPSETS = range(1, onnx.defs.onnx_opset_version() + 1)
+from explainsvc.errors import ExternalDataForbidden, ModelMalformed, ModelUnsupported
+from explainsvc.graph.limits import Limits, all_nodes, check_counts, check_held, check_tensors, configured, exceeded, subgraphs
+from explainsvc.graph.volumes import check_volumes
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -49,30 +47,46 @@ def digest_of(model_bytes: bytes, external_data: Mapping[str, bytes] | None = No
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def load_model(source: Source, external_data: Mapping[str, bytes] | None = None) -> Loaded:
+def load_model(source: Source, external_data: Mapping[str, bytes] | None = None, limits: Limits | None = None) -> Loaded:
     """Reads, checks and completes a model.
 
     Args:
         source: Path (its external data is read from beside it), bytes, or a proto.
         external_data: External-data files by the name that the model uses for them; for bytes and protos.
+        limits: What the model may be; by default what ``EXPLAINSVC_LIMIT_*`` says.
 
     Raises:
         ModelMalformed: Not ONNX, truncated, or refused by onnx.checker.
-        ModelUnsupported: Opset out of range.
-        ModelLimitExceeded: Over 2 GiB.
+        ModelUnsupported: Opset out of range, or an operator of a domain that is not allowed.
+        ModelLimitExceeded: Over one of the limits; found before onnxruntime or any inference sees the model.
         ExternalDataForbidden: A file is missing, or its location points outside the model's folder.
     """
-    raw, proto, folder = _read(source)
-    files = dict(external_data or {})
-    if folder is not None:
-        files |= {name: _beside(folder, name) for name in _locations(proto) if name not in files}
+    limits = configured() if limits is None else limits
+    raw, proto, folder = _read(source, limits)
+    check_counts(proto, limits)
+    dense, sparse = _tensors(proto)
+    stored = check_tensors(dense, sparse, limits)
+    names = _locations(proto, limits)
+    files = {name: data for name, data in (external_data or {}).items() if name in names}
     size = len(raw) + sum(len(data) for data in files.values())
-    if size > MAX_BYTES:
-        raise ModelLimitExceeded(f"the model has {size} bytes", expected=f"at most {MAX_BYTES} bytes with its external data")
-    digest = digest_of(raw, {name: files[name] for name in _locations(proto) if name in files})
-    _inline(proto, files)
+    for name in names:
+        if folder is not None and name not in files:
+            files[name] = _beside(folder, name, limits, size)
+            size += len(files[name])
+    _check_size(size, limits)
+    digest = digest_of(raw, files)
+    _inline(proto, files, limits)
+    for tensor in dense:
+        check_held(tensor)
     _check(proto)
+    check_volumes(proto, limits, stored)
     return Loaded(proto, digest, size)
+
+
+def _check_size(size: int, limits: Limits, where: str = "") -> None:
+    if size > limits.file_bytes:
+        what = f"the model has {size} bytes with its external data"
+        raise exceeded("file_bytes", what, f"{limits.file_bytes} bytes", where)
 
 
 def read_files(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, bytes]]:
@@ -82,20 +96,25 @@ def read_files(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, bytes]]:
         ModelMalformed: There is no file, or it is not ONNX.
         ExternalDataForbidden: A file is missing or outside the model's folder.
     """
-    raw, proto, _ = _read(path)
+    limits = configured()
+    raw, proto, _ = _read(path, limits)
     folder = Path(path).resolve().parent
-    return raw, {name: _beside(folder, name) for name in _locations(proto)}
+    return raw, {name: _beside(folder, name, limits) for name in _locations(proto, limits)}
 
 
-def _read(source: Source) -> tuple[bytes, onnx.ModelProto, Path | None]:
+def _read(source: Source, limits: Limits) -> tuple[bytes, onnx.ModelProto, Path | None]:
     if isinstance(source, onnx.ModelProto):
         copy = onnx.ModelProto()
         copy.CopyFrom(source)
-        return source.SerializeToString(deterministic=True), copy, None
+        raw = source.SerializeToString(deterministic=True)
+        _check_size(len(raw), limits)
+        return raw, copy, None
     if isinstance(source, bytes):
+        _check_size(len(source), limits)
         return source, _parse(source, "the given bytes"), None
     path = Path(source)
     try:
+        _check_size(path.stat().st_size, limits, str(path))
         raw = path.read_bytes()
     except OSError as error:
         raise ModelMalformed(
@@ -124,30 +143,23 @@ def _not_onnx(where: str, what: str) -> ModelMalformed:
     )
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """All tensors of a graph and its subgraphs: initializers and attributes."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _attribute_tensors(graph.node)
-
-
-def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for attribute in (a for node in nodes for a in node.attribute):
-        yield from ([attribute.t] if attribute.HasField("t") else [])
-        yield from attribute.tensors
-        for sparse in ([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []) + list(attribute.sparse_tensors):
-            yield from (sparse.values, sparse.indices)
-        for subgraph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            yield from _tensors(subgraph)
+def _tensors(proto: onnx.ModelProto) -> tuple[list[onnx.TensorProto], list[onnx.SparseTensorProto]]:
+    """All dense and all sparse tensors of a model: of its graphs, subgraphs and functions, initializers and attributes."""
+    nodes = list(all_nodes([*proto.graph.node, *(n for function in proto.functions for n in function.node)]))
+    graphs = [proto.graph, *(graph for node in nodes for graph in subgraphs(node))]
+    attributes = [a for node in nodes for a in node.attribute]
+    sparse = [s for graph in graphs for s in graph.sparse_initializer]
+    sparse += [s for a in attributes for s in [*([a.sparse_tensor] if a.HasField("sparse_tensor") else []), *a.sparse_tensors]]
+    dense = [t for graph in graphs for t in graph.initializer]
+    dense += [t for a in attributes for t in [*([a.t] if a.HasField("t") else []), *a.tensors]]
+    return [*dense, *(t for s in sparse for t in (s.values, s.indices))], sparse
 
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    everywhere = [*_tensors(proto.graph), *(t for function in proto.functions for t in _attribute_tensors(function.node))]
-    return [t for t in everywhere if uses_external_data(t)]
+    return [t for t in _tensors(proto)[0] if uses_external_data(t)]
 
 
-def _locations(proto: onnx.ModelProto) -> list[str]:
+def _locations(proto: onnx.ModelProto, limits: Limits) -> list[str]:
     """Names of external-data files, each checked to lie inside the model's folder."""
     names = sorted({ExternalDataInfo(t).location for t in _external(proto)})
     for name in names:
@@ -158,10 +170,16 @@ def _locations(proto: onnx.ModelProto) -> list[str]:
                 expected="a relative file name without '..'",
                 to_do="Save the model again with its external data beside it",
             )
+        if "/" in name and not limits.nested_external_data:
+            raise ExternalDataForbidden(
+                f"external data is stored at {name!r}, in a folder of its own",
+                expected="a flat file name, as in every upload",
+                to_do="Save the model again with its external data beside it",
+            )
     return names
 
 
-def _beside(folder: Path, name: str) -> bytes:
+def _beside(folder: Path, name: str, limits: Limits, before: int = 0) -> bytes:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
         raise ExternalDataForbidden(
@@ -170,6 +188,7 @@ def _beside(folder: Path, name: str) -> bytes:
         )  # fmt: skip
     if not path.is_file():
         raise _missing(name, str(folder))
+    _check_size(before + path.stat().st_size, limits, str(folder))
     return path.read_bytes()
 
 
@@ -182,8 +201,9 @@ def _missing(name: str, where: str) -> ExternalDataForbidden:
     )
 
 
-def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes]) -> None:
-    """Moves external data into the tensors themselves."""
+def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes], limits: Limits) -> None:
+    """Moves external data into the tensors themselves. Several may share a range; each then gets a copy, which counts."""
+    total = 0
     for tensor in _external(proto):
         info: Any = ExternalDataInfo(tensor)  # its attributes are declared as None
         if info.location not in files:
@@ -196,20 +216,16 @@ def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes]) -> None:
                 where=f'tensor "{tensor.name}"',
                 expected=f"a range inside its {len(data)} bytes",
             )
+        total += end - start
+        if total > limits.initializer_bytes:
+            raise exceeded("initializer_bytes", f"the model's external data takes more than {limits.initializer_bytes} bytes",
+                           f"{limits.initializer_bytes} bytes", f'tensor "{tensor.name}"')  # fmt: skip
         tensor.raw_data = data[start:end]
         tensor.ClearField("external_data")
         tensor.data_location = onnx.TensorProto.DEFAULT
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    for opset in proto.opset_import:
-        if opset.domain in ("", "ai.onnx") and opset.version not in OPSETS:
-            raise ModelUnsupported(
-                f"the model uses opset {opset.version}",
-                where="opset_import",
-                expected=f"an opset from {OPSETS.start} to {OPSETS.stop - 1}",
-                to_do="Export it again with an older opset",
-            )
     names = [text for n in proto.graph.node for text in (n.name, n.op_type, *n.input, *n.output)]
     if any(isinstance(name, bytes) for name in names):  # what protobuf gives for a string that is not UTF-8
         raise ModelMalformed("a name in the graph is not UTF-8", expected="names in UTF-8, as protobuf requires")

@@ -41,7 +41,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator
     def copies() -> Iterator[dict[str, Array]]:
         for _ in range(p.samples):
             yield {
-                n: (request.feeds[n] + sigma[n] * rng.standard_normal(request.feeds[n].shape)).astype(request.feeds[n].dtype)
+                n: np.asarray(request.feeds[n] + sigma[n] * rng.standard_normal(request.feeds[n].shape), request.feeds[n].dtype)
                 for n in request.wanted
             }
 

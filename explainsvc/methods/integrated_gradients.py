@@ -87,7 +87,7 @@ def integrate(request: Request, p: Params, steps: int, start: dict[str, Array], 
 
     def points() -> Iterator[dict[str, Array]]:
         for alpha in nodes:
-            yield {n: (start[n] + alpha * difference[n]).astype(request.feeds[n].dtype) for n in request.wanted}
+            yield {n: np.asarray(start[n] + alpha * difference[n], request.feeds[n].dtype) for n in request.wanted}
 
     total = {n: np.zeros(difference[n].shape) for n in request.wanted}
     along = per_variation(request, points(), gradients, split_values, p.batch_size)
@@ -95,7 +95,7 @@ def integrate(request: Request, p: Params, steps: int, start: dict[str, Array], 
         for name in request.wanted:
             total[name] += weight * gradient[name]
         request.progress(k + 1, steps, "integrated_gradients")
-    return {n: difference[n] * total[n] for n in request.wanted}
+    return {n: np.asarray(difference[n] * total[n]) for n in request.wanted}
 
 
 METHOD = Method(read_card("integrated_gradients", __doc__, Params), Params, run=run, complete="difference", family="sampling")

@@ -51,6 +51,8 @@ def lrp_epsilon(epsilon: float, bias: bool = True) -> Rule:
     """
 
     def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
+        if n.op_type in CONVOLUTION | DENSE and len([i for i in n.asked if i < 2 or n.op_type == "Einsum"]) > 1:
+            raise _refusal(n, "a product of two activations")
         z = n.y if bias else _without_bias(n)
         return _shares(n, r / stabilized(z, epsilon))
 
@@ -163,7 +165,7 @@ def _refusal(n: NodeView, what: str) -> NotDifferentiable:
 def _only_data_operand(n: NodeView) -> tuple[int]:
     """The operand that leads to the input; the other factor is the weight."""
     data = [i for i in n.asked if i < 2]
-    if len(data) != 1 or len(n.node.inputs) > 3:
+    if len(data) != 1 or not 2 <= len(n.node.inputs) <= 3:
         raise _refusal(n, "a product of two activations")
     return (data[0],)
 

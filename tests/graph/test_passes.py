@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+import explainsvc
 from explainsvc.graph import passes
 from explainsvc.graph.passes import PASSES, Prepared, prepare
 from explainsvc.graph.probe import probe_inputs
@@ -181,3 +182,51 @@ def test_constants_are_folded_and_lifted() -> None:
     assert used is not None
     assert used.const_value is not None
     np.testing.assert_allclose(used.const_value.numpy(), 2 * models.weights("w", 2, 3).T)
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25])
+def test_every_opset_gives_the_same_explanation(opset: int) -> None:
+    """The convolutional network and a Softmax declared in each opset from 7 up: one gradient, one relevance."""
+    x = models.numbers(2, 2, 8, 8)
+    proto, reference = models.cnn(), explainsvc.load(models.cnn())
+    head = proto.graph.node[-1]
+    head.output[0] = "logits"
+    proto.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["y"], "soft", axis=1))
+    proto.opset_import[0].version = opset
+    proto.ir_version = 8 if opset < 20 else 11
+    model = explainsvc.load(proto)
+    assert [p.note for p in model.prepared.passes if p.note] == []
+    target = {"output": "logits", "index": 1}
+    np.testing.assert_allclose(
+        model.explain({"x": x}, target=target).values["x"],
+        reference.explain({"x": x}, target=1).values["x"],
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    relevance = model.explain({"x": x}, "lrp_epsilon_plus", target=1)
+    assert relevance.target.output == "logits"
+    expected = reference.explain({"x": x}, "lrp_epsilon_plus", target=1).values["x"]
+    np.testing.assert_allclose(relevance.values["x"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 12])
+def test_softmax_of_old_opsets_flattens(opset: int) -> None:
+    """Before opset 13 Softmax meant all axes from the given one on: the logit behind [N, C, 1, 1] is found, the numbers stay."""
+    graph = """g (float[N, 2, 4, 4] x) => (float[N, 3, 1, 1] y) {
+      c = Conv (x, w, b)  r = Relu (c)  logits = GlobalAveragePool (r)  y = Softmax (logits)
+    }"""
+    tensors = {"w": models.weights("w", 3, 2, 3, 3), "b": models.weights("b", 3)}
+    proto = models.build(graph, tensors, opset, ir_version=8)
+    model, x = explainsvc.load(proto), models.numbers(2, 2, 4, 4)
+    relevance = model.explain({"x": x}, "lrp_epsilon", target=2, bias="ignored")
+    assert relevance.target.output == "logits"
+    y = outputs(proto, {"x": x}, ["y"])[0]
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
+    found = model.explain({"x": x}, target={"output": "y", "index": (2, 0, 0)})
+    np.testing.assert_allclose(found.output_value, y[:, 2, 0, 0], rtol=1e-6)
+    step = np.float32(1e-2)
+    u = models.numbers(*x.shape, seed=3)
+    ends = [outputs(proto, {"x": x + s * u}, ["y"])[0][:, 2].sum(dtype=np.float64) for s in (step, -step)]
+    np.testing.assert_allclose(
+        (found.values["x"] * u).sum(dtype=np.float64), (ends[0] - ends[1]) / (2 * step), rtol=1e-2, atol=1e-4
+    )

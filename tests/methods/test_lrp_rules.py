@@ -112,12 +112,12 @@ REFUSED = {
     "LayerNormalization": _between("m = LayerNormalization (h, g)", g=np.ones(4, np.float32)),
     "Mul": _between("m = Mul (h, h)"),
     "Div": _between("m = Div (c, h)", c=np.ones(4, np.float32)),
-    "MatMul": _between("m = MatMul (h, h2)  h2 = Identity (w1)"),
+    "MatMul": _between("t = Transpose <perm = [1, 0]> (h)  q = MatMul (h, t)  m = MatMul (q, h)"),
     "Sin": _between("m = Sin (h)"),
 }
 
 
-@pytest.mark.parametrize("operator", [name for name in REFUSED if name != "MatMul"])
+@pytest.mark.parametrize("operator", REFUSED)
 @pytest.mark.parametrize("method", METHODS)
 def test_what_has_no_rule_is_refused(method: str, operator: str) -> None:
     """Inner Softmax, normalisation, products of activations: a typed error that names the node, never a gradient in disguise."""
@@ -133,10 +133,19 @@ def test_activations_pass_relevance_unchanged(activation: str) -> None:
     proto = models.mlp(activation=activation)
     proto.opset_import[0].version = 20
     model, x = explainsvc.load(proto), numbers(1, 6)
-    inner = {name: model.value_of({"x": x}, name)[0].astype(np.float64) for name in ("h1", "a1", "h2", "a2", "h3")}
+    inner = {name: model.value_of({"x": x}, name)[0].astype(np.float64) for name in ("h1", "a1", "h2", "a2", "y")}
     w = [models.weights("w1", 8, 6).T, models.weights("w2", 8, 7), models.weights("w3", 7, 3)]
-    r = np.eye(3)[1] * inner["h3"]
+    r = np.eye(3)[1] * inner["y"]
     rule = dense.epsilon_rule(STABILIZER)
     for weight, name, a in zip(reversed(w), ("b3", "b2", "b1"), (inner["a2"], inner["a1"], x[0].astype(np.float64)), strict=True):
         r = rule(dense.dense(weight, models.weights(name, weight.shape[1])), a, r)
     close(model.explain({"x": x}, "lrp_epsilon", target=1).values["x"][0], r)
+
+
+def test_a_single_operand_einsum_is_refused_by_z_plus() -> None:
+    """Without a weight operand z⁺ has nothing to split: a typed error, where the ε-rule shares by contribution."""
+    model = _between('m = Einsum <equation = "ij->ij"> (h)')
+    with pytest.raises(explainsvc.errors.NotDifferentiable, match="Einsum"):
+        model.explain({"x": numbers(2, 4)}, "lrp_z_plus", target=0)
+    found = model.explain({"x": numbers(2, 4)}, "lrp_epsilon", target=0)
+    np.testing.assert_allclose(found.residual, 0, atol=1e-4)

@@ -48,7 +48,7 @@ def _matmul_b(n: NodeView, g: Term) -> Term:
     a, b, g = _as_matrices(n, g)
     if b.rank == 2 and a.rank is not None and a.rank > 2:
         # a weight: one product of tall matrices instead of a product per batch entry and a sum
-        return _as_operand(product(transposed(_tall(a)), _tall(g)), n.input(1))
+        return _as_operand(product(transposed(tall(a)), tall(g)), n.input(1))
     return _as_operand(n.emit.sum_to(product(transposed(a), g), b), n.input(1))
 
 
@@ -83,7 +83,7 @@ def transposed(t: Term) -> Term:
     return t.emit.op("Transpose", t, perm=perm, shape=(*batch, columns, rows))
 
 
-def _tall(t: Term) -> Term:
+def tall(t: Term) -> Term:
     """[…, rows, columns] → [… · rows, columns]."""
     columns = None if t.shape is None else t.shape[-1]
     if isinstance(columns, int):

@@ -20,6 +20,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
 from explainsvc.graph.passes.constants import fold_constants
+from explainsvc.graph.passes.expand import expand_functions
 from explainsvc.graph.passes.gemm import matmul_add_to_gemm
 from explainsvc.graph.passes.opset import convert_opset
 from explainsvc.graph.passes.precision import upcast_half
@@ -61,6 +62,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("inline_functions_lift_constants", simplify_structure),
     ("upcast_half_to_float", upcast_half),
     ("convert_opset", convert_opset),
+    ("expand_functions", expand_functions),
     ("fold_constants", fold_constants),
     ("fold_batchnorm", fold_batchnorm),
     ("matmul_add_to_gemm", matmul_add_to_gemm),

@@ -6,19 +6,26 @@ import onnx
 import onnx_ir as ir
 from onnxscript import version_converter as onnxscript_converter
 
+from explainsvc.graph.passes.rewrite import constant_of
+
 WORKING_OPSET = 21
 """ReduceX with axes inputs is 18, ScatterElements with reductions 16; 21 is what both converters reach."""
 ONNXSCRIPT_FROM = 18
 """onnxscript's converter starts here; onnx's own one comes first for older graphs."""
+COORDINATES_FROM = 11
+"""Resize knows several coordinate systems from here on; before it had one, and Upsample the same."""
 
 
 def convert_opset(model: ir.Model) -> bool:
     """Converts up to ``WORKING_OPSET`` where the model is older; True when it was."""
     version = model.graph.opset_imports.get("")
-    if version is None or version >= WORKING_OPSET:
+    if version is None:  # only operators of other domains; those that explanations add are of ours
+        model.graph.opset_imports[""] = WORKING_OPSET
+        return True
+    if version >= WORKING_OPSET:
         return False
     if version < ONNXSCRIPT_FROM:
-        _onnx_convert(model)
+        _onnx_convert(model, version)
     else:
         onnxscript_converter.convert_version(model, WORKING_OPSET)
     if model.graph.opset_imports[""] < WORKING_OPSET:
@@ -26,9 +33,27 @@ def convert_opset(model: ir.Model) -> bool:
     return True
 
 
-def _onnx_convert(model: ir.Model) -> None:
-    """onnx.version_converter. Below IR version 4 it looks for initializers among the inputs, where ours no longer are."""
+def _onnx_convert(model: ir.Model, version: int) -> None:
+    """onnx.version_converter. Below IR version 4 it looks for initializers among the inputs, where ours no longer are.
+
+    It trusts declared shapes, which exporters write wrong: those of results are inferred anew.
+    """
     model.ir_version = max(model.ir_version or 4, 8)
+    for value in (v for node in model.graph for v in node.outputs):
+        value.shape = None
     converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), WORKING_OPSET))
     model.graph = converted.graph
     model.ir_version = max(converted.ir_version, 10)
+    if version < COORDINATES_FROM:
+        for node in model.graph.all_nodes():
+            _old_coordinates(node)
+
+
+def _old_coordinates(node: ir.Node) -> None:
+    """Upsample and Resize-10 scaled coordinates from the corner; onnx's converter forgets to say so."""
+    if node.op_type != "Resize" or "coordinate_transformation_mode" in node.attributes:
+        return
+    scales = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    shrinks = scales is not None and bool((scales < 1).any())
+    node.attributes["coordinate_transformation_mode"] = ir.AttrString("coordinate_transformation_mode", "asymmetric")
+    node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "ceil" if shrinks else "floor")

@@ -1,0 +1,95 @@
+"""smoothgrad, smoothgrad_squared, vargrad: moments of the base method under noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import explainsvc
+from tests import models
+from tests.models import Array, numbers
+
+LINEAR, MLP, QUADRATIC = (explainsvc.load(make()) for make in (models.linear, models.mlp, models.quadratic))
+
+
+def values(model: explainsvc.Model, x: Array, method: str, **options: Any) -> Array:
+    """The map of class 0 as float64."""
+    return model.explain({"x": x}, method, target=0, **options).values["x"].astype(np.float64)
+
+
+def test_a_linear_model_has_its_weights_under_any_noise() -> None:
+    """The gradient is the same everywhere: SmoothGrad is w, SmoothGrad² is w², VarGrad is 0."""
+    x, w = numbers(3, 4), models.weights("w", 4, 3)[:, 0]
+    np.testing.assert_allclose(values(LINEAR, x, "smoothgrad"), np.tile(w, (3, 1)), rtol=1e-6)
+    np.testing.assert_allclose(values(LINEAR, x, "smoothgrad_squared"), np.tile(w**2, (3, 1)), rtol=1e-6)
+    np.testing.assert_allclose(values(LINEAR, x, "vargrad"), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("base", ["gradient", "input_x_gradient", "lrp_epsilon", "integrated_gradients"])
+def test_without_noise_it_is_the_base_method(base: str) -> None:
+    """σ = 0: every copy is the input itself, whatever the base method."""
+    x = numbers(2, 6)
+    parameters = {"base": base, "noise": 0, "samples": 3}
+    expected = values(MLP, x, base)
+    np.testing.assert_allclose(values(MLP, x, "smoothgrad", **parameters), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(values(MLP, x, "smoothgrad_squared", **parameters), expected**2, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(values(MLP, x, "vargrad", **parameters), 0, atol=1e-10)
+
+
+def test_the_three_are_moments_of_the_same_draws() -> None:
+    """E[g²] = Var[g] + E[g]² exactly, for the same seed and samples."""
+    x = numbers(2, 6)
+    mean, square, variance = (
+        values(MLP, x, m, samples=20, seed=3, noise=0.4) for m in ("smoothgrad", "smoothgrad_squared", "vargrad")
+    )
+    assert variance.max() > 1e-3
+    np.testing.assert_allclose(square, variance + mean**2, rtol=1e-4, atol=1e-6)
+
+
+def test_noise_is_relative_to_each_items_range() -> None:
+    """σ = noise · (max − min) of the item: the gradient 2 c x has variance (2 c σ)², measured on 4000 draws."""
+    x = np.array([[0, 0, 0, 1], [0, 0, 0, 10]], np.float32)
+    found = values(QUADRATIC, x, "vargrad", samples=4000, noise=0.1, batch_size=500)
+    sigma = 0.1 * np.array([[1], [10]])
+    expected = (2 * np.array([[1, -2, 0.5, 3]]) * sigma) ** 2 + np.array([[9, 9, 0, 0]]) * sigma**2
+    np.testing.assert_allclose(found, expected, rtol=0.12)  # the standard error of a variance is √(2/4000) = 2.2 %
+
+
+def test_the_mean_converges_to_the_smoothed_gradient() -> None:
+    """SmoothGrad of a quadratic function is its gradient, within four standard errors of 4000 draws."""
+    x = numbers(1, 4)
+    found, exact = values(QUADRATIC, x, "smoothgrad", samples=4000, batch_size=500), values(QUADRATIC, x, "gradient")
+    sigma = 0.15 * np.ptp(x)
+    error = sigma * np.sqrt((2 * np.array([1, -2, 0.5, 3])) ** 2 + np.array([9, 9, 0, 0])) / np.sqrt(4000)
+    assert (np.abs(found - exact) < 4 * error).all()
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "smoothgrad_squared", "vargrad"])
+def test_the_seed_decides(method: str) -> None:
+    """The same seed gives the same bits in any batching of copies; another seed does not."""
+    x = numbers(2, 6)
+    first, again, other = (values(MLP, x, method, samples=6, noise=0.5, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+    np.testing.assert_allclose(values(MLP, x, method, samples=6, noise=0.5, seed=1, batch_size=1), first, rtol=1e-4, atol=1e-6)
+
+
+def test_parameters_reach_the_base_method() -> None:
+    """base_parameters are those of the base method's card."""
+    x = numbers(1, 6)
+    options = {"base": "lrp_epsilon", "noise": 0.0, "samples": 2}
+    found = values(MLP, x, "smoothgrad", base_parameters={"epsilon": 0.5}, **options)
+    np.testing.assert_allclose(found, values(MLP, x, "lrp_epsilon", epsilon=0.5), rtol=1e-5, atol=1e-7)
+    assert np.abs(found - values(MLP, x, "lrp_epsilon")).max() > 1e-2
+
+
+def test_the_target_stays_that_of_the_input() -> None:
+    """The arg-max is taken once, at the input: noise that changes the winner does not change what is explained."""
+    x = numbers(4, 6)
+    found = MLP.explain({"x": x}, "smoothgrad", noise=2.0, samples=8)
+    winners = MLP.predict({"x": x})["y"].argmax(axis=1)
+    assert found.target.index == tuple((int(w),) for w in winners)
+    expected = MLP.explain({"x": x}, "smoothgrad", target=winners.tolist(), noise=2.0, samples=8)
+    np.testing.assert_array_equal(found.values["x"], expected.values["x"])
