@@ -19,7 +19,6 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import plain
 from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
 from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_value, prefix_in
-from explainsvc.graph.passes import HALF_TOLERANCE
 from explainsvc.graph.passes.opset import WORKING_OPSET
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
@@ -119,7 +118,7 @@ def _verify(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Arra
     """The explained graph must compute what the untouched model computes, on the first real input it sees."""
     expected = {k: v for k, v in model.plain(feeds).items() if k in session.outputs and isinstance(v, np.ndarray)}
     error = deviation(expected, {k: outputs[k] for k in expected})
-    limit = HALF_TOLERANCE if model.prepared.upcast else RUN_TOLERANCE
+    limit = max(RUN_TOLERANCE, model.prepared.tolerance)
     if not error <= limit:
         raise PassChangedFunction(
             f"the explained graph deviates from the model by {error:.3g}",

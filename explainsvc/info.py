@@ -30,8 +30,8 @@ _ORT_TYPES = {"float": "float32", "double": "float64"}
 
 def tensor_info(declared: Any) -> TensorInfo:
     """An onnxruntime ``NodeArg``: its name, numpy type name and declared shape."""
-    kind: str = declared.type
-    inner = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else ""
+    kind: str = declared.type.removeprefix("optional(")
+    inner = kind.removeprefix("tensor(").rstrip(")") if kind.startswith("tensor(") else ""
     shape = tuple(d if isinstance(d, (int, str)) else None for d in declared.shape)
     return TensorInfo(declared.name, _ORT_TYPES.get(inner, inner), shape)
 

@@ -22,12 +22,13 @@ from explainsvc.explained import declare_ranks, find_value, forward_graph
 from explainsvc.graph.limits import Limits
 from explainsvc.graph.load import Loaded, Source, load_model
 from explainsvc.graph.passes import Prepared, prepare
+from explainsvc.graph.passes.runnable import runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds, check_seed
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
 from explainsvc.method import Progress, Request
 from explainsvc.methods import find_method
-from explainsvc.runtime import SESSIONS, Session, SessionCache, new_session, run_in_batches
+from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
 from explainsvc.target import Target, resolve_target
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Model:
     def __init__(self, loaded: Loaded, prepared: Prepared | None = None) -> None:
         self._loaded = loaded
         self.digest = loaded.digest
-        self._plain = new_session(loaded.proto.SerializeToString())
+        self._runnable = runnable(loaded.proto)
+        self._plain = self._runnable.session
         self._verified: set[object] = set()
         self._derived = prepared is not None
         self._sessions = SESSIONS if prepared is None else SessionCache()
@@ -81,7 +83,7 @@ class Model:
     @cached_property
     def prepared(self) -> Prepared:
         """The graph that is differentiated, and the passes that led to it."""
-        return prepare(self.proto, self._plain)
+        return prepare(self._runnable.proto, self._plain)
 
     @property
     def graph(self) -> ir.Graph:
@@ -249,8 +251,16 @@ class Model:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What holds for every explanation of this model."""
-        upcast = "the model is in half precision; it was explained in float32"
-        return (upcast,) if self.prepared.upcast else ()
+        found = [f"the model was changed: {note}" for note in self._runnable.notes]
+        if self.prepared.upcast:
+            found.append("the model is in half precision; it was explained in float32")
+        if self.prepared.dequantized:
+            error = next(p.error for p in self.prepared.passes if p.name == "dequantize")
+            found.append(
+                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round "
+                f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.prepared.tolerance:.2g})"
+            )
+        return tuple(found)
 
     def compile(
         self, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any

@@ -242,6 +242,27 @@ class Emitter:
         summed = self.op("ReduceSum", term, axes, dtype=term.dtype, keepdims=1, noop_with_empty_axes=1)
         return self.op("Reshape", summed, want, shape=like.shape)
 
+    def pad(
+        self, term: Term, begins: Term, ends: Term, axes: Sequence[int], value: Term | None = None, shape: Shape | None = None
+    ) -> Term:
+        """``term`` with ``value`` (0) before and after along ``axes``; negative sizes crop.
+
+        Where the rank is known all axes get a pad, and there is no axes operand: the transpose optimizer of onnxruntime
+        1.32 permutes the pads as if they were those of all axes.
+        """
+        if term.rank is None:
+            pads = self.op("Concat", begins, ends, dtype=ir.DataType.INT64, axis=0)
+            return self.op("Pad", term, pads, value, self.ints(axes), shape=shape)
+        place = {axis % term.rank: k for k, axis in enumerate(axes)}
+        spread = self.ints(place.get(axis, len(axes)) for axis in range(term.rank))
+        sizes = [self._spread(side, spread) for side in (begins, ends)]
+        return self.op("Pad", term, self.op("Concat", *sizes, dtype=ir.DataType.INT64, axis=0), value, shape=shape)
+
+    def _spread(self, sizes: Term, places: Term) -> Term:
+        """A vector's elements at their places, 0 where a place is behind its end."""
+        longer = self.op("Concat", sizes, self.ints([0]), dtype=ir.DataType.INT64, axis=0)
+        return self.op("Gather", longer, places, dtype=ir.DataType.INT64, shape=places.shape, axis=0)
+
     def zeros_like(self, term: Term) -> Term:
         """Zeros of the shape and type of ``term``."""
         dtype = term.dtype or self.float_type

@@ -71,6 +71,8 @@ def _inline(model: ir.Model, nodes: Iterable[ir.Node]) -> bool:
         node.domain, node.op_type = _DOMAIN, function.name
         for value in node.outputs:
             value.name = value.name or None  # an omitted output: the body's value keeps the name it has there
+            if value.shape is not None:  # onnx infers lengths of 0 from symbolic ones here; the body tells them better
+                value.shape = ir.Shape([None] * len(value.shape))
     return bool(common.InlinePass(criteria=lambda f: f.domain == _DOMAIN)(model).modified)
 
 

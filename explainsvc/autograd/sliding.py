@@ -133,8 +133,8 @@ def _padded(big: Term, win: Windows) -> tuple[Term, list[int]]:
     if isinstance(win.begin, np.ndarray) and isinstance(win.end, np.ndarray):
         return big, [int(p) for p in (*win.begin, *win.end)]
     emit = big.emit
-    pads = emit.op("Concat", as_term(emit, win.begin), as_term(emit, win.end), axis=0)
-    return emit.op("Pad", big, pads, None, emit.ints(win.axes)), [0] * (2 * win.rank)
+    padded = emit.pad(big, as_term(emit, win.begin), as_term(emit, win.end), win.axes)
+    return padded, [0] * (2 * win.rank)
 
 
 def _cut(term: Term, sizes: Term, win: Windows) -> Term:
@@ -222,9 +222,9 @@ def _counted(x: Term, y: Term, win: Windows, padding_counts: bool) -> Term:
     emit, dtype = x.emit, x.dtype or x.emit.float_type
     shape = emit.op("Concat", emit.ints([1, 1]), as_term(emit, sizes_of(x, win.rank)), axis=0)
     one = ir.tensor(np.ones(1, dtype.numpy()))
-    image = emit.op("ConstantOfShape", shape, dtype=dtype, value=one)
-    pads = emit.op("Concat", as_term(emit, win.begin), as_term(emit, win.end), axis=0)
-    padded = emit.op("Pad", image, pads, emit.constant(int(padding_counts), dtype.numpy()), emit.ints(win.axes))
+    image = emit.op("ConstantOfShape", shape, dtype=dtype, shape=(1, 1, *[None] * win.rank), value=one)
+    value = emit.constant(int(padding_counts), dtype.numpy())
+    padded = emit.pad(image, as_term(emit, win.begin), as_term(emit, win.end), win.axes, value)
     w = emit.constant(np.ones((1, 1, *win.cells), dtype.numpy()))
     # ceil_mode: windows that hang over the padding
     behind = np.concatenate([np.zeros(win.rank), np.multiply(win.cells, win.dilations)])

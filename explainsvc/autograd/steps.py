@@ -12,28 +12,59 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from explainsvc.autograd.backward import Rulebook, carries_gradient, leading_to
+from explainsvc.autograd.backward import Rulebook, captured, carries_gradient, leading_to
 from explainsvc.autograd.emit import Emitter, Term
 from explainsvc.autograd.shapes import Shape
-from explainsvc.autograd.subgraphs import Seeds, argument, differentiated
+from explainsvc.autograd.subgraphs import argument, differentiated
 from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
+
+Pairs = list[tuple[ir.Value, Term]]
+"""Values with their gradients."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The states of a Scan or Loop: per state its value around the node, and in the body before and after a step.
+    """A Scan or Loop, and what is asked of it.
 
+    Per state: ``initial`` and ``final`` outside, ``before`` and ``after`` a step in the body.
+    Per sequence that a Scan reads: ``sequences`` outside, ``slices`` in the body.
     ``emitted``: the outputs of the body of which the node makes sequences.
+    ``wanted``: operands and captured values; ``g``: gradients of the results, final states first.
     """
 
     n: NodeView
     body: ir.Graph
     initial: tuple[Term, ...]
-    final: tuple[Term, ...]
     before: tuple[ir.Value, ...]
     after: tuple[ir.Value, ...]
     emitted: tuple[ir.Value, ...]
+    sequences: tuple[Term, ...]
+    slices: tuple[ir.Value, ...]
+    wanted: Sequence[ir.Value]
+    g: Sequence[Term | None]
+    rulebook: Rulebook
+
+    @property
+    def g_final(self) -> Sequence[Term | None]:
+        """Gradients of the final states."""
+        return self.g[: len(self.before)]
+
+    @property
+    def g_emitted(self) -> list[tuple[int, Term]]:
+        """Gradients of the sequences that the node makes, by index in ``emitted``, those that exist."""
+        return [(k, t) for k, t in enumerate(self.g[len(self.before) :]) if t is not None]
+
+    def final(self, state: int) -> Term:
+        """The state after the last step."""
+        return self.n.emit.term(self.n.node.outputs[state])
+
+    def asked(self) -> list[ir.Value]:
+        """The wanted values as the body sees them: its inputs, and values that it captures."""
+        inputs = zip((*self.before, *self.slices), (*self.initial, *self.sequences), strict=True)
+        return [v for v, t in inputs if t.value in self.wanted] + [
+            v for v in dict.fromkeys(captured(self.body)) if v in self.wanted
+        ]
 
     def invariant(self, state: int) -> bool:
         """Whether every step hands the state on as it is."""
@@ -42,99 +73,96 @@ class Steps:
             value = producer.inputs[0]
         return value is self.before[state]
 
-    def like(self, state: int, shape: Shape | None) -> Term:
-        """A value with the type of a state, for :func:`argument`."""
-        kind = self.before[state].type or self.initial[state].value.type
-        return self.n.emit.term(ir.Value(type=kind, shape=None if shape is None else ir.Shape(shape)))
-
-    def carried(self, wanted: Sequence[ir.Value], seeded: Sequence[ir.Value]) -> list[int]:
-        """States through which a gradient flows: they depend on ``wanted``, and ``seeded`` values depend on them.
-
-        Args:
-            wanted: Inputs of the body, or values that it captures.
-            seeded: Outputs of the body.
-        """
-        pairs = list(enumerate(zip(self.before, self.after, strict=True)))
-        reached, ends = set(wanted), set(seeded)
-        while more := {b for _, (b, a) in pairs if carries_gradient(a) and a in leading_to(self.body, reached)} - reached:
+    def carried(self) -> list[int]:
+        """States through which a gradient flows: they depend on a wanted value, and a seeded one depends on them."""
+        pairs = list(zip(self.before, self.after, strict=True))
+        reached = set(self.asked())
+        ends = {a for a, t in zip(self.after, self.g_final, strict=True) if t is not None}
+        ends |= {self.emitted[k] for k, _ in self.g_emitted}
+        while more := {b for b, a in pairs if carries_gradient(a) and a in leading_to(self.body, reached)} - reached:
             reached |= more
-        while more := {a for _, (b, a) in pairs if leading_to(self.body, [b]) & ends} - ends:
+        while more := {a for b, a in pairs if leading_to(self.body, [b]) & ends} - ends:
             ends |= more
-        return [i for i, (b, a) in pairs if b in reached and a in ends and carries_gradient(self.initial[i].value)]
+        through = [b in reached and a in ends and carries_gradient(t.value)
+                   for (b, a), t in zip(pairs, self.initial, strict=True)]  # fmt: skip
+        return [i for i, is_through in enumerate(through) if is_through]
 
     def refuse(self, what: str) -> NotDifferentiable:
-        """The error for what this cannot do."""
+        """The error for what we cannot do here."""
         return NotDifferentiable(
             what,
             where=self.n.where(),
-            expected="tensors as the states of loops",
+            expected="tensors as the states of a loop",
             to_do="Use a perturbation method such as occlusion, or export the model with the loop unrolled",
         )
 
 
 @dataclass(frozen=True)
 class Reversed:
-    """One step of the backward pass. ``arguments`` and ``results``: its states, in the order of ``carried``, ``captured``.
+    """One step of the backward pass. ``arguments`` and ``results``: its states, those of ``carried``, then ``summed``.
 
     ``found``: all gradients of the step by forward value.
     """
 
     carried: list[int]
-    captured: list[ir.Value]
+    summed: list[ir.Value]
     arguments: list[Term]
     results: list[Term]
     found: dict[ir.Value, Term]
 
 
-def reversed_step(
-    inner: Emitter,
-    steps: Steps,
-    values: Mapping[ir.Value, Term],
-    emitted: Seeds,
-    wanted: Sequence[ir.Value],
-    g: Sequence[Term | None],
-    rulebook: Rulebook,
-) -> Reversed:
+def reversed_step(inner: Emitter, steps: Steps, values: Mapping[ir.Value, Term], emitted: Pairs) -> Reversed:
     """Emits one step of the backward pass.
 
     Args:
         inner: Writes into its subgraph.
         steps: The forward node.
         values: Input of the forward body → its value in the step that is reversed.
-        emitted: Gradients of what the step emitted.
-        wanted: Initial states' inputs of the body, slices, and captured values, whose gradients are asked for.
-        g: Gradients of the final states.
-        rulebook: Which nodes are treated by a rule instead of their vjp.
+        emitted: Gradients of what that step emitted.
 
     Raises:
         NotDifferentiable: A state that the gradient passes is a sequence; or a node has no rule.
     """
-    pairs = list(emitted)
-    seeded = [a for a, t in zip(steps.after, g, strict=True) if t is not None] + [v for v, _ in pairs]
-    carried = steps.carried(wanted, seeded)
+    carried, asked = steps.carried(), steps.asked()
     for i in carried:
         if not is_tensor(steps.initial[i].value):
-            raise steps.refuse(f"state {i} is a sequence or optional, which no gradient passes")
-    flowing = [argument(inner, values[steps.before[i]]) for i in carried]
-    targets = list(dict.fromkeys([*(steps.before[i] for i in carried), *wanted]))
-    seeds = [*((steps.after[i], t) for i, t in zip(carried, flowing, strict=True)), *pairs]
-    found = differentiated(inner, steps.body, values, seeds, targets, rulebook)
-    captured = [v for v in wanted if v in found and v not in values]
-    sums = [argument(inner, inner.term(v)) for v in captured]
-    states = [_state_gradient(inner, values[steps.before[i]], found.get(steps.before[i])) for i in carried]
-    totals = [total + found[v] for total, v in zip(sums, captured, strict=True)]
-    return Reversed(carried, captured, [*flowing, *sums], [*states, *totals], found)
+            raise steps.refuse(f"its state {i} is not a tensor but a sequence or optional, which no gradient passes")
+    starts = [steps.before[i] for i in carried]
+    flowing = [argument(inner, values[b]) for b in starts]
+    seeds = [*zip((steps.after[i] for i in carried), flowing, strict=True), *emitted]
+    found = differentiated(inner, steps.body, values, seeds, list(dict.fromkeys([*starts, *asked])), steps.rulebook)
+    summed = [v for v in asked if v in found and v not in values]
+    sums = [argument(inner, inner.term(v)) for v in summed]
+    states = [found[b] if b in found else inner.zeros_like(values[b]) for b in starts]
+    totals = [total + found[v] for total, v in zip(sums, summed, strict=True)]
+    return Reversed(carried, summed, [*flowing, *sums], [*states, *totals], found)
 
 
-def _state_gradient(inner: Emitter, state: Term, found: Term | None) -> Term:
-    return inner.zeros_like(state) if found is None else found
-
-
-def started(steps: Steps, step: Reversed, g: Sequence[Term | None]) -> list[Term]:
+def first_states(steps: Steps, step: Reversed) -> list[Term]:
     """What the states of the backward pass start from: gradients of the final states, zero sums."""
     emit = steps.n.emit
-    finals = [emit.zeros_like(steps.final[i]) if (t := g[i]) is None else t for i in step.carried]
-    return finals + [emit.zeros_like(emit.term(v)) for v in step.captured]
+    arrived = [(steps.g_final[i], steps.final(i)) for i in step.carried]
+    return [emit.zeros_like(y) if g is None else g for g, y in arrived] + [emit.zeros_like(emit.term(v)) for v in step.summed]
+
+
+def outside(steps: Steps, step: Reversed) -> list[Term]:
+    """The values whose gradients the states of the backward pass end as."""
+    return [*(steps.initial[i] for i in step.carried), *(steps.n.emit.term(v) for v in step.summed)]
+
+
+def state_argument(inner: Emitter, steps: Steps, state: int, shape: Shape | None) -> Term:
+    """A state before a step as an argument; one that never changes is read from outside."""
+    if steps.invariant(state):
+        return inner.op("Identity", inner.term(steps.initial[state].value)).like(steps.initial[state])
+    return typed_argument(inner, steps.before[state], steps.initial[state], shape)
+
+
+def typed_argument(inner: Emitter, like: ir.Value, outer: Term, shape: Shape | None) -> Term:
+    """An argument for an input of the body, whose type, where it says none, is the one of the value outside."""
+    term = argument(inner, inner.term(like))
+    term.value.type = like.type or outer.value.type
+    term.value.shape = None if shape is None else ir.Shape(shape)
+    return term
 
 
 def is_tensor(value: ir.Value) -> bool:

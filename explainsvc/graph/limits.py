@@ -235,7 +235,9 @@ def check_tensors(dense: Iterable[onnx.TensorProto], sparse: Iterable[onnx.Spars
     shapes = [(t.name, t.data_type, t.dims) for t in dense] + [(s.values.name, s.values.data_type, s.dims) for s in sparse]
     for name, elem_type, dims in shapes:
         if any(d < 0 for d in dims):
-            raise ModelMalformed("a tensor has a negative dimension", where=f'tensor "{name}"', expected="dimensions of 0 or more")
+            raise ModelMalformed(
+                "a tensor has a negative dimension", where=f'tensor "{name}"', expected="dimensions of 0 or more"
+            )
         total += declared_bytes(elem_type, dims)
         if total > limits.initializer_bytes:
             raise exceeded("initializer_bytes", f"the model's tensors take more than {limits.initializer_bytes} bytes",

@@ -73,10 +73,7 @@ SIMPLE = both(
     Case("Gelu", [np.array(1.5)], torch=F.gelu, finite_differences=False),
 )
 LEAKS = both(
-    *(
-        Case("PRelu", [normal(*s), normal(*w, seed=1)], torch=lambda x, w: torch.where(x > 0, x, w * x))
-        for s, w in SLOPES
-    )
+    *(Case("PRelu", [normal(*s), normal(*w, seed=1)], torch=lambda x, w: torch.where(x > 0, x, w * x)) for s, w in SLOPES)
 )
 FUSED = [
     fused("Gelu", [X], F.gelu),

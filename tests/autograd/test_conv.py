@@ -24,9 +24,7 @@ def conv(x: Sequence[int], w: Sequence[int], bias: bool = True, like_torch: bool
     return Case("Conv", operands, attributes, torch=_torch_conv(attributes) if like_torch else None)
 
 
-def transpose(
-    x: Sequence[int], w: Sequence[int], bias: bool = True, like_torch: bool = True, **attributes: Any
-) -> Case:
+def transpose(x: Sequence[int], w: Sequence[int], bias: bool = True, like_torch: bool = True, **attributes: Any) -> Case:
     """A ConvTranspose case, likewise."""
     channels = w[1] * attributes.get("group", 1)
     operands = [rng.standard_normal(x), rng.standard_normal(w), *([rng.standard_normal(channels)] if bias else [])]
@@ -109,9 +107,7 @@ TRANSPOSE = [
     transpose((1, 1, 3, 3), (1, 2, 3, 3), like_torch=False, strides=[3, 2], output_shape=[10, 8]),
     transpose((1, 1, 3, 3), (1, 2, 3, 3), like_torch=False, strides=[3, 2], output_shape=[8, 6]),
     transpose((1, 1, 3, 3), (1, 2, 3, 3), like_torch=False, strides=[3, 2], output_shape=[8, 6], auto_pad="SAME_UPPER"),
-    transpose(
-        (1, 1, 3, 3), (1, 2, 3, 3), like_torch=False, strides=[3, 2], output_shape=[10, 8], output_padding=[1, 1]
-    ),
+    transpose((1, 1, 3, 3), (1, 2, 3, 3), like_torch=False, strides=[3, 2], output_shape=[10, 8], output_padding=[1, 1]),
     *(
         transpose((1, 2, 3, 4), (2, 2, *kernel), like_torch=False, auto_pad=mode, strides=strides)
         for mode in ("SAME_UPPER", "SAME_LOWER", "VALID")
@@ -134,9 +130,7 @@ def test_gradients_with_unknown_shapes(case: Case) -> None:
     check_multilinear(case)
 
 
-@pytest.mark.parametrize(
-    "case", [replace(c, dynamic=True, wanted=[0], constant=range(1, len(c.operands))) for c in ALL], ids=str
-)
+@pytest.mark.parametrize("case", [replace(c, dynamic=True, wanted=[0], constant=range(1, len(c.operands))) for c in ALL], ids=str)
 def test_image_gradient_with_constant_weight_and_unknown_image(case: Case) -> None:
     """The usual model: the weight is an initializer, the size of the image is open."""
     check_multilinear(replace(case, torch=None))

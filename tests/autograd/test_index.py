@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.autograd.harness import Case, check
+from tests.autograd.harness import Case, check, emitted
 from tests.autograd.test_shape import both, ints, normal
 
 X = normal(5, 6, 4)
@@ -58,6 +58,13 @@ GATHER = [
     Case("Compress", [normal(3, 4), np.array([False, True, True, False, True])]),
     Case("TopK", [normal(3, 7), ints(3)], outputs=2, torch=lambda x, _: x.topk(3).values),
     Case("TopK", [normal(3, 7), ints(2)], {"axis": 0, "largest": 0}, outputs=2, constant=[1]),
+]
+
+UNIQUE = [
+    Case("Unique", [normal(3, 2)]),
+    Case("Unique", [normal(6)], {"sorted": 0}, outputs=4),
+    Case("Unique", [normal(3, 2)], {"axis": 0}),
+    Case("Unique", [normal(3, 2)], {"axis": -1, "sorted": 0}, outputs=2),
 ]
 
 PLACES = np.array([[1, 0], [3, 2]])
@@ -120,7 +127,13 @@ def test_gradient(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("case", [c for case in GATHER + SCATTER + PAD + COL2IM for c in both(case)], ids=str)
+@pytest.mark.parametrize("case", [c for case in GATHER + UNIQUE + SCATTER + PAD + COL2IM for c in both(case)], ids=str)
 def test_gradient_static_and_dynamic(case: Case) -> None:
     """Repeated places add up, overwritten ones get nothing, borders belong to what they were copied from."""
     check(case)
+
+
+def test_repeated_values_belong_to_the_first() -> None:
+    """Of equal elements, Unique gives the one that stands first."""
+    _, gradients, seed = emitted(Case("Unique", [np.array([3.0, 1.0, 2.0, 1.0, 3.0])]))
+    np.testing.assert_array_equal(gradients[0], [seed[2], seed[0], seed[1], 0, 0])

@@ -37,6 +37,8 @@ ROWS = [
     case("Imputer", [np.where(X > 0.3, np.nan, X)], replaced_value_float=float("nan"), **IMPUTED),
     case("Imputer", [np.where(X > 0.3, -7.0, X)], replaced_value_float=-7.0, **IMPUTED),
     *(case("Normalizer", [rows], norm=norm) for norm in ("MAX", "L1", "L2") for rows in (X, X[0], -0.5 - np.abs(X))),
+    case("ArrayFeatureExtractor", [X, np.array([[2, 0, 0]])]),
+    case("ArrayFeatureExtractor", [X[0], np.array([1, 3])]),
     case("FeatureVectorizer", [X, normal(3, 2)], inputdimensions=[4, 2]),
     *(
         case("LinearRegressor", [X], coefficients=WEIGHTS, intercepts=[0.1, 0.2, 0.3], targets=3, post_transform=t)
@@ -80,7 +82,8 @@ ROWS = [
 def difference(row: Case, operand: int, seed: Any) -> Any:
     """Central differences of <seed, y> through onnxruntime, element by element, summed in float64."""
     session = ort.InferenceSession(build(row, np.float32).SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = {f"x{i}": np.asarray(o, np.float32) for i, o in enumerate(row.operands)}
+    arrays = [np.asarray(o) for o in row.operands]
+    feeds = {f"x{i}": a.astype(np.float32) if a.dtype.kind == "f" else a for i, a in enumerate(arrays)}
     x = feeds[f"x{operand}"]
     result = np.zeros(x.shape)
     for index in np.ndindex(x.shape):

@@ -67,10 +67,7 @@ def group_norm(groups: int, epsilon: float = 1e-5) -> Any:
 
 
 BATCH = both(
-    *(
-        Case("BatchNormalization", [normal(*s), *STATISTICS], torch=batch_norm(1e-5))
-        for s in [(2, 3), (2, 3, 4), (2, 3, 2, 2)]
-    ),
+    *(Case("BatchNormalization", [normal(*s), *STATISTICS], torch=batch_norm(1e-5)) for s in [(2, 3), (2, 3, 4), (2, 3, 2, 2)]),
     Case("BatchNormalization", [normal(1, 3, 2, 2, 2), *STATISTICS], {"epsilon": 0.1}, torch=batch_norm(0.1)),
     Case("BatchNormalization", [normal(2, 3, 2), *STATISTICS], constant=[1, 2, 3, 4], torch=batch_norm(1e-5)),
 )

@@ -53,9 +53,7 @@ ONE_OPERAND: dict[str, tuple[Any, Any]] = {
     "Atanh": (inside, torch.atanh),
 }
 
-PAIRS = both(
-    *(Case(op, [positive(*a), positive(*b, seed=1)], torch=f) for op, f in TWO_OPERANDS.items() for a, b in SHAPES)
-)
+PAIRS = both(*(Case(op, [positive(*a), positive(*b, seed=1)], torch=f) for op, f in TWO_OPERANDS.items() for a, b in SHAPES))
 CONSTANTS = both(
     *(Case(op, [positive(2, 3), positive(3, seed=1)], constant=[1], torch=f) for op, f in TWO_OPERANDS.items()),
     *(Case(op, [positive(3), positive(2, 3, seed=1)], constant=[0], torch=f) for op, f in TWO_OPERANDS.items()),

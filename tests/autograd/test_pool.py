@@ -126,9 +126,7 @@ def whole_maximum(*shape: int) -> Case:
     """GlobalMaxPool; onnx's reference evaluator knows it in two dimensions only."""
     axes = tuple(range(2, len(shape)))
     operand = rng.standard_normal(shape)
-    return Case(
-        "GlobalMaxPool", [operand], torch=lambda x: torch.amax(x, axes, keepdim=True), finite_differences=len(axes) == 2
-    )
+    return Case("GlobalMaxPool", [operand], torch=lambda x: torch.amax(x, axes, keepdim=True), finite_differences=len(axes) == 2)
 
 
 WHOLE = [

@@ -73,8 +73,7 @@ CUMULATIVE = [
             [normal(*shape), np.array(axis)],
             {"exclusive": exclusive, "reverse": reverse},
             opset=opset,
-            finite_differences=op_type
-            == "CumSum",  # the reference evaluator has no CumProd, nor onnxruntime for double
+            finite_differences=op_type == "CumSum",  # the reference evaluator has no CumProd, nor onnxruntime for double
             torch=lambda x, a, o=op_type, e=exclusive, r=reverse: cumulative(o, x, int(a), e, r),
         )
     )

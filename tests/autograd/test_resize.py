@@ -143,8 +143,6 @@ def test_gradient_of_the_region(axes: list[int] | None) -> None:
     feeds, gradients, seed = emitted(case)
     session = ort.InferenceSession(build(case, np.float32).SerializeToString(), providers=["CPUExecutionProvider"])
     step = np.float32(1e-3)
-    ends = [
-        [session.run(None, feeds | {"x1": roi + s * e})[0] for s in (step, -step)] for e in np.eye(len(roi), dtype="f")
-    ]
+    ends = [[session.run(None, feeds | {"x1": roi + s * e})[0] for s in (step, -step)] for e in np.eye(len(roi), dtype="f")]
     expected = [((high - low) * seed).sum() / (2 * step) for high, low in ends]
     np.testing.assert_allclose(gradients[1], expected, rtol=2e-2, atol=2e-3)

@@ -1,22 +1,24 @@
 """If, Scan and Loop: the backward pass of a subgraph is a subgraph, which computes the forward values that it needs again.
 
 If: the same condition chooses between the backward passes of the branches. Scan and Loop: the steps in reverse order;
-the states from which the steps started are recorded first (:mod:`explainsvc.autograd.steps`).
+the states from which the steps started are recorded first (:mod:`explainsvc.autograd.steps`, ``scanning``, ``looping``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import Rulebook
 from explainsvc.autograd.emit import Emitter, Term
+from explainsvc.autograd.looping import reversed_loop
 from explainsvc.autograd.registry import control_vjp
+from explainsvc.autograd.scanning import reversed_scan
+from explainsvc.autograd.steps import Pairs
 from explainsvc.autograd.subgraphs import close, differentiated, opened
 from explainsvc.autograd.view import NodeView
 
-Pairs = Iterable[tuple[ir.Value, Term]]
 Found = dict[ir.Value, Term]
 
 
@@ -42,11 +44,5 @@ def _branch(
     return inner, differentiated(inner, branch, {}, seeds, wanted, rulebook)
 
 
-@control_vjp("Scan")
-def _(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *g: Term | None) -> Pairs:
-    return reversed_scan(n, wanted, rulebook, g)
-
-
-@control_vjp("Loop")
-def _(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *g: Term | None) -> Pairs:
-    return reversed_loop(n, wanted, rulebook, g)
+control_vjp("Scan")(reversed_scan)
+control_vjp("Loop")(reversed_loop)

@@ -15,12 +15,12 @@ def _deform_conv(n: NodeView, g: Term) -> dict[int, Term | None]:
     return dict(pullback(n, _convolved, g))
 
 
-def _convolved(
-    n: NodeView, images: Term, w: Term, offset: Term, bias: Term | None = None, mask: Term | None = None
-) -> Term:
+def _convolved(n: NodeView, images: Term, w: Term, offset: Term, bias: Term | None = None, mask: Term | None = None) -> Term:
     """The product of the weights with the columns that the moved kernel sees, group by group."""
     emit, batch, group = n.emit, dims(images, [0]), n.attr("group", 1)
-    columns = reshape_to(_columns(n, images, w, offset, mask), batch, emit.ints([group, -1]), dims(offset, [2]) * dims(offset, [3]))
+    columns = reshape_to(
+        _columns(n, images, w, offset, mask), batch, emit.ints([group, -1]), dims(offset, [2]) * dims(offset, [3])
+    )
     weights = reshape_to(w, emit.ints([group, -1]), dims(w, [1]) * dims(w, [2]) * dims(w, [3]))
     y = reshape_to(weights @ columns, batch, emit.ints([-1]), dims(offset, [2, 3]))
     return y if bias is None else y + unsqueezed(bias, 1, 2)

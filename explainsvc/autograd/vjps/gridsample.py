@@ -64,9 +64,7 @@ def _grid(n: NodeView, g: Term) -> Term | None:
 
 def _spatial(n: NodeView) -> int:
     if n.x.rank is None:
-        raise NotDifferentiable(
-            "the rank of the image is unknown", where=n.where(), expected="a model with known ranks"
-        )
+        raise NotDifferentiable("the rank of the image is unknown", where=n.where(), expected="a model with known ranks")
     return n.x.rank - 2
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.emit import Term
+from explainsvc.autograd.pullback import pullback
 from explainsvc.autograd.registry import define, vjp
 from explainsvc.autograd.shapes import Dim
 from explainsvc.autograd.view import NodeView
@@ -168,6 +169,19 @@ def _top_k(n: NodeView, g: Term | None, *_: Term | None) -> Term | None:
     return n.emit.op(
         "ScatterElements", n.emit.zeros_like(n.x), places, g, shape=n.x.shape, axis=n.attr("axis", -1), reduction="add"
     )
+
+
+@vjp("Unique")
+def _unique(n: NodeView, g: Term | None, *_: Term | None) -> Term | None:
+    """The values go back to where they first stood."""
+    return None if g is None else pullback(n, _first_ones, g)[0]
+
+
+def _first_ones(n: NodeView, x: Term) -> Term:
+    emit, axis = n.emit, n.attr("axis")
+    _, places = emit.ops("Unique", x, count=2, axis=axis, sorted=n.attr("sorted", 1))
+    places.value.type = ir.TensorType(INT64)
+    return emit.op("Gather", flat(x) if axis is None else x, places, axis=axis or 0)
 
 
 # Scatter ----------------------------------------------------------------------------------------------------------

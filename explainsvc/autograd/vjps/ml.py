@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.emit import Term
+from explainsvc.autograd.pullback import pullback
 from explainsvc.autograd.registry import vjp, vjp_each
 from explainsvc.autograd.shapes import Array
 from explainsvc.autograd.view import NodeView
@@ -74,6 +75,16 @@ def _feature_vectorizer(n: NodeView, i: int, g: Term) -> Term:
     bounds = (n.emit.ints([edge]) for edge in (start, start + widths[i], -1))
     columns = n.emit.op("Slice", g, *bounds)
     return n.emit.reshape_like(_in_type_of(n.input(i), columns), n.input(i))
+
+
+@vjp("ArrayFeatureExtractor", domain=ML)
+def _array_feature_extractor(n: NodeView, g: Term) -> Term | None:
+    """Elements of the last axis."""
+    return pullback(n, _extracted, g)[0]
+
+
+def _extracted(n: NodeView, x: Term, places: Term) -> Term:
+    return n.emit.reshape_like(n.emit.op("Gather", x, n.emit.reshape(places, [-1]), axis=-1), n.y)
 
 
 # Linear models: y = post_transform(x Wᵀ + b) ------------------------------------------------------------------------

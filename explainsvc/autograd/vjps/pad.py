@@ -6,7 +6,7 @@ from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.index import through_positions
-from explainsvc.autograd.vjps.sizes import INT64, dims, identity, int64, reshape_to, size
+from explainsvc.autograd.vjps.sizes import INT64, dims, identity, int64, part, reshape_to, size
 
 
 @vjp("Pad")
@@ -14,8 +14,13 @@ def _pad(n: NodeView, g: Term) -> Term:
     """A border of a constant is cut off again; one that copies elements adds to those."""
     if n.attr("mode", "constant") != "constant":
         return through_positions(n, g)
-    axes = n.input(3) if n.has(3) else None
-    return n.emit.op("Pad", g, size("Neg", n.input(1)), None, axes, shape=n.x.shape)
+    back = size("Neg", n.input(1))
+    axes = n.const(3)
+    if axes is None:
+        return n.emit.op("Pad", g, back, None, n.input(3) if n.has(3) else None, shape=n.x.shape)
+    count = len(axes)
+    begins, ends = part(back, 0, count), part(back, count, 2 * count)
+    return n.emit.pad(g, begins, ends, [int(a) for a in axes], shape=n.x.shape)
 
 
 @vjp("Pad", 2)

@@ -42,9 +42,7 @@ def again(n: NodeView, op_type: str, term: Term) -> Term:
     """Another reduction of another term over the same axes, these kept."""
     axes = n.input(1) if n.has(1) else None
     shape = _kept_shape(n) if n.has(1) else None
-    return n.emit.op(
-        op_type, term, axes, shape=shape, keepdims=1, noop_with_empty_axes=n.attr("noop_with_empty_axes", 0)
-    )
+    return n.emit.op(op_type, term, axes, shape=shape, keepdims=1, noop_with_empty_axes=n.attr("noop_with_empty_axes", 0))
 
 
 def count(x: Term, y: Term) -> Term | float:

@@ -41,9 +41,7 @@ _WHOLE_BLOCKS = {
 def _resize(n: NodeView, g: Term) -> Term:
     rank = n.x.rank
     if rank is None:
-        raise NotDifferentiable(
-            "the rank of the input is unknown", where=n.where(), expected="a model with known ranks"
-        )
+        raise NotDifferentiable("the rank of the input is unknown", where=n.where(), expected="a model with known ranks")
     axes = [a % rank for a in n.attr("axes", range(rank))]
     changed = [(k, a) for k, a in enumerate(axes) if not _unchanged(n, k, a)]
     factors = _whole_factors(n, {a: k for k, a in changed})
@@ -115,9 +113,7 @@ def _block_sums(n: NodeView, g: Term, factors: dict[int, int]) -> Term:
 def along(g: Term, axis: int, matrix: Term, rank: int) -> Term:
     """``matrix`` [to, from] applied along one axis of ``g``."""
     emit = g.emit
-    shape = (
-        None if g.shape is None or matrix.shape is None else (*g.shape[:axis], matrix.shape[0], *g.shape[axis + 1 :])
-    )
+    shape = None if g.shape is None or matrix.shape is None else (*g.shape[:axis], matrix.shape[0], *g.shape[axis + 1 :])
     if axis == rank - 2:
         return emit.op("MatMul", matrix, g, shape=shape)
     flipped = emit.op("Transpose", matrix, perm=[1, 0])
@@ -160,9 +156,7 @@ def _of_block(n: NodeView, k: int, count: int) -> Term:
     column = reshape_to(identity(size), size, *(size if j == k else emit.ints([1]) for j in range(-1, count)))
     block = emit.op("Expand", column, joined(size, emit.ints([1]), dims(n.x, axes)))
     roi = _floats(n.input(1)) if n.has(1) else None
-    resized = emit.op(
-        "Resize", block, roi, None, n.input(3), axes=[2 + j for j in range(count)], **_modes(n, policy=True)
-    )
+    resized = emit.op("Resize", block, roi, None, n.input(3), axes=[2 + j for j in range(count)], **_modes(n, policy=True))
     others = [2 + j for j in range(count) if j != k]
     first = emit.op("Slice", resized, emit.ints([0] * len(others)), emit.ints([1] * len(others)), emit.ints(others))
     return emit.op("Squeeze", first, emit.ints([1, *others]))
@@ -222,9 +216,7 @@ def _moved(n: NodeView, g: Term, matrices: list[Term | None], axes: list[int], k
 def _slopes(weights: Term, before: Term) -> Term:
     """−1 at the lower neighbour of every place and +1 at the upper one, 0 for places outside of the image."""
     emit = weights.emit
-    index = emit.op(
-        "Unsqueeze", emit.cast(upto(emit.cast(before, INT64)), weights.dtype or emit.float_type), emit.ints([1])
-    )
+    index = emit.op("Unsqueeze", emit.cast(upto(emit.cast(before, INT64)), weights.dtype or emit.float_type), emit.ints([1]))
     place = emit.op("Floor", emit.sum(index * weights, [0]))
     here = emit.mask(index.equals(place + 1), weights) - emit.mask(index.equals(place), weights)
     return here * emit.mask(emit.sum(weights, [0]) > 0.5, weights)

@@ -64,9 +64,7 @@ def _tile(n: NodeView, g: Term) -> Term:
     if rank == 0:
         return g
     pairs = [part for a in range(rank) for part in (element(repeats, a), dims(n.x, [a]))]
-    return n.emit.op(
-        "ReduceSum", reshape_to(g, *pairs), n.emit.ints(range(0, 2 * rank, 2)), shape=n.x.shape, keepdims=0
-    )
+    return n.emit.op("ReduceSum", reshape_to(g, *pairs), n.emit.ints(range(0, 2 * rank, 2)), shape=n.x.shape, keepdims=0)
 
 
 def _tile_of_unknown_rank(n: NodeView, g: Term) -> Term:

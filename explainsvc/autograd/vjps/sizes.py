@@ -69,10 +69,16 @@ def dims(term: Term, axes: Sequence[int]) -> Term:
 
 def element(vector: Term, index: int) -> Term:
     """Element ``index`` of a vector, still a vector of one element."""
+    return part(vector, index, index + 1)
+
+
+def part(vector: Term, start: int, end: int) -> Term:
+    """Elements ``start`` to ``end`` of a vector."""
     array = known(vector)
     if array is not None:
-        return vector.emit.constant(array[index : index + 1])
-    return vector.emit.op("Gather", vector, vector.emit.ints([index]), shape=(1,), axis=0)
+        return vector.emit.constant(array[start:end])
+    indices = vector.emit.ints(range(start, end))
+    return vector.emit.op("Gather", vector, indices, shape=(end - start,), axis=0)
 
 
 def from_start(index: Term, dim: Term) -> Term:
@@ -89,7 +95,7 @@ def upto(count: Term) -> Term:
 
 def pad(term: Term, begins: Term, ends: Term, axes: Sequence[int]) -> Term:
     """``term`` with zeros before and after along ``axes`` (negative: cropped)."""
-    return term.emit.op("Pad", term, joined(begins, ends), None, term.emit.ints(axes))
+    return term.emit.pad(term, begins, ends, axes)
 
 
 def reshape_to(term: Term, *parts: Term, shape: Shape | None = None) -> Term:

@@ -162,7 +162,9 @@ _OLD: dict[str, Adapter] = dict.fromkeys(_BROADCASTING, _axis_broadcast) | {
 
 
 def _number(node: ir.Node, name: str, default: float, write: Rewriter) -> ir.Value:
-    return write.constant(np.float32(node.attributes.get_float(name, default)) * np.ones((), np.float32), f"{node.outputs[0].name}_{name}")
+    return write.constant(
+        np.float32(node.attributes.get_float(name, default)) * np.ones((), np.float32), f"{node.outputs[0].name}_{name}"
+    )
 
 
 def _image_scaler(node: ir.Node, write: Rewriter) -> None:
