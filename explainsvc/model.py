@@ -257,8 +257,9 @@ class Model:
         if self.prepared.dequantized:
             error = next(p.error for p in self.prepared.passes if p.name == "dequantize")
             found.append(
-                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round "
-                f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.prepared.tolerance:.2g})"
+                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round"
+                " "
+                f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.prepared.tolerance:.2g})"  # noqa: E501
             )
         return tuple(found)
 

@@ -112,7 +112,8 @@ def _filter(node: ir.Node) -> str:
 def _one_length_each(node: ir.Node, mask: int) -> bool:
     """Whether a mask of one axis is the length of each sequence, and not one of the formats with starts and offsets."""
     lengths, first = node.inputs[mask], node.inputs[0]
-    assert lengths is not None and first is not None
+    assert lengths is not None
+    assert first is not None
     return first.shape is not None and lengths.shape is not None and lengths.shape[0] == first.shape[0]
 
 
@@ -164,7 +165,7 @@ def attention(node: ir.Node) -> onnx.FunctionProto | None:
     count, past, sizes = attribute(node, "num_heads"), present(node, 4), attribute(node, "qkv_hidden_sizes")
     length = "total_ = Shape <start = 1, end = 2> (query)"
     if past:
-        length += "\nnew_length = Identity (total_)\npast_length = Shape <start = 3, end = 4> (past)\ntotal_sum = Add (new_length, past_length)"
+        length += "\nnew_length = Identity (total_)\npast_length = Shape <start = 3, end = 4> (past)\ntotal_sum = Add (new_length, past_length)"  # noqa: E501
     added = bias_of(node, 3, 5, f"{length}\ntotal = Squeeze ({'total_sum' if past else 'total_'})")
     if unknown or added is None:
         return None
@@ -323,7 +324,7 @@ def _written(name: str, new: str, *, cached: bool) -> list[str]:
                   f"{new}_past = Pad (past_{name}, {new}_pads, , i2)"]  # fmt: skip
     else:
         lines += [f"{new}_capacity = Max (length, total1)", f"{new}_some = Sub ({new}, {new})",
-                  f"{new}_none = ReduceSum <keepdims = 1> ({new}_some, i2)", f"{new}_full = Concat <axis = 0> (i1, i1, {new}_capacity, i1)",
+                  f"{new}_none = ReduceSum <keepdims = 1> ({new}_some, i2)", f"{new}_full = Concat <axis = 0> (i1, i1, {new}_capacity, i1)",  # noqa: E501
                   f"{new}_past = Expand ({new}_none, {new}_full)"]  # fmt: skip
     return [*lines,
             f"{new}_capacity0 = Squeeze ({new}_capacity)", f"{new}_at = Range (scalar0, {new}_capacity0, scalar1)",

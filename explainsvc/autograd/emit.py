@@ -250,11 +250,12 @@ class Emitter:
         Where the rank is known all axes get a pad, and there is no axes operand: the transpose optimizer of onnxruntime
         1.32 permutes the pads as if they were those of all axes.
         """
-        if term.rank is None:
+        rank = len(shape) if term.rank is None and shape is not None else term.rank
+        if rank is None:
             pads = self.op("Concat", begins, ends, dtype=ir.DataType.INT64, axis=0)
             return self.op("Pad", term, pads, value, self.ints(axes), shape=shape)
-        place = {axis % term.rank: k for k, axis in enumerate(axes)}
-        spread = self.ints(place.get(axis, len(axes)) for axis in range(term.rank))
+        place = {axis % rank: k for k, axis in enumerate(axes)}
+        spread = self.ints(place.get(axis, len(axes)) for axis in range(rank))
         sizes = [self._spread(side, spread) for side in (begins, ends)]
         return self.op("Pad", term, self.op("Concat", *sizes, dtype=ir.DataType.INT64, axis=0), value, shape=shape)
 

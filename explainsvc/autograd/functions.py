@@ -8,6 +8,7 @@ faster, and relevance rules know them by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -56,8 +57,8 @@ def _may_have_body(node: ir.Node) -> bool:
     name = f"{domain}::{node.op_type}" if domain else node.op_type
     if node.op_type in _KEPT or name in known_operators() or not onnx.defs.has(node.op_type, domain):
         return False
-    schema = onnx.defs.get_schema(node.op_type, domain)
-    return schema.has_function or schema.has_context_dependent_function
+    schema: Any = onnx.defs.get_schema(node.op_type, domain)  # its type stubs lack the functions
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def _inline(model: ir.Model, nodes: Iterable[ir.Node]) -> bool:
@@ -81,7 +82,7 @@ def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     domain = "" if node.domain == "ai.onnx" else node.domain
     if (domain, node.op_type) in BODIES:
         return BODIES[domain, node.op_type](node)
-    schema = _schema(node.op_type, opset, domain)
+    schema: Any = _schema(node.op_type, opset, domain)  # its type stubs lack the functions
     serialized = b""
     if schema.has_function:
         serialized = schema.function_body.SerializeToString()

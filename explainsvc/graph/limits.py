@@ -133,7 +133,7 @@ def check_counts(proto: onnx.ModelProto, limits: Limits) -> None:
     functions = functions_of(proto)
     count = 0
     for node in all_nodes([*proto.graph.node, *(n for f in proto.functions for n in f.node)]):
-        count += 1
+        count += 1  # noqa: SIM113
         if count > limits.nodes:
             raise exceeded("nodes", f"the model has more than {limits.nodes} nodes", f"{limits.nodes} nodes")
         _check_domain(node, functions, limits)

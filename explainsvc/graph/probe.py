@@ -75,4 +75,4 @@ def _relative(a: Array, b: Array) -> float:
 
 def _finite(array: Array) -> Array:
     """Masked scores are −∞ to ONNX and the lowest number of the type to onnxruntime: neither counts as finite."""
-    return np.abs(array) < np.finfo(array.dtype).max
+    return np.asarray(np.abs(array) < np.finfo(array.dtype).max)

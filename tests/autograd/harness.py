@@ -84,7 +84,7 @@ def wanted(case: Case) -> list[int]:
 
 def check(case: Case) -> None:
     """Gradient of every wanted operand = torch autograd and = finite differences."""
-    feeds, gradients, seed = emitted(case)
+    _, gradients, seed = emitted(case)
     if case.torch is not None:
         for i, expected in torch_gradients(case, seed).items():
             np.testing.assert_allclose(gradients[i], expected, rtol=2e-4, atol=2e-5, err_msg=f"{case}: operand {i}, torch")

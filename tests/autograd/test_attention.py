@@ -105,8 +105,8 @@ ATTENTION = both(
     Case("Attention", GIVEN_PAST, torch=cached(sdpa()), outputs=3),
     Case("Attention", GIVEN_PAST, {"is_causal": 1}, outputs=3, name="causal with past",
          torch=cached(lambda q, k, v, _: sdpa()(q, k, v, triangle(2, KEYS + 2)))),
-    Case("Attention", GIVEN_PAST, torch=lambda q, k, v, m, pk, pv: torch.cat((pk, k), 2), outputs=3, output=1, wanted=[1, 4]),
-    Case("Attention", GIVEN_PAST, torch=lambda q, k, v, m, pk, pv: torch.cat((pv, v), 2), outputs=3, output=2, wanted=[2, 5]),
+    Case("Attention", GIVEN_PAST, torch=lambda q, k, v, m, pk, pv: torch.cat((pk, k), 2), outputs=3, output=1, wanted=[1, 4]),  # noqa: ARG005
+    Case("Attention", GIVEN_PAST, torch=lambda q, k, v, m, pk, pv: torch.cat((pv, v), 2), outputs=3, output=2, wanted=[2, 5]),  # noqa: ARG005
     *(Case("Attention", [Q, K, V, MASK], {"qk_matmul_output_mode": mode, "softcap": 1.5}, outputs=4, output=3,
            wanted=[0, 1] if stage < 2 else [0, 1, 3], torch=scores(stage, 1.5), opset=24, name=f"scores of mode {mode}")
       for mode, stage in enumerate((0, 1, 2, 3))),

@@ -163,7 +163,7 @@ scanning (float[2] h0, float[2] c0, float[{X}] x, float[2, 2] w, float[2] b) => 
       z_t = Identity (c_in)
     }} > (h0, c0, x)
 }}
-"""
+"""  # noqa: E501
 SCANS = {
     "": ("4, 2", "4, 2"),
     "scan_input_directions = [1], ": ("4, 2", "4, 2"),

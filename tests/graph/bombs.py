@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ def nested_functions(width: int = 10, depth: int = 10) -> onnx.ModelProto:
 
     def chain(op_type: str, domain: str) -> list[NodeProto]:
         names = ["x", *(f"v{i}" for i in range(width - 1)), "y"]
-        return [helper.make_node(op_type, [a], [b], domain=domain) for a, b in zip(names, names[1:], strict=False)]
+        return [helper.make_node(op_type, [a], [b], domain=domain) for a, b in itertools.pairwise(names)]
 
     functions = [helper.make_function("f", "f0", ["x"], ["y"], chain("Relu", ""), opsets)]
     functions += [helper.make_function("f", f"f{k}", ["x"], ["y"], chain(f"f{k - 1}", "f"), opsets) for k in range(1, depth)]

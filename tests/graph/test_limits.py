@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def through(nodes: list[onnx.NodeProto], stored: list[TensorProto]) -> onnx.Mode
 
 def _doubling(times: int) -> onnx.ModelProto:
     names = ["v0", *(f"v{i}" for i in range(1, times)), "y"]
-    nodes = [node("Concat", f"{a} {a}", b, axis=0) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [node("Concat", f"{a} {a}", b, axis=0) for a, b in itertools.pairwise(names)]
     return model(nodes, [ints(1, 2, name="v0")], kind=INT64)
 
 

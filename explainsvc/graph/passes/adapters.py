@@ -23,7 +23,7 @@ _FORGOTTEN = ("consumed_inputs", "is_test", "broadcast", "output_sequence")
 """Attributes without a meaning for the result: in-place hints, inference mode, permission to broadcast."""
 _BROADCASTING = frozenset("Add Sub Mul Div Pow And Or Xor Greater Less Equal".split())
 _KEEPING_RANK = _BROADCASTING | frozenset(
-    "Relu LeakyRelu PRelu Elu Selu Sigmoid Tanh Softplus Softsign Clip Abs Neg Exp Log Sqrt Floor Ceil Reciprocal Not Cast Identity "
+    "Relu LeakyRelu PRelu Elu Selu Sigmoid Tanh Softplus Softsign Clip Abs Neg Exp Log Sqrt Floor Ceil Reciprocal Not Cast Identity "  # noqa: E501
     "Dropout BatchNormalization InstanceNormalization LRN LpNormalization Conv ConvTranspose MaxPool AveragePool LpPool "
     "GlobalMaxPool GlobalAveragePool GlobalLpPool Pad Slice Concat Transpose Sum Mean Max Min Upsample Tile Split Softmax "
     "LogSoftmax ImageScaler Crop Affine Scale ScaledTanh ParametricSoftplus".split()

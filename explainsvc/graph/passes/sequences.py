@@ -44,7 +44,7 @@ class State:
         while name in self.root.initializers:
             name += "_"
         data = ir.tensor(np.asarray(array), name=name)
-        value = ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(data.dtype), const_value=data)
+        value = ir.Value(name=name, shape=ir.Shape(np.shape(array)), type=ir.TensorType(data.dtype), const_value=data)
         self.root.register_initializer(value)
         return value
 
@@ -100,7 +100,8 @@ def _replace(value: ir.Value, by: ir.Value) -> None:
     """A graph's output keeps its name: an Identity stands in for the node that gave it."""
     if value.is_graph_output():
         producer = value.producer()
-        assert producer is not None and producer.graph is not None
+        assert producer is not None
+        assert producer.graph is not None
         stand_in = ir.node("Identity", [by], name=f"{producer.name}.resolved")
         producer.graph.insert_after(producer, stand_in)
         name, shape, kind = value.name, by.shape, by.type
