@@ -251,17 +251,8 @@ class Model:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What holds for every explanation of this model."""
-        found = [f"the model was changed: {note}" for note in self._runnable.notes]
-        if self.prepared.upcast:
-            found.append("the model is in half precision; it was explained in float32")
-        if self.prepared.dequantized:
-            error = next(p.error for p in self.prepared.passes if p.name == "dequantize")
-            found.append(
-                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round"
-                " "
-                f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.prepared.tolerance:.2g})"  # noqa: E501
-            )
-        return tuple(found)
+        changed = [f"the model was changed: {note}" for note in self._runnable.notes]
+        return (*changed, *self.prepared.caveats)
 
     def compile(
         self, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any

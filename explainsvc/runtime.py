@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,6 +73,19 @@ def new_session(model_bytes: bytes) -> Session:
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:400]
+
+
+@contextmanager
+def ending_after(seconds: float) -> Iterator[ort.RunOptions]:
+    """Options of a run that onnxruntime breaks off after this time: between two nodes, those of a loop's body included."""
+    options = ort.RunOptions()
+    options.log_severity_level = 4
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 class SessionCache:

@@ -212,7 +212,7 @@ class _Expansion:
 
 def bits_of(elem_type: int) -> int:
     """Of one element in memory; strings count as their pointer."""
-    narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "STRING": 64}
+    narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6, "STRING": 64}
     known = onnx.TensorProto.DataType.keys()[onnx.TensorProto.DataType.values().index(elem_type)]
     return narrow.get(known) or 8 * onnx.helper.tensor_dtype_to_np_dtype(elem_type).itemsize
 
@@ -258,7 +258,7 @@ def check_held(tensor: onnx.TensorProto) -> None:
         fields = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data,
                   tensor.string_data)  # fmt: skip
         packed = max(1, 8 // bits_of(tensor.data_type)) if tensor.data_type in onnx.TensorProto.DataType.values() else 1
-        enough = max(map(len, fields)) * packed >= wanted
+        enough = max(len(values) for values in fields) * packed >= wanted
     if not enough:
         raise ModelMalformed(
             f"a tensor declares {wanted} elements and holds fewer", where=f'tensor "{tensor.name}"',

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.runtime import Session
+from explainsvc.runtime import Session, ending_after
 
 _DTYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(bool)": np.bool_,
@@ -17,19 +17,22 @@ _DTYPES = {
 }  # fmt: skip
 _FREE_SIZES = (8, 32, 64, 128, 224, 1)
 """Tried in turn for axes whose size the model leaves open (spatial, sequence)."""
+PROBE_SECONDS = 10.0
+"""A loop whose condition our numbers never end must not hang whoever loads its model."""
 
 
-def probe_inputs(session: Session) -> dict[str, Array] | None:
-    """Inputs that onnxruntime accepts for this model, or None where none of our guesses is accepted.
+def probe_inputs(session: Session, seconds: float = PROBE_SECONDS) -> dict[str, Array] | None:
+    """Inputs that onnxruntime accepts for this model, or None where none of our guesses is accepted within ``seconds``.
 
     Symbolic axes of one name get one size; leading open axes are batches of 2.
     """
-    for feeds in _guesses(session):
-        try:
-            session.ort.run(None, feeds)
-        except Exception:  # noqa: BLE001, S112  (a guess that the model does not take; the next one may do)
-            continue
-        return feeds
+    with ending_after(seconds) as options:
+        for feeds in _guesses(session):
+            try:
+                session.ort.run(None, feeds, options)
+            except Exception:  # noqa: BLE001, S112  (a guess that the model does not take; the next one may do)
+                continue
+            return feeds
     return None
 
 

@@ -111,8 +111,6 @@ ATTENTION = both(
            wanted=[0, 1] if stage < 2 else [0, 1, 3], torch=scores(stage, 1.5), opset=24, name=f"scores of mode {mode}")
       for mode, stage in enumerate((0, 1, 2, 3))),
     Case("Attention", [Q, K, V, None, None, None, ints(5, 3)], torch=valid_keys, opset=24),
-    Case("Attention", [Q, K, V, MASK[:, :3]], opset=24, name="short mask", finite_differences=False,
-         torch=lambda q, k, v, m: sdpa()(q, k, v, functional.pad(m, (0, 2), value=-torch.inf))),
 )  # fmt: skip
 
 ANGLES = np.arange(7)[:, None] * np.array([0.9, 0.2])

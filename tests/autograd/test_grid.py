@@ -18,7 +18,8 @@ def affine(theta: Any, size: tuple[int, ...], align: int) -> Case:
 
         return torch.nn.functional.affine_grid(theta, list(size), bool(align))
 
-    return Case("AffineGrid", [theta, ints(*size)], {"align_corners": align}, torch=run)
+    alone = align == 1 and 1 in size[2:]  # torch warns that it puts a single cell elsewhere than ONNX does
+    return Case("AffineGrid", [theta, ints(*size)], {"align_corners": align}, torch=None if alone else run)
 
 
 CASES = [

@@ -42,10 +42,11 @@ def model(
     domains: Sequence[str] = (),
     kind: int = FLOAT,
     rank: int = 1,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """A model that gives ``y``."""
     graph = helper.make_graph(nodes, "g", inputs, [value("y", [f"y{axis}" for axis in range(rank)], kind)], stored)
-    opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(d, 1) for d in domains)]
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
     return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=9)
 
 

@@ -11,8 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import explainsvc
-from explainsvc.errors import ExplainsvcError, ExternalDataForbidden, ModelLimitExceeded, ModelMalformed, ModelUnsupported
-from explainsvc.graph import load as loading
+from explainsvc.errors import ExplainsvcError, ExternalDataForbidden, ModelMalformed, ModelUnsupported
 from tests import models
 
 X = models.numbers(3, 6)
@@ -228,10 +227,3 @@ def test_what_onnxruntime_cannot_run_is_unsupported(proto: onnx.ModelProto, name
     with pytest.raises(ModelUnsupported, match=named) as caught:
         explainsvc.load(proto)
     complete(caught.value)
-
-
-def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model over the size limit is refused before it is parsed further."""
-    monkeypatch.setattr(loading, "MAX_BYTES", 100)
-    with pytest.raises(ModelLimitExceeded, match="at most 100 bytes"):
-        explainsvc.load(models.mlp())

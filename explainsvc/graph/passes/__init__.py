@@ -70,6 +70,20 @@ class Prepared:
     dequantized: bool = False
     tolerance: float = 0.0
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What holds for every explanation of this graph."""
+        found = []
+        if self.upcast:
+            found.append("the model is in half precision; it was explained in float32")
+        if self.dequantized:
+            error = next(p.error for p in self.passes if p.name == "dequantize")
+            found.append(
+                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round "
+                f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.tolerance:.2g})"
+            )
+        return tuple(found)
+
 
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("inline_functions_lift_constants", simplify_structure),
