@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,12 +237,13 @@ class Model:
         params: Any = read_params(found.params, parameters, method)
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
         name, notes = target_name(self, found, target)
-        resolved = resolve_target(target, name, partial(self.value_of, checked), self.batched(checked))
+        value_of = cache(partial(self.value_of, checked))  # one forward pass names the target and gives its value
+        resolved = resolve_target(target, name, value_of, self.batched(checked))
         wanted = wanted_inputs(self, inputs, found, name)
         request = Request(self, checked, wanted, resolved, check_seed(seed), progress or _silent)
         result = attribute(found, params, request)
         in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
-        output = self.value_of(checked, resolved.output)
+        output = value_of(resolved.output)
         return Attribution(
             method, result.values, resolved, resolved.value(output, request.batched), result.baseline_value, result.residual,
             in_force, int(seed), self.digest, versions(), (*found.caveats, *notes, *self.caveats, *result.caveats),
