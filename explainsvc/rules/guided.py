@@ -32,9 +32,9 @@ def deconvnet_relu(n: NodeView, r: Term) -> list[Term]:
 
 
 def _open(n: NodeView) -> Term:
-    """Where the rectifier passes its input: z > 0, and for a ReLU6 also z < 6."""
-    passes = n.emit.mask(n.x > 0, n.x)
-    return passes * n.emit.mask(n.x < n.input(2), n.x) if n.op_type == "Clip" and n.has(2) else passes
+    """Where the rectifier passes its input: z > 0, and for a ReLU6 also z < 6; its result y tells as well as z."""
+    passes = n.emit.mask(n.y > 0, n.y)
+    return passes * n.emit.mask(n.y < n.input(2), n.y) if n.op_type == "Clip" and n.has(2) else passes
 
 
 def at_rectifiers(rule: Rule) -> Rulebook:

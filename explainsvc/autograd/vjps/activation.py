@@ -22,7 +22,8 @@ def _positive(n: NodeView, g: Term, otherwise: Term) -> Term:
     return n.emit.where(n.x > 0, g, otherwise)
 
 
-define("Relu", lambda n, g: g * n.emit.mask(n.x > 0, n.x))
+# by its result: onnxruntime fuses Conv and Relu only where nothing else reads what is between them
+define("Relu", lambda n, g: g * n.emit.mask(n.y > 0, n.y))
 define("LeakyRelu", lambda n, g: _positive(n, g, g * n.attr("alpha", 0.01)))
 define("Elu", lambda n, g: _positive(n, g, g * (n.y + n.attr("alpha", 1.0))))
 define("Celu", lambda n, g: _positive(n, g, g * (n.y / n.attr("alpha", 1.0) + 1)))
