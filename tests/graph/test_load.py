@@ -213,7 +213,17 @@ def _opset(version: int) -> onnx.ModelProto:
     return proto
 
 
+def _bfloat_end(end: str) -> onnx.ModelProto:
+    proto = models.build("g (float[N, 2] x) => (float[N, 2] y) { h = Cast <to = 1> (x)  y = Cast <to = 1> (h) }")
+    value = next(v for v in (*proto.graph.input, *proto.graph.output) if v.name == end)
+    value.type.tensor_type.elem_type = TensorProto.BFLOAT16
+    proto.graph.node[1].attribute[0].i = TensorProto.BFLOAT16 if end == "y" else TensorProto.FLOAT
+    return proto
+
+
 UNSUPPORTED = {
+    "input that numpy cannot hold": (_bfloat_end("x"), "bfloat16"),
+    "output that numpy cannot hold": (_bfloat_end("y"), "bfloat16"),
     "operator": (_operator("Frobnicate"), "Frobnicate"),
     "domain": (_operator("Relu", "acme.custom"), "acme.custom"),
     "opset from the future": (_opset(99), "99"),
@@ -227,3 +237,14 @@ def test_what_onnxruntime_cannot_run_is_unsupported(proto: onnx.ModelProto, name
     with pytest.raises(ModelUnsupported, match=named) as caught:
         explainsvc.load(proto)
     complete(caught.value)
+
+
+def test_bfloat16_inside_is_run_in_float32() -> None:
+    """Operators in bfloat16 between float ends are run and explained in float32, and the result says so."""
+    graph = f"""g (float[N, 2] x) => (float[N, 2] y) {{
+      h = Cast <to = {TensorProto.BFLOAT16}> (x)  [square] s = Mul (h, h)  y = Cast <to = 1> (s)
+    }}"""
+    x = np.array([[1.0, -3.0]], np.float32)
+    found = explainsvc.load(models.build(graph)).explain({"x": x}, target=1)
+    np.testing.assert_allclose(found.values["x"], [[0.0, -6.0]], atol=1e-6)
+    assert any("float32" in caveat for caveat in found.caveats)

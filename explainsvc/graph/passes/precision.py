@@ -19,28 +19,12 @@ def half_tolerance(model: ir.Model) -> float:
     return _EPS_IN_TOLERANCE * 2.0 ** (-7 if ir.DataType.BFLOAT16 in kinds else -10)
 
 
-def float_ends(model: ir.Model) -> None:
-    """Inputs and outputs of type bfloat16 become float32 with a Cast inside; the rest stays."""
-    graph, names = model.graph, ("Cast_to_bfloat16", "Cast_to_float")
-    first = next(iter(graph))
-    for value in [v for v in graph.inputs if v.dtype == ir.DataType.BFLOAT16]:
-        inner = ir.Value(name=f"{value.name}_bfloat16", shape=value.shape, type=value.type)
-        value.replace_all_uses_with(inner, replace_graph_outputs=True)
-        value.type = ir.TensorType(ir.DataType.FLOAT)
-        graph.insert_before(first, ir.node("Cast", [value], {"to": int(ir.DataType.BFLOAT16)}, outputs=[inner], name=names[0]))
-    for k, value in enumerate(graph.outputs):
-        if value.dtype == ir.DataType.BFLOAT16:
-            outer = ir.Value(name=value.name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT))
-            value.name = f"{value.name}_bfloat16"
-            graph.append(ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)}, outputs=[outer], name=names[1]))
-            graph.outputs[k] = outer
-
-
 def upcast_half(model: ir.Model) -> bool:
     """Every float16/bfloat16 value, constant and Cast becomes float32, inputs and outputs too; True when there was one."""
     values = [v for n in model.graph.all_nodes() for v in n.outputs] + list(model.graph.inputs)
     tensors = list(model.graph.initializers.values())
-    if not any(v.dtype in HALVES for v in (*values, *tensors, *model.graph.outputs)):
+    makes_half = any(_to_half(a) for n in model.graph.all_nodes() for a in n.attributes.values())
+    if not makes_half and not any(v.dtype in HALVES for v in (*values, *tensors, *model.graph.outputs)):
         return False
     for value in (*values, *model.graph.outputs):
         if value.dtype in HALVES:
@@ -62,5 +46,11 @@ def _upcast_attributes(node: ir.Node) -> None:
     for name, attribute in list(node.attributes.items()):
         if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype in HALVES:
             node.attributes[name] = ir.AttrTensor(name, _float(attribute.value))
-        elif name in ("to", "dtype") and attribute.type == ir.AttributeType.INT and attribute.value in [int(h) for h in HALVES]:
+        elif _to_half(attribute):
             node.attributes[name] = ir.AttrInt64(name, int(ir.DataType.FLOAT))
+
+
+def _to_half(attribute: ir.Attr) -> bool:
+    """Whether a Cast, Random… or EyeLike makes half precision."""
+    named = attribute.name in ("to", "dtype") and attribute.type == ir.AttributeType.INT
+    return named and attribute.value in [int(h) for h in HALVES]
