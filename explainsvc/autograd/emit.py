@@ -23,6 +23,8 @@ PREFIX = "explain."
 """Every value and node that we add has a name that starts with this."""
 
 
+_STEEP = float(np.finfo(np.float32).max)
+
 _BROADCASTING = frozenset(
     "Add Sub Mul Div Pow Neg Greater Less GreaterOrEqual LessOrEqual Equal Where And Or Not Max Min Mod Abs Sign Sqrt "
     "Exp Log Relu Sigmoid Tanh Erf Reciprocal Cast Identity Clip Cos Sin Sum Mean Floor Ceil Round".split()
@@ -180,6 +182,16 @@ class Emitter:
     def mask(self, condition: Term, like: Term) -> Term:
         """A bool term as 0/1 of the type of ``like``."""
         return self.cast(condition, like.dtype or self.float_type)
+
+    def is_positive(self, y: Term) -> Term:
+        """1[y > 0] as numbers, for ``y`` ≥ 0 such as a ReLU's result.
+
+        In float32 by one HardSigmoid, whose slope leaves no number between 0 and 1 but for denormal ``y``: comparing and
+        casting takes twice as long.
+        """
+        if y.dtype != ir.DataType.FLOAT:  # onnxruntime has no other HardSigmoid
+            return self.mask(y > 0, y)
+        return self.op("HardSigmoid", y, alpha=_STEEP, beta=0.0, shape=y.shape)
 
     def shape(self, term: Term) -> Term:
         """The shape as an int64 vector: a constant where it is static, a ``Shape`` node where it is not."""

@@ -33,13 +33,8 @@ SHARING = frozenset(
 
 
 def stabilized(z: Term, epsilon: float) -> Term:
-    """z + ε·sign(z), with sign(0) = +1.
-
-    ``Where`` chooses between two numbers: between two tensors onnxruntime takes 16 times as long.
-    """
-    dtype = (z.dtype or z.emit.float_type).numpy()
-    plus, minus = (z.emit.constant(number, dtype) for number in (epsilon, -epsilon))
-    return z + z.emit.where(z >= 0, plus, minus)
+    """z + ε·sign(z), with sign(0) = +1. Where would take a third longer, and between two tensors 16 times as long."""
+    return z + (z.emit.mask(z >= 0, z) * (2 * epsilon) - epsilon)
 
 
 def lrp_epsilon(epsilon: float, bias: bool = True) -> Rule:
@@ -88,6 +83,9 @@ def lrp_z_plus(bias: bool = True) -> Rule:
         (i,) = _only_data_operand(n)
         a, w = n.input(i), n.input(1 - i)
         b = n.emit.op("Relu", n.input(2)) if bias and n.has(2) else None
+        stabilizer = STABILIZER
+        if n.op_type in CONVOLUTION and n.has(2):  # ε is added with the bias: one pass over z less
+            b, stabilizer = (n.input(2) * 0 if b is None else b) + STABILIZER, 0.0
         drop: dict[int, Term | None] = {2: b} if len(n.node.inputs) > 2 else {}
         if is_nonnegative(a.value):
             parts = [(a, n.replace({1 - i: _plus(w), **drop}))]
@@ -98,7 +96,7 @@ def lrp_z_plus(bias: bool = True) -> Rule:
                 (_minus(a), n.replace({i: _minus(a), 1 - i: _minus(w), **negative})),
             ]
         z = parts[0][1].y if len(parts) == 1 else parts[0][1].y + parts[1][1].y
-        s = r / (z + STABILIZER)  # z is a sum of positive parts
+        s = r / (z + stabilizer if stabilizer > 0 else z)  # z is a sum of positive parts
         products = [part * back for part, m in parts if (back := apply_vjp(m, i, s)) is not None]
         result: list[Term | None] = [None] * len(n.node.inputs)
         result[i] = products[0] if len(products) == 1 else products[0] + products[1]
