@@ -130,3 +130,66 @@ EMBEDDINGS = [
 def test_embeddings(row: Case) -> None:
     """Every row of a table gets what arrives wherever it was looked up."""
     check(row)
+
+
+B, T, Q_HEADS, KV_HEADS, K_SIZE, V_SIZE = 2, 4, 4, 2, 3, 2
+QUERY, KEY = normal(B, T, Q_HEADS * K_SIZE) / 2, normal(B, T, KV_HEADS * K_SIZE, seed=1) / 2
+VALUE, STATE = normal(B, T, KV_HEADS * V_SIZE, seed=2), normal(B, KV_HEADS, K_SIZE, V_SIZE, seed=3)
+DECAY, UPDATE = -np.abs(normal(B, T, KV_HEADS)), np.abs(normal(B, T, KV_HEADS, seed=4)) / 2
+NUMBERS = {"q_num_heads": Q_HEADS, "kv_num_heads": KV_HEADS}
+
+
+def recurrent(rule: str, output: int = 0) -> Any:
+    """The recurrences of onnxruntime's LinearAttention, step by step."""
+
+    def run(q: Any, k: Any, v: Any, state: Any, decay: Any = None, beta: Any = None) -> Any:
+        q, k, v = (t.unflatten(2, (-1, size)) for t, size in ((q, K_SIZE), (k, K_SIZE), (v, V_SIZE)))
+        results = []
+        for t in range(T):
+            if "gated" in rule:
+                state = decay[:, t, :, None, None].exp() * state
+            gain = v[:, t]
+            if "delta" in rule:
+                gain = beta[:, t, :, None] * (gain - torch.einsum("bhk,bhkv->bhv", k[:, t], state))
+            state = state + k[:, t, :, :, None] * gain[:, :, None]
+            shared = state.repeat_interleave(Q_HEADS // KV_HEADS, 1)
+            results.append(torch.einsum("bhk,bhkv->bhv", q[:, t], shared).flatten(1) / K_SIZE**0.5)
+        return (torch.stack(results, 1), state)[output]
+
+    return run
+
+
+LINEAR = [
+    case("LinearAttention", [QUERY, KEY, VALUE, STATE], recurrent("linear"), 2, update_rule="linear", **NUMBERS),
+    case("LinearAttention", [QUERY, KEY, VALUE, STATE, DECAY], recurrent("gated"), 2, update_rule="gated", **NUMBERS),
+    case("LinearAttention", [QUERY, KEY, VALUE, STATE, None, UPDATE], recurrent("delta"), 2, update_rule="delta", **NUMBERS),
+    case("LinearAttention", [QUERY, KEY, VALUE, STATE, DECAY, UPDATE], recurrent("gated_delta"), 2, **NUMBERS),
+    replace(case("LinearAttention", [QUERY, KEY, VALUE, STATE, DECAY, UPDATE], recurrent("gated_delta", 1), 2, 1, **NUMBERS),
+            wanted=[1, 2, 3, 4, 5]),
+]  # fmt: skip
+
+SIGNAL, KERNEL, HISTORY = normal(2, 3, 5), normal(3, 1, 4, seed=1), normal(2, 3, 3, seed=2)
+
+
+def causal(x: Any, w: Any, b: Any = None, past: Any = None) -> Any:
+    """A convolution of every channel by itself that sees the past only."""
+    return functional.conv1d(torch.cat((past, x), 2) if past is not None else functional.pad(x, (3, 0)), w, b, groups=3)
+
+
+CAUSAL = [
+    case("CausalConvWithState", [SIGNAL, KERNEL], causal, 2),
+    case("CausalConvWithState", [SIGNAL, KERNEL, normal(3), HISTORY], causal, 2),
+    case("CausalConvWithState", [SIGNAL, KERNEL, normal(3), HISTORY], lambda *a: functional.silu(causal(*a)), 2,
+         activation="silu"),
+    replace(case("CausalConvWithState", [SIGNAL, KERNEL, None, HISTORY], lambda x, w, b, p: torch.cat((p, x), 2)[:, :, -3:],  # noqa: ARG005
+                 2, 1), wanted=[0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", LINEAR + CAUSAL, ids=str)
+def test_recurrences(row: Case) -> None:
+    """Attention without a softmax, and convolutions that carry a state, are those of torch step by step."""
+    check(row)
+    _, gradients, seed = emitted(row)
+    for operand, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, difference(row, operand, seed), rtol=5e-3, atol=2e-3)

@@ -18,7 +18,7 @@ _PASSING = frozenset(
     "DepthToSpace SpaceToDepth Resize Pad Concat Max Min ReduceMax ReduceMin".split()
 )
 """Operators that only move or choose elements: they mean the same on the twin."""
-_READING = _PASSING | {"MatMulInteger", "ConvInteger", "DequantizeLinear"}
+_READING = _PASSING | {"MatMulInteger", "ConvInteger", "DequantizeLinear", "MatMulIntegerToFloat", "QAttention"}
 
 
 def rule_for(node: ir.Node, walk: Walk) -> Rule | None:
