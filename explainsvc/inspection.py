@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from explainsvc.model import Model
 
 NUMERIC_KINDS = ("float", "int", "uint", "bool")
+PERTURB = "a perturbation method such as occlusion"
+CUT = "cut the model after its embedding or vectoriser"
 
 
 def target_name(model: Model, method: Method, target: Target) -> tuple[str, tuple[str, ...]]:
@@ -73,10 +75,11 @@ def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ..
     if chosen:
         return tuple(chosen)
     kinds = ", ".join(f'"{t.name}" is {t.describe()}' for t in model.inputs)
+    numbers = any(t.dtype.startswith(NUMERIC_KINDS) for t in model.inputs)
     raise NothingToDifferentiate(
         f'no input can be explained by {method.card.name}: {kinds}; "{output}" depends on none through float values',
         expected="a float input that the target depends on through differentiable operators",
-        to_do="Use a perturbation method such as occlusion with inputs=[name], or cut the model after its embedding",
+        to_do=f"Use {PERTURB} with inputs=[name], or {CUT}" if numbers else f"{CUT[0].upper()}{CUT[1:]}",
     )
 
 
@@ -92,7 +95,7 @@ def require_kind(tensors: Sequence[TensorInfo], method: Method) -> None:
             raise NothingToDifferentiate(
                 f"{method.card.name} cannot explain {tensor.describe()}", where=f'input "{tensor.name}"',
                 expected=f"an input of {' or '.join(allowed)} numbers",
-                to_do="Explain another input, cut the model after its embedding, or use a perturbation method such as occlusion",
+                to_do=f"Explain another input, {CUT}" + (f", or use {PERTURB}" if tensor.dtype.startswith(NUMERIC_KINDS) else ""),
             )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import explainsvc
 from explainsvc import errors
+from explainsvc.methods import METHODS
 from tests import models
 from tests.models import numbers
 
@@ -85,8 +86,36 @@ STRINGS = ["gradient", "input_x_gradient", "integrated_gradients", "smoothgrad",
 def test_a_string_cannot_be_explained(method: str) -> None:
     """Asking for the string input is refused by every method that computes with it, and names the input."""
     model = explainsvc.load(LABELLED)
-    with pytest.raises((errors.NothingToDifferentiate, errors.MethodNotApplicable), match="word"):
+    with pytest.raises((errors.NothingToDifferentiate, errors.MethodNotApplicable), match="word") as caught:
         model.explain(WORDS, method, target=0, inputs=["word"])
+    assert "occlusion" not in caught.value.to_do, "no method explains strings"
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "smoothgrad", "lrp_epsilon", "lrp_z_plus"])
+def test_the_advice_for_trees_is_what_works_on_trees(method: str) -> None:
+    """The error names the operator, and a method that can explain it: no other one that needs its derivative."""
+    model = explainsvc.load(models.trees())
+    with pytest.raises(errors.NotDifferentiable, match="TreeEnsembleClassifier") as caught:
+        model.explain({"x": numbers(2, 2)}, method)
+    advised = [name for name in METHODS if name in caught.value.to_do.replace(",", " ").split()]
+    assert advised == ["occlusion"]
+    assert model.info.methods["occlusion"] == ""
+
+
+def test_a_text_classifier_says_that_strings_cannot_be_explained() -> None:
+    """A model whose only input is strings: no advice to try another method, for there is none."""
+    counts = onnx.helper.make_node(
+        "TfIdfVectorizer", ["s"], ["y"], max_gram_length=1, max_skip_count=0, min_gram_length=1, mode="TF", ngram_counts=[0],
+        ngram_indexes=[0, 1], pool_strings=["a", "b"],
+    )  # fmt: skip
+    ends = [onnx.helper.make_tensor_value_info("s", onnx.TensorProto.STRING, [None, 3]),
+            onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 2])]  # fmt: skip
+    graph = onnx.helper.make_graph([counts], "words", ends[:1], ends[1:])
+    model = explainsvc.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10))
+    for method in ("gradient", "occlusion"):
+        with pytest.raises(errors.NothingToDifferentiate, match='"s" is string') as caught:
+            model.explain({"s": np.array([["a", "b", "a"]], object)}, method)
+        assert "occlusion" not in caught.value.to_do
 
 
 @pytest.mark.parametrize("method", [m for m in STRINGS if m not in ("occlusion", "sobel")])

@@ -122,7 +122,7 @@ def _no_rule(n: NodeView, what: str) -> NotDifferentiable:
         f"operator {n.node.domain or 'ai.onnx'}::{n.op_type} has no derivative rule for {what}",
         where=n.where(),
         expected="an operator of the vjp table (explainsvc.autograd.known_operators())",
-        to_do="Use a perturbation method such as occlusion, or explain a value after this node",
+        to_do="Use a perturbation method such as occlusion, or explain a value before this node",
     )
 
 

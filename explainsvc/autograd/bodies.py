@@ -12,6 +12,7 @@ from collections.abc import Callable
 import onnx
 import onnx_ir as ir
 
+from explainsvc.autograd import contrib
 from explainsvc.autograd.body_text import MERGE, asks_for, attend, attribute, bias_of, function, heads, present, rank
 from explainsvc.autograd.group_query import group_query
 
@@ -154,5 +155,20 @@ BODIES: dict[tuple[str, str], Callable[[ir.Node], onnx.FunctionProto | None]] = 
     (MICROSOFT, "Attention"): attention,
     (MICROSOFT, "MultiHeadAttention"): multi_head,
     (MICROSOFT, "GroupQueryAttention"): group_query,
+    (MICROSOFT, "GatherND"): contrib.gather_nd,
+    (MICROSOFT, "GridSample"): contrib.grid_sample,
+    (MICROSOFT, "Pad"): contrib.pad,
+    (MICROSOFT, "Trilu"): contrib.trilu,
+    (MICROSOFT, "Unique"): contrib.unique,
+    (MICROSOFT, "ExpandDims"): contrib.expand_dims,
+    (MICROSOFT, "EmbedLayerNormalization"): contrib.embed_layer_norm,
+    (MICROSOFT, "CDist"): contrib.distances,
+    (MICROSOFT, "ScaledSiLU"): contrib.scaled_silu,
+    (MICROSOFT, "GatedAdd"): contrib.gated_add,
+    (MICROSOFT, "GatedRMSNorm"): contrib.gated_rms_norm,
+    (MICROSOFT, "BranchwiseRMSNorm"): contrib.branchwise_rms_norm,
+    (MICROSOFT, "LinearAttentionGate"): contrib.linear_attention_gate,
+    (MICROSOFT, "LinearAttention"): contrib.linear_attention,
+    (MICROSOFT, "CausalConvWithState"): contrib.causal_conv,
 }
 """Operator → its body for one node."""

@@ -98,11 +98,8 @@ def _visible(node: ir.Node) -> list[str]:
     """``scores_bias``: −∞ at the keys that a query does not see."""
     window = attribute(node, "local_window_size", -1)
     lines = ["query_at = Add (past_length, steps)", "query_at3 = Unsqueeze (query_at, i2)"]
-    lines += [
-        "seen = LessOrEqual (k_at, query_at3)"
-        if attribute(node, "causal", 1)
-        else "ends3 = Unsqueeze (ends, i2)\nseen = Less (k_at, ends3)"
-    ]
+    lines += ["ends3 = Unsqueeze (ends, i2)", "filled = Less (k_at, ends3)", "earlier = LessOrEqual (k_at, query_at3)"]
+    lines += ["seen = And (filled, earlier)" if attribute(node, "causal", 1) else "seen = Identity (filled)"]
     if window > 0:
         lines += [f"window = Constant <value = int64[1] {{{window}}}> ()", "first = Sub (query_at3, window)"]
         lines += ["near = Greater (k_at, first)", "seen_near = And (seen, near)"]

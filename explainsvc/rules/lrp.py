@@ -8,7 +8,7 @@ vjp of the (modified) node, so one formula serves Conv, ConvTranspose, Gemm, Mat
 from __future__ import annotations
 
 from explainsvc.autograd import NodeView, Rule, Term
-from explainsvc.autograd.registry import apply_vjp
+from explainsvc.autograd.registry import apply_vjp, has_vjp
 from explainsvc.errors import NotDifferentiable
 from explainsvc.rules.signs import is_nonnegative
 
@@ -153,10 +153,11 @@ def refuse(n: NodeView, *_: Term | None) -> list[Term | None]:
 
 
 def _refusal(n: NodeView, what: str) -> NotDifferentiable:
+    others = "integrated_gradients or occlusion" if all(has_vjp(n, i) for i in n.asked) else "occlusion"
     return NotDifferentiable(
         f"LRP has no rule for {what} ({n.op_type})", where=n.where(),
         expected="convolutions, dense layers, sums, pooling, ReLU-like activations and routing operators",
-        to_do="Use integrated_gradients or occlusion, or explain a value before this node (a logit instead of a Softmax)",
+        to_do=f"Use {others}, or explain a value before this node (a logit instead of a Softmax)",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.autograd.harness import Case, check, emitted
 from tests.autograd.test_shape import both, ints, normal
@@ -81,6 +82,9 @@ SCATTER = [
     Case("ScatterElements", [normal(3), ints(1, 1, 0), normal(3)], {"reduction": "add"}),
     Case("ScatterElements", [normal(3) + 3, ints(1, 1, 0), np.array([2.0, 3, 4])], {"reduction": "mul"}),
     Case("ScatterElements", [normal(3), ints(1, 1, 0), np.array([2.0, 3, 4])], {"reduction": "max"}),
+    Case("ScatterElements", [normal(4) + 3, ints(1, 1, 0, 2), np.array([0.0, 3, 0, 4])], {"reduction": "mul"}),
+    Case("ScatterElements", [normal(4) + 3, ints(1, 1, 0, 2), np.array([0.0, 0, 2, 4])], {"reduction": "mul"}),
+    Case("ScatterND", [np.array([0.0, 2, 3]), np.array([[0], [1], [2]]), np.array([2.0, 0, 4])], {"reduction": "mul"}),
 ]
 
 PAD = [
@@ -116,8 +120,6 @@ NUMBERS = [
 
 
 def _fold(x: Any, size: tuple[int, int]) -> Any:
-    import torch
-
     return torch.nn.functional.fold(x, size, (2, 3))
 
 
@@ -137,3 +139,16 @@ def test_repeated_values_belong_to_the_first() -> None:
     """Of equal elements, Unique gives the one that stands first."""
     _, gradients, seed = emitted(Case("Unique", [np.array([3.0, 1.0, 2.0, 1.0, 3.0])]))
     np.testing.assert_array_equal(gradients[0], [seed[2], seed[0], seed[1], 0, 0])
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+@pytest.mark.parametrize("op_type", ["ScatterElements", "ScatterND"])
+def test_equal_extrema_share(op_type: str, reduction: str) -> None:
+    """Data and updates that are equal have a part each of what arrives, as torch's scatter_reduce divides it."""
+    data, places, updates = np.array([2.0, 1, 5, 7]), ints(0, 0, 1, 2), np.array([2.0, 2, 1, 5])
+    indices = places if op_type == "ScatterElements" else places[:, None]
+    _, gradients, seed = emitted(Case(op_type, [data, indices, updates], {"reduction": reduction}))
+    x, u = (torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in (data, updates))
+    x.scatter_reduce(0, torch.tensor(places), u, f"a{reduction}").backward(torch.tensor(seed))
+    np.testing.assert_allclose(gradients[0], x.grad, rtol=1e-6)
+    np.testing.assert_allclose(gradients[2], u.grad, rtol=1e-6)

@@ -82,8 +82,8 @@ ROWS = [
 def difference(row: Case, operand: int, seed: Any) -> Any:
     """Central differences of <seed, y> through onnxruntime, element by element, summed in float64."""
     session = ort.InferenceSession(build(row, np.float32).SerializeToString(), providers=["CPUExecutionProvider"])
-    arrays = [np.asarray(o) for o in row.operands]
-    feeds = {f"x{i}": a.astype(np.float32) if a.dtype.kind == "f" else a for i, a in enumerate(arrays)}
+    arrays = {f"x{i}": np.asarray(o) for i, o in enumerate(row.operands) if o is not None}
+    feeds = {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in arrays.items()}
     x = feeds[f"x{operand}"]
     result = np.zeros(x.shape)
     for index in np.ndindex(x.shape):

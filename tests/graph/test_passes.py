@@ -75,6 +75,11 @@ def _break(model: ir.Model) -> bool:
     return True
 
 
+def _want_another_batch(model: ir.Model) -> bool:
+    model.graph.inputs[0].shape = ir.Shape([77, 6])
+    return True
+
+
 def _raise(model: ir.Model) -> bool:
     raise RuntimeError("this rewrite has a bug")
 
@@ -82,6 +87,7 @@ def _raise(model: ir.Model) -> bool:
 @pytest.mark.parametrize(
     ("wrong", "note", "error"),
     [(_negate_weights, "taken back: it changed the model's outputs", True), (_break, "taken back", False),
+     (_want_another_batch, "taken back: [ONNXRuntimeError]", False),
      (_raise, "not applied: RuntimeError: this rewrite has a bug", False)],
 )  # fmt: skip
 def test_a_wrong_pass_is_taken_back_and_reported(

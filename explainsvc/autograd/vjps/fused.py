@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from explainsvc.autograd.emit import Term
-from explainsvc.autograd.registry import define, vjp
+from explainsvc.autograd.registry import define
 from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.conv import conv_bias, conv_w, conv_x
-from explainsvc.autograd.vjps.linear import gemm_a, gemm_b, gemm_c, product, transposed
+from explainsvc.autograd.vjps.linear import as_matrices, as_operand, gemm_a, gemm_b, gemm_c, product, transposed
 from explainsvc.errors import NotDifferentiable
 
 MICROSOFT = "com.microsoft"
@@ -63,23 +63,53 @@ define(
 )
 
 
-@vjp("FusedMatMul", 0, domain=MICROSOFT)
+# FusedMatMul: α A' B', both operands laid out anew -------------------------------------------------------------------
+
+
 def _fused_a(n: NodeView, g: Term) -> Term:
-    a, b = _factors(n)
-    gradient = n.emit.sum_to(product(g * n.attr("alpha", 1.0), transposed(b)), a)
-    return transposed(gradient) if n.attr("transA", 0) else gradient
+    a, b, g = as_matrices(_laid_out(n, 0), _laid_out(n, 1), g * n.attr("alpha", 1.0))
+    return _laid_back(n, 0, n.emit.sum_to(product(g, transposed(b)), a))
 
 
-@vjp("FusedMatMul", 1, domain=MICROSOFT)
 def _fused_b(n: NodeView, g: Term) -> Term:
-    a, b = _factors(n)
-    gradient = n.emit.sum_to(product(transposed(a), g * n.attr("alpha", 1.0)), b)
-    return transposed(gradient) if n.attr("transB", 0) else gradient
+    a, b, g = as_matrices(_laid_out(n, 0), _laid_out(n, 1), g * n.attr("alpha", 1.0))
+    return _laid_back(n, 1, n.emit.sum_to(product(transposed(a), g), b))
 
 
-def _factors(n: NodeView) -> tuple[Term, Term]:
-    """Both operands as they are multiplied."""
-    if n.attr("transBatchA", 0) or n.attr("transBatchB", 0) or 1 in (n.x.rank, n.input(1).rank):
-        raise _refused(n, "FusedMatMul of vectors, or with transposed batch axes, has no derivative rule")
-    a, b = n.x, n.input(1)
-    return transposed(a) if n.attr("transA", 0) else a, transposed(b) if n.attr("transB", 0) else b
+define("FusedMatMul", _fused_a, _fused_b, domain=MICROSOFT)
+define("TransposeMatMul", _fused_a, _fused_b, domain=MICROSOFT)  # its earlier name
+
+
+def _flags(n: NodeView, operand: int) -> tuple[bool, bool]:
+    """Whether the first axis goes behind the batch axes, and whether the last two are exchanged; never of a vector."""
+    if n.input(operand).rank == 1:
+        return False, False
+    return bool(n.attr(f"transBatch{'AB'[operand]}", 0)), bool(n.attr(f"trans{'AB'[operand]}", 0))
+
+
+def _laid_out(n: NodeView, operand: int) -> Term:
+    """An operand as it is multiplied."""
+    (batch, last), term = _flags(n, operand), n.input(operand)
+    term = _permuted(n, term, [*range(1, _rank(n, operand) - 1), 0, _rank(n, operand) - 1]) if batch else term
+    return transposed(term) if last else term
+
+
+def _laid_back(n: NodeView, operand: int, g: Term) -> Term:
+    """The gradient of an operand from that of what was multiplied."""
+    batch, last = _flags(n, operand)
+    g = transposed(g) if last else g
+    if batch:
+        back = _rank(n, operand) - 2
+        g = _permuted(n, g, [back, *range(back), back + 1])
+    return as_operand(g, n.input(operand))
+
+
+def _permuted(n: NodeView, term: Term, perm: list[int]) -> Term:
+    return n.emit.op("Transpose", term, perm=perm, shape=None if term.shape is None else tuple(term.shape[p] for p in perm))
+
+
+def _rank(n: NodeView, operand: int) -> int:
+    rank = n.input(operand).rank
+    if rank is None:
+        raise _refused(n, "FusedMatMul with transposed batch axes of an operand of unknown rank has no derivative rule")
+    return rank

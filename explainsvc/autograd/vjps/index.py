@@ -195,6 +195,23 @@ def _picked(n: NodeView, from_: Term) -> Term:
     return n.emit.op("GatherElements", from_, n.input(1), shape=shape, axis=n.attr("axis", 0))
 
 
+def _summed(n: NodeView, term: Term) -> Term:
+    """The elements of ``term``, shaped as the updates, added up at the scattered places, zeros elsewhere."""
+    emit = n.emit
+    last = emit.op("Size", n.x, dtype=INT64, shape=())
+    numbers = emit.op("Range", emit.constant(0, np.int64), last, emit.constant(1, np.int64), dtype=INT64)
+    places = flat(_picked(n, emit.reshape_like(numbers, n.x)))
+    zeros = flat(emit.zeros_like(n.x))
+    return emit.reshape_like(emit.op("ScatterElements", zeros, places, flat(term), axis=0, reduction="add"), n.x)
+
+
+def _winners(n: NodeView) -> tuple[Term, Term]:
+    """Of a maximum or minimum: which elements of the data and which updates are the result, all sharing evenly."""
+    data, updates = n.emit.mask(n.x.equals(n.y), n.x), n.emit.mask(n.input(2).equals(_picked(n, n.y)), n.x)
+    count = data + _summed(n, updates)
+    return data / count, updates / _picked(n, count)
+
+
 @vjp("ScatterElements")
 @vjp("ScatterND")
 def _scatter_data(n: NodeView, g: Term) -> Term:
@@ -206,19 +223,27 @@ def _scatter_data(n: NodeView, g: Term) -> Term:
         return n.replace({0: g, 2: n.emit.zeros_like(n.input(2))}).y
     if reduction == "mul":
         return g * n.replace({0: n.emit.zeros_like(n.x) + 1}).y
-    return g * n.emit.mask(n.x.equals(n.y), n.x)
+    return g * _winners(n)[0]
 
 
 @vjp("ScatterElements", 2)
 @vjp("ScatterND", 2)
 def _scatter_updates(n: NodeView, g: Term) -> Term:
-    """What arrives where they were written; mul: times the other factors (no update may be 0); max, min: if it won."""
-    reduction, updates = n.attr("reduction", "none"), n.input(2)
+    """What arrives where they were written; mul: times the other factors; max, min: if it won."""
+    reduction = n.attr("reduction", "none")
     if reduction in ("none", "add"):
         return _picked(n, g)
     if reduction == "mul":
-        return _picked(n, g * n.y) / updates
-    return _picked(n, g) * n.emit.mask(updates.equals(_picked(n, n.y)), updates)
+        return _picked(n, g) * _other_factors(n)
+    return _picked(n, g) * _winners(n)[1]
+
+
+def _other_factors(n: NodeView) -> Term:
+    """The product at an update's place without it: 0 where another update is, without dividing by zero."""
+    is_zero = n.input(2).equals(0.0)
+    zeros, safe = n.emit.mask(is_zero, n.x), n.emit.where(is_zero, 1.0, n.input(2))
+    only = n.emit.mask(zeros.equals(_picked(n, _summed(n, zeros))), n.x)
+    return _picked(n, n.replace({2: safe}).y) / safe * only
 
 
 # Indices that make numbers ----------------------------------------------------------------------------------------

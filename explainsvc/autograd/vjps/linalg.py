@@ -1,10 +1,11 @@
-"""Det: ∂det(A)/∂A is the matrix of cofactors, which singular matrices have as well (Jacobi's formula)."""
+"""Det: ∂det(A)/∂A is the matrix of cofactors, which singular matrices have as well (Jacobi's formula). Inverse."""
 
 from __future__ import annotations
 
 from explainsvc.autograd.emit import Term
 from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.view import NodeView
+from explainsvc.autograd.vjps.linear import product, transposed
 from explainsvc.autograd.vjps.sizes import INT64, identity
 
 
@@ -24,3 +25,10 @@ def _unit(n: NodeView) -> Term:
     emit, dtype = n.emit, n.x.dtype or n.emit.float_type
     size = emit.op("Shape", n.x, dtype=INT64, shape=(1,), start=-1)
     return emit.cast(identity(size), dtype)
+
+
+@vjp("Inverse", domain="com.microsoft")
+def _inverse(n: NodeView, g: Term) -> Term:
+    """∂L/∂A = −A⁻ᵀ g A⁻ᵀ."""
+    back = transposed(n.y)
+    return -product(product(back, g), back)

@@ -38,23 +38,22 @@ def _gemm(n: NodeView, a: Term, b: Term, trans_a: int, trans_b: int, shape: Shap
 @vjp("MatMul", 0)
 def _matmul_a(n: NodeView, g: Term) -> Term:
     """∂/∂A = g Bᵀ, summed over broadcast batch axes."""
-    a, b, g = _as_matrices(n, g)
-    return _as_operand(n.emit.sum_to(product(g, transposed(b)), a), n.x)
+    a, b, g = as_matrices(n.x, n.input(1), g)
+    return as_operand(n.emit.sum_to(product(g, transposed(b)), a), n.x)
 
 
 @vjp("MatMul", 1)
 def _matmul_b(n: NodeView, g: Term) -> Term:
     """∂/∂B = Aᵀ g, summed over broadcast batch axes."""
-    a, b, g = _as_matrices(n, g)
+    a, b, g = as_matrices(n.x, n.input(1), g)
     if b.rank == 2 and a.rank is not None and a.rank > 2:
         # a weight: one product of tall matrices instead of a product per batch entry and a sum
-        return _as_operand(product(transposed(tall(a)), tall(g)), n.input(1))
-    return _as_operand(n.emit.sum_to(product(transposed(a), g), b), n.input(1))
+        return as_operand(product(transposed(tall(a)), tall(g)), n.input(1))
+    return as_operand(n.emit.sum_to(product(transposed(a), g), b), n.input(1))
 
 
-def _as_matrices(n: NodeView, g: Term) -> tuple[Term, Term, Term]:
+def as_matrices(a: Term, b: Term, g: Term) -> tuple[Term, Term, Term]:
     """Both operands and the gradient with the axes of size 1 that numpy's matmul gives to vectors."""
-    a, b = n.x, n.input(1)
     if b.rank == 1:
         b, g = _unsqueezed(b, -1), _unsqueezed(g, -1)
     if a.rank == 1:
@@ -70,7 +69,8 @@ def _unsqueezed(t: Term, axis: int) -> Term:
     return t.emit.op("Unsqueeze", t, t.emit.ints([axis]), shape=shape)
 
 
-def _as_operand(gradient: Term, operand: Term) -> Term:
+def as_operand(gradient: Term, operand: Term) -> Term:
+    """Without the axis that :func:`as_matrices` gave to a vector."""
     return gradient.emit.reshape_like(gradient, operand) if operand.rank == 1 else gradient
 
 

@@ -153,7 +153,10 @@ def _attempt(name: str, change: Pass, candidate: ir.Model, truth: Truth | None) 
     if truth is None:
         return PassInfo(name, True, float("nan"), "no probe input: verified on the first real input"), None
     feeds = _as_declared(truth.feeds, session)
-    after = Truth(feeds, session.run(feeds, list(truth.outputs)))
+    try:
+        after = Truth(feeds, session.run(feeds, list(truth.outputs)))
+    except Exception as error:  # noqa: BLE001  (what onnxruntime raises has no common base)
+        return PassInfo(name, False, float("nan"), f"taken back: {str(error)[:200]}"), None
     deviates = deviation(truth.outputs, after.outputs)
     if not deviates <= allowed:
         return PassInfo(name, False, deviates, f"taken back: it changed the model's outputs (allowed {allowed:.2g})"), None

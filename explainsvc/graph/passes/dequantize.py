@@ -70,10 +70,15 @@ def rounding_tolerance(model: ir.Model) -> float:
 STEPS = 6.0
 """Quantisation steps that an output may be off, per square root of the number of quantisers."""
 
+ACTIVATIONS_IN_INT8 = 4
+"""The accuracy level of MatMulNBits that lets onnxruntime round activations."""
+
 
 def _levels(node: ir.Node) -> int:
     """Steps of the range of a node's result if it rounds activations, else 0."""
     if node.op_type in ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"):
+        return 255
+    if node.op_type == "MatMulNBits" and node.attributes.get_int("accuracy_level", 0) == ACTIVATIONS_IN_INT8:
         return 255
     rounds = node.op_type == "QuantizeLinear" and constant_of(node.inputs[0]) is None
     if not (rounds or node.op_type.startswith("QLinear") or node.op_type == "QGemm"):

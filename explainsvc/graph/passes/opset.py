@@ -7,6 +7,7 @@ import onnx_ir as ir
 from onnxscript import version_converter as onnxscript_converter
 
 from explainsvc.graph.passes.rewrite import constant_of
+from explainsvc.graph.passes.scan import give_up_batch_axis, has_batched_scan
 
 WORKING_OPSET = 21
 """ReduceX with axes inputs is 18, ScatterElements with reductions 16; 21 is what both converters reach."""
@@ -24,6 +25,8 @@ def convert_opset(model: ir.Model) -> bool:
         return True
     if version >= WORKING_OPSET:
         return False
+    if has_batched_scan(model):
+        version = give_up_batch_axis(model)
     if version < ONNXSCRIPT_FROM:
         _onnx_convert(model, version)
     else:

@@ -1,4 +1,4 @@
-"""The quantised operators, each by its real twin; layers are in ``quantised_layers``."""
+"""The quantised operators, each by its real twin; layers are in ``quantised_layers`` and ``quantised_blocks``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.graph.passes.quantised_blocks import BLOCKS
 from explainsvc.graph.passes.quantised_layers import LAYERS, Rule
 from explainsvc.graph.passes.rewrite import constant_of
 from explainsvc.graph.passes.twins import NotConstantError, Twin, Walk, along, unquantised
@@ -17,7 +18,7 @@ _PASSING = frozenset(
     "DepthToSpace SpaceToDepth Resize Pad Concat Max Min ReduceMax ReduceMin".split()
 )
 """Operators that only move or choose elements: they mean the same on the twin."""
-_READING = _PASSING | {"MatMulInteger", "ConvInteger", "DequantizeLinear"}
+_READING = _PASSING | {"MatMulInteger", "ConvInteger", "DequantizeLinear", "MatMulIntegerToFloat", "QAttention"}
 
 
 def rule_for(node: ir.Node, walk: Walk) -> Rule | None:
@@ -151,7 +152,7 @@ def _cast(node: ir.Node, walk: Walk) -> None:
     walk.float_result(node, counted if same else walk.write.before(node, "Cast", [counted], {"to": int(kind)}))
 
 
-_RULES: dict[str, Rule] = LAYERS | {
+_RULES: dict[str, Rule] = LAYERS | BLOCKS | {
     "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize, "DynamicQuantizeLinear": _dynamic_quantize,
     "MatMulInteger": _integer_product("MatMul"), "ConvInteger": _integer_product("Conv"), "Cast": _cast,
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -108,16 +108,17 @@ def _where(node: ir.Node, walk: Walk) -> None:
 def _matmul_to_float(node: ir.Node, walk: Walk) -> None:
     """MatMulIntegerToFloat: a, b, scale_a, scale_b, zero_a, zero_b, bias. A scale of one comes from DynamicQuantizeLinear."""
     y = walk.write.before(node, "MatMul", [walk.real(node, 0, 2, 4), walk.real(node, 1, 3, 5)], name=node.name or "")
-    walk.float_result(node, _biased(node, y, 6, walk))
+    walk.float_result(node, biased(node, y, 6, walk))
 
 
 def _dynamic_matmul(node: ir.Node, walk: Walk) -> None:
     """DynamicQuantizeMatMul: float a, b, scale_b, zero_b, bias."""
     y = walk.write.before(node, "MatMul", [node.inputs[0], walk.real(node, 1, 2, 3)], name=node.name or "")
-    walk.float_result(node, _biased(node, y, 4, walk))
+    walk.float_result(node, biased(node, y, 4, walk))
 
 
-def _biased(node: ir.Node, value: ir.Value, operand: int, walk: Walk) -> ir.Value:
+def biased(node: ir.Node, value: ir.Value, operand: int, walk: Walk) -> ir.Value:
+    """``value`` plus operand ``operand``, where there is one."""
     bias = node.inputs[operand] if operand < len(node.inputs) else None
     return value if bias is None else walk.write.before(node, "Add", [value, bias])
 
@@ -125,9 +126,20 @@ def _biased(node: ir.Node, value: ir.Value, operand: int, walk: Walk) -> ir.Valu
 def _dynamic_lstm(node: ir.Node, walk: Walk) -> None:
     """DynamicQuantizeLSTM: W and R are transposed, [directions, in, 4·hidden], with scales per direction or column."""
     weights = [_lstm_weight(node, operand, scale, walk) for operand, scale in ((1, 8), (2, 10))]
-    inputs = [node.inputs[0], *weights, *node.inputs[3:8]]
+    _replace(node, "LSTM", [node.inputs[0], *weights, *node.inputs[3:8]], walk)
+
+
+def _attention(node: ir.Node, walk: Walk) -> None:
+    """QAttention: x, w, bias, scales of x and w, mask, zeros of x and w, past. Its results are float."""
+    x, w = walk.real(node, 0, 3, 6), walk.real(node, 1, 4, 7, 1)
+    optional = [node.inputs[i] if i < len(node.inputs) else None for i in (2, 5, 8)]
+    _replace(node, "Attention", [x, w, *optional], walk, node.domain)
+
+
+def _replace(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], walk: Walk, domain: str = "") -> None:
+    """A node with several float results by its real twin, which has the same attributes and results."""
     outputs = [ir.Value(name=walk.write.fresh(f"{v.name}_real")) for v in node.outputs]
-    new = ir.node("LSTM", inputs, dict(node.attributes.items()), outputs=outputs, name=node.name)
+    new = ir.node(op_type, inputs, dict(node.attributes.items()), domain=domain, outputs=outputs, name=node.name)
     graph = node.graph
     assert graph is not None
     graph.insert_before(node, new)
@@ -158,5 +170,6 @@ LAYERS: dict[str, Rule] = {
     "QLinearAveragePool": _unary("AveragePool", channels_last=0), "QLinearConcat": _concat, "QLinearWhere": _where,
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool", channels_last=0),
     "MatMulIntegerToFloat": _matmul_to_float, "DynamicQuantizeMatMul": _dynamic_matmul, "DynamicQuantizeLSTM": _dynamic_lstm,
+    "QAttention": _attention,
 }  # fmt: skip
 """Operator → its rule."""
