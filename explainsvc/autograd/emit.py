@@ -259,22 +259,29 @@ class Emitter:
     ) -> Term:
         """``term`` with ``value`` (0) before and after along ``axes``; negative sizes crop.
 
-        Where the rank is known all axes get a pad, and there is no axes operand: the transpose optimizer of onnxruntime
-        1.32 permutes the pads as if they were those of all axes.
+        All axes get a pad, and there is no axes operand: the transpose optimizer of onnxruntime 1.32 permutes the pads as
+        if they were those of all axes.
         """
         rank = len(shape) if term.rank is None and shape is not None else term.rank
         if rank is None:
-            pads = self.op("Concat", begins, ends, dtype=ir.DataType.INT64, axis=0)
-            return self.op("Pad", term, pads, value, self.ints(axes), shape=shape)
-        place = {axis % rank: k for k, axis in enumerate(axes)}
-        spread = self.ints(place.get(axis, len(axes)) for axis in range(rank))
-        sizes = [self._spread(side, spread) for side in (begins, ends)]
+            sizes = [self._scattered(side, axes, term) for side in (begins, ends)]
+        else:
+            place = {axis % rank: k for k, axis in enumerate(axes)}
+            spread = self.ints(place.get(axis, len(axes)) for axis in range(rank))
+            sizes = [self._spread(side, spread) for side in (begins, ends)]
         return self.op("Pad", term, self.op("Concat", *sizes, dtype=ir.DataType.INT64, axis=0), value, shape=shape)
 
     def _spread(self, sizes: Term, places: Term) -> Term:
         """A vector's elements at their places, 0 where a place is behind its end."""
         longer = self.op("Concat", sizes, self.ints([0]), dtype=ir.DataType.INT64, axis=0)
         return self.op("Gather", longer, places, dtype=ir.DataType.INT64, shape=places.shape, axis=0)
+
+    def _scattered(self, sizes: Term, axes: Sequence[int], term: Term) -> Term:
+        """A vector as long as ``term`` has axes, which only run time knows: ``sizes`` at ``axes``, 0 elsewhere."""
+        rank = self.op("Shape", self.op("Shape", term, dtype=ir.DataType.INT64), dtype=ir.DataType.INT64, shape=(1,))
+        zero = ir.tensor(np.zeros(1, np.int64))
+        zeros = self.op("ConstantOfShape", rank, dtype=ir.DataType.INT64, shape=(None,), value=zero)
+        return self.op("ScatterElements", zeros, self.ints(axes), sizes, dtype=ir.DataType.INT64, shape=(None,), axis=0)
 
     def zeros_like(self, term: Term) -> Term:
         """Zeros of the shape and type of ``term``."""

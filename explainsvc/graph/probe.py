@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ _DTYPES = {
 }  # fmt: skip
 _FREE_SIZES = (8, 32, 64, 128, 224, 1)
 """Tried in turn for axes whose size the model leaves open (spatial, sequence)."""
+_ITEMS = (2, 1)
+"""Tried in turn for leading open axes: some exporters write an open batch that takes one item only."""
 PROBE_SECONDS = 10.0
 """A loop whose condition our numbers never end must not hang whoever loads its model."""
 
@@ -24,7 +27,7 @@ PROBE_SECONDS = 10.0
 def probe_inputs(session: Session, seconds: float = PROBE_SECONDS) -> dict[str, Array] | None:
     """Inputs that onnxruntime accepts for this model, or None where none of our guesses is accepted within ``seconds``.
 
-    Symbolic axes of one name get one size; leading open axes are batches of 2.
+    Symbolic axes of one name get one size; leading open axes are batches of 2, or of 1 where no 2 are taken.
     """
     with ending_after(seconds) as options:
         for feeds in _guesses(session):
@@ -37,13 +40,13 @@ def probe_inputs(session: Session, seconds: float = PROBE_SECONDS) -> dict[str, 
 
 
 def _guesses(session: Session) -> Iterator[dict[str, Array]]:
-    for size in _FREE_SIZES:
+    for items, size in product(_ITEMS, _FREE_SIZES):
         rng = np.random.default_rng(0)
-        yield {i.name: _array(i.type, i.shape, size, rng) for i in session.ort.get_inputs()}
+        yield {i.name: _array(i.type, i.shape, items, size, rng) for i in session.ort.get_inputs()}
 
 
-def _array(kind: str, shape: list[int | str | None], size: int, rng: np.random.Generator) -> Array:
-    dims = [d if isinstance(d, int) else (2 if axis == 0 else size) for axis, d in enumerate(shape)]
+def _array(kind: str, shape: list[int | str | None], items: int, size: int, rng: np.random.Generator) -> Array:
+    dims = [d if isinstance(d, int) else (items if axis == 0 else size) for axis, d in enumerate(shape)]
     if kind == "tensor(string)":
         return np.full(dims, "a", dtype=object)
     dtype = _DTYPES.get(kind, np.float32)

@@ -8,7 +8,7 @@ vjp of the (modified) node, so one formula serves Conv, ConvTranspose, Gemm, Mat
 from __future__ import annotations
 
 from explainsvc.autograd import NodeView, Rule, Term
-from explainsvc.autograd.registry import apply_vjp, has_vjp
+from explainsvc.autograd.registry import apply_vjp, apply_vjps, has_vjp
 from explainsvc.errors import NotDifferentiable
 from explainsvc.rules.signs import is_nonnegative
 
@@ -124,7 +124,7 @@ def pass_through(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
 
 def route(n: NodeView, *r: Term | None) -> list[Term | None]:
     """Every result's relevance goes to the operand element that it is a copy of (max-pooling: winner takes all)."""
-    back = {i: apply_vjp(n, i, *r) for i in n.asked}
+    back = apply_vjps(n, *r)
     return [back.get(i) for i in range(len(n.node.inputs))]
 
 

@@ -128,3 +128,17 @@ def test_dropout_in_training_is_refused() -> None:
     case = Case("Dropout", [normal(2, 3), np.array(0.4), np.array(True)], constant=[1, 2])
     with pytest.raises(NotDifferentiable, match="training mode"):
         emitted(case)
+
+
+def test_joining_many_open_axes_stays_linear() -> None:
+    """The backward pass of a Concat has so many nodes an operand, however many there are (DenseNet-121 joins 33)."""
+    counts = []
+    for operands in (10, 40):
+        names = [f"x{i}" for i in range(operands)]
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [name]) for name in names]
+        node = helper.make_node("Concat", names, ["y"], axis=0)
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])
+        graph = helper.make_graph([node], "join", inputs, [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        counts.append(len(differentiate(model, names).graph.node))
+    assert counts[1] < 4.1 * counts[0]

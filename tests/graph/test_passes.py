@@ -52,6 +52,15 @@ def test_the_prepared_graph_computes_what_the_model_computes(name: str) -> None:
             np.testing.assert_array_equal(b, a)
 
 
+def test_a_model_of_one_item_is_probed_with_one() -> None:
+    """The passes of a model whose open batch takes one item only, as exporters write it, are verified all the same."""
+    text = "g (float[N, 4] x) => (float[1, 3] y) { r = Reshape (x, one)  m = MatMul (r, w)  y = Add (m, b) }"
+    tensors = {"one": np.array([1, 4]), "w": models.weights("w", 4, 3), "b": models.weights("b", 3)}
+    errors = {p.name: p.error for p in prepared(models.build(text, tensors)).passes if p.applied}
+    assert "matmul_add_to_gemm" in errors
+    assert max(errors.values()) < 1e-6
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_pass_is_recorded_with_its_error(name: str) -> None:
     """One record a pass, none taken back, every error measured and far below the tolerance; the result is valid ONNX."""

@@ -20,7 +20,6 @@ from explainsvc.autograd.vjps.sizes import (
     flat,
     from_start,
     int64,
-    pad,
     positive_axis,
     reshape_to,
     size,
@@ -61,7 +60,7 @@ def _slice(n: NodeView, g: Term) -> Term:
     for axis, step in zip(axes, steps, strict=True):
         g = _spread(_reversed(g, axis) if step < 0 else g, axis, abs(step))
     covered = size("Mul", count, n.emit.ints(abs(s) for s in steps))
-    return pad(g, begin, size("Sub", size("Sub", dims(n.x, axes), begin), covered), axes).like(n.x)
+    return n.emit.pad(g, begin, size("Sub", size("Sub", dims(n.x, axes), begin), covered), axes, shape=n.x.shape)
 
 
 def _axes_of_slice(n: NodeView) -> list[int] | None:
@@ -104,7 +103,8 @@ def _spread(g: Term, axis: int, step: int) -> Term:
         return g
     emit = g.emit
     apart = emit.op("Unsqueeze", g, emit.ints([axis + 1]))
-    filled = pad(apart, emit.ints([0]), emit.ints([step - 1]), [axis + 1])
+    shape = None if g.shape is None else (*g.shape[: axis + 1], step, *g.shape[axis + 1 :])
+    filled = emit.pad(apart, emit.ints([0]), emit.ints([step - 1]), [axis + 1], shape=shape)
     after = emit.op("Shape", g, dtype=INT64, start=axis + 1) if g.rank is None else dims(g, range(axis + 1, g.rank))
     stretched = None if g.shape is None else tuple(_times(d, step, i == axis) for i, d in enumerate(g.shape))
     return reshape_to(filled, emit.ints([0] * axis), emit.ints([-1]), after, shape=stretched)
@@ -150,7 +150,7 @@ def _gathered_one(n: NodeView, g: Term, axis: int) -> Term:
     emit, dim = n.emit, dims(n.x, [axis])
     place = from_start(vector(int64(n.input(1))), dim)
     after = size("Sub", size("Sub", dim, emit.ints([1])), place)
-    return pad(emit.op("Unsqueeze", g, emit.ints([axis])), place, after, [axis]).like(n.x)
+    return emit.pad(emit.op("Unsqueeze", g, emit.ints([axis])), place, after, [axis], shape=n.x.shape)
 
 
 @vjp("GatherElements")

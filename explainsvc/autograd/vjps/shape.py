@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.autograd.emit import Term
-from explainsvc.autograd.registry import define, stops, vjp, vjp_each
+from explainsvc.autograd.registry import define, stops, vjp, vjp_all
 from explainsvc.autograd.view import NodeView
 from explainsvc.autograd.vjps.sizes import dims, element, reshape_to, size
 from explainsvc.errors import NotDifferentiable
@@ -34,14 +34,15 @@ def _transpose(n: NodeView, g: Term) -> Term:
     return n.emit.op("Transpose", g, shape=n.x.shape, perm=np.argsort(perm).tolist())
 
 
-@vjp_each("Concat")
-def _concat(n: NodeView, i: int, g: Term) -> Term:
-    axis = n.attr("axis")
-    start = n.emit.ints([0])
-    for j in range(i):
-        start = size("Add", start, dims(n.input(j), [axis]))
-    end = size("Add", start, dims(n.input(i), [axis]))
-    return n.emit.op("Slice", g, start, end, n.emit.ints([axis]), shape=n.input(i).shape)
+@vjp_all("Concat")
+def _concat(n: NodeView, g: Term) -> dict[int, Term]:
+    """Every operand gets its part of ``g``; the walk along them is one, for DenseNets join dozens."""
+    axis, end, parts = n.attr("axis"), n.emit.ints([0]), {}
+    for i in range(max(n.asked) + 1):
+        start, end = end, size("Add", end, dims(n.input(i), [axis]))
+        if i in n.asked:
+            parts[i] = n.emit.op("Slice", g, start, end, n.emit.ints([axis]), shape=n.input(i).shape)
+    return parts
 
 
 @vjp("Split")

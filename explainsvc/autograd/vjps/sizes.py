@@ -93,11 +93,6 @@ def upto(count: Term) -> Term:
     return emit.op("Range", emit.constant(0, np.int64), scalar, emit.constant(1, np.int64), dtype=INT64)
 
 
-def pad(term: Term, begins: Term, ends: Term, axes: Sequence[int]) -> Term:
-    """``term`` with zeros before and after along ``axes`` (negative: cropped)."""
-    return term.emit.pad(term, begins, ends, axes)
-
-
 def reshape_to(term: Term, *parts: Term, shape: Shape | None = None) -> Term:
     """``term`` with the dimensions that the vectors ``parts`` spell (0 copies, -1 infers); ``shape``: what is known."""
     return term.emit.op("Reshape", term, joined(*parts), shape=shape)
