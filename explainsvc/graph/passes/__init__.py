@@ -1,9 +1,9 @@
 """Passes: graph → graph that computes the same. Every one is verified on probe inputs against the untouched model.
 
 The order matters: structure first (functions inlined, constants lifted), then real numbers instead of half precision
-and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (BatchNorm
-folded, MatMul+Add one Gemm). Passes that leave out rounding have a tolerance of their own; what comes after is held against
-their result.
+and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (norms and
+activation functions in one operator, BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
+tolerance of their own; what comes after is held against their result.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
 from explainsvc.graph.passes.constants import fold_constants
 from explainsvc.graph.passes.dequantize import dequantize, rounding_tolerance
 from explainsvc.graph.passes.expand import expand_functions
 from explainsvc.graph.passes.gemm import matmul_add_to_gemm
+from explainsvc.graph.passes.groupnorm import fuse_groupnorm
+from explainsvc.graph.passes.norms import fuse_norms
 from explainsvc.graph.passes.opset import convert_opset
 from explainsvc.graph.passes.precision import half_tolerance, upcast_half
 from explainsvc.graph.passes.sequences import resolve_sequences
@@ -94,6 +97,9 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_sequences", resolve_sequences),
     ("expand_functions", expand_functions),
     ("fold_constants", fold_constants),
+    ("fuse_norms", fuse_norms),
+    ("fuse_groupnorm", fuse_groupnorm),
+    ("fuse_activations", fuse_activations),
     ("fold_batchnorm", fold_batchnorm),
     ("matmul_add_to_gemm", matmul_add_to_gemm),
 )
