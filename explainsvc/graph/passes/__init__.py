@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.graph.annotate import annotate_roles
 from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
@@ -124,6 +125,7 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
                 model = candidate
                 truth = after if name in LEAVING_OUT_ROUNDING else truth
         infer_shapes(model)
+        annotate_roles(model)
     upcast, dequantized = (any(p.name == name and p.applied for p in done) for name in ("upcast_half_to_float", "dequantize"))
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
     return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed)

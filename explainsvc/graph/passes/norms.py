@@ -29,6 +29,7 @@ LARGEST = 2**20
 RMS_SINCE = 23
 """Opset of RMSNormalization: from 21 to 23 ONNX only widened types."""
 _ROOTS = frozenset({"Add", "Sub", "Mul", "Div"})
+_REDUCTIONS = frozenset({"ReduceMean", "ReduceSum"})
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def norms(graph: ir.Graph) -> list[tuple[Region, Norm]]:
     for node in reversed(list(graph)):
         if node.op_type not in _ROOTS or node.domain != "" or node in inside:
             continue
-        candidates = [r for r in regions(node.outputs[0], order, NORMALISING) if "ReduceMean" in r.operators]
+        candidates = [r for r in regions(node.outputs[0], order, NORMALISING) if r.operators & _REDUCTIONS]
         # the largest: without a shift, what follows the centring alone is a root mean square
         match = next(((r, norm) for r in reversed(candidates) if (norm := norm_of(r)) is not None), None)
         if match is not None:
@@ -85,7 +86,7 @@ def norm_of(region: Region) -> Norm | None:
     x = rng.standard_normal([len(SIZES), *[1] * (lead - 1), *shape]) * spread + mean
     try:
         y = region(x)
-    except ValueError:  # constants that do not broadcast against such rows
+    except (ValueError, IndexError):  # constants that do not broadcast against such rows
         return None
     if y.shape != x.shape or not np.isfinite(y).all():
         return None
@@ -136,13 +137,13 @@ def _close(a: Array, b: Array) -> bool:
 
 
 def _last_axes(region: Region) -> int | None:
-    """How many of the last axes every mean is taken over; None where they differ, or are others."""
+    """How many of the last axes every mean (or sum) is taken over; None where they differ, or are others."""
     found = set()
     for node in region.nodes:
-        if node.op_type != "ReduceMean":
+        if node.op_type not in _REDUCTIONS:
             continue
         axes = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
-        if axes is None or not node.attributes.get_int("keepdims", 1) or (region.rank is None and bool((axes >= 0).any())):
+        if axes is None or (region.rank is None and bool((axes >= 0).any())):
             return None
         found.add(tuple(sorted(int(a) - (region.rank or 0) if a >= 0 else int(a) for a in axes)))
     if len(found) != 1:

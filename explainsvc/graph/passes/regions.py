@@ -30,6 +30,14 @@ def _mean(node: ir.Node, x: Array, *_axes_operand: Array) -> Array:
     return np.asarray(np.mean(x, axis=_axes(node), keepdims=bool(node.attributes.get_int("keepdims", 1))))
 
 
+def _sum(node: ir.Node, x: Array, *_axes_operand: Array) -> Array:
+    return np.asarray(np.sum(x, axis=_axes(node), keepdims=bool(node.attributes.get_int("keepdims", 1))))
+
+
+def _unsqueeze(node: ir.Node, x: Array, *_axes_operand: Array) -> Array:
+    return np.expand_dims(x, _axes(node) or ())
+
+
 def _clip(_node: ir.Node, x: Array, low: Array | float = -np.inf, high: Array | float = np.inf) -> Array:
     return np.asarray(np.minimum(np.maximum(x, low), high))
 
@@ -49,6 +57,7 @@ ARITHMETIC: dict[str, Numpy] = {
     "Neg": lambda _, a: -a,
     "Sqrt": lambda _, a: np.sqrt(a),
     "Reciprocal": lambda _, a: 1 / a,
+    "Max": lambda _, *a: np.maximum.reduce(np.broadcast_arrays(*a)),
     "Identity": lambda _, a: a,
     "Cast": lambda _, a: a,
 }
@@ -61,12 +70,11 @@ POINTWISE: dict[str, Numpy] = ARITHMETIC | {
     "Softplus": lambda _, a: np.logaddexp(a, 0),
     "Relu": lambda _, a: np.maximum(a, 0),
     "Min": lambda _, *a: np.minimum.reduce(np.broadcast_arrays(*a)),
-    "Max": lambda _, *a: np.maximum.reduce(np.broadcast_arrays(*a)),
     "HardSigmoid": _hard_sigmoid,
     "Clip": _clip,
 }
 """Operators of activation functions."""
-NORMALISING: dict[str, Numpy] = ARITHMETIC | {"ReduceMean": _mean}
+NORMALISING: dict[str, Numpy] = ARITHMETIC | {"ReduceMean": _mean, "ReduceSum": _sum, "Unsqueeze": _unsqueeze}
 """Operators of normalisations."""
 
 
