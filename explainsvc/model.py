@@ -128,7 +128,7 @@ class Model:
         shapes = [shape_of(v) for v in (*self.graph.inputs, *self.graph.outputs)]
         first = {s[0] if s is not None and len(s) > 1 else None for s in shapes}
         size = first.pop() if len(first) == 1 else None
-        return size if isinstance(size, int) else None
+        return size if isinstance(size, int) else self.prepared.opened
 
     @cached_property
     def stackable(self) -> bool:
@@ -164,13 +164,14 @@ class Model:
         return self.run(self._plain, feeds)
 
     def run(self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
-        """One of this model's sessions on checked feeds, in batches that the exporter allows.
+        """One of this model's sessions on checked feeds, in batches that the exporter allows or a pass opened.
 
         Raises:
             InvalidInput: onnxruntime does not take the inputs.
         """
+        opened = self.prepared.opened is not None and session is not self._plain
         try:
-            return run_in_batches(session, feeds, self.frozen_batch, names)
+            return run_in_batches(session, feeds, None if opened else self.frozen_batch, names)
         except Exception as error:
             # onnxruntime's exception classes share no public base below Exception
             text = " ".join(str(error).split())[:400]

@@ -57,7 +57,7 @@ def replace_weights(model: Model, weights: Mapping[str, Array]) -> Model:
         known[name].const_value = ir.Tensor(np.ascontiguousarray(array, old.dtype.numpy()), name=name)
     proto = ir.to_proto(changed)
     data = proto.SerializeToString()
-    return Model(Loaded(proto, digest_of(data), len(data)), replace(model.prepared, model=changed, upcast=False))
+    return Model(Loaded(proto, digest_of(data), len(data)), replace(model.prepared, model=changed, upcast=False, opened=None))
 
 
 def _initializers(graph: ir.Graph) -> dict[str, ir.Value]:

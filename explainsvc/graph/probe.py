@@ -45,6 +45,19 @@ def _guesses(session: Session) -> Iterator[dict[str, Array]]:
         yield {i.name: _array(i.type, i.shape, items, size, rng) for i in session.ort.get_inputs()}
 
 
+def another(feeds: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """Other numbers in the shapes and types of ``feeds``."""
+    rng = np.random.default_rng([seed])
+    return {name: _redrawn(array, rng) for name, array in feeds.items()}
+
+
+def _redrawn(array: Array, rng: np.random.Generator) -> Array:
+    if array.dtype.kind == "O":
+        return array
+    drawn = rng.standard_normal(array.shape) if array.dtype.kind == "f" else rng.integers(0, 2, array.shape)
+    return np.asarray(drawn).astype(array.dtype)
+
+
 def _array(kind: str, shape: list[int | str | None], items: int, size: int, rng: np.random.Generator) -> Array:
     dims = [d if isinstance(d, int) else (items if axis == 0 else size) for axis, d in enumerate(shape)]
     if kind == "tensor(string)":

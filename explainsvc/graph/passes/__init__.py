@@ -1,17 +1,17 @@
 """Passes: graph → graph that computes the same. Every one is verified on probe inputs against the untouched model.
 
 The order matters: structure first (functions inlined, constants lifted), then real numbers instead of half precision
-and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (BatchNorm
-folded, MatMul+Add one Gemm). Passes that leave out rounding have a tolerance of their own; what comes after is held against
-their result.
+and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (norms and
+activation functions in one operator, BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
+tolerance of their own; what comes after is held against their result.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,24 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.graph.annotate import annotate_roles
+from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
+from explainsvc.graph.passes.batch import open_batch
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
-from explainsvc.graph.passes.constants import fold_constants
+from explainsvc.graph.passes.constants import fold_constants, fold_shapes
 from explainsvc.graph.passes.dequantize import dequantize, rounding_tolerance
 from explainsvc.graph.passes.expand import expand_functions
 from explainsvc.graph.passes.gemm import matmul_add_to_gemm
+from explainsvc.graph.passes.groupnorm import fuse_groupnorm
+from explainsvc.graph.passes.norms import fuse_norms
 from explainsvc.graph.passes.opset import convert_opset
 from explainsvc.graph.passes.precision import half_tolerance, upcast_half
 from explainsvc.graph.passes.sequences import resolve_sequences
 from explainsvc.graph.passes.shapes import infer_shapes
 from explainsvc.graph.passes.structure import simplify_structure
 from explainsvc.graph.passes.zipmap import tensor_outputs
-from explainsvc.graph.probe import deviation, probe_inputs
+from explainsvc.graph.probe import another, deviation, probe_inputs
 from explainsvc.runtime import Feeds, Session, new_session
 
 Pass = Callable[[ir.Model], bool]
@@ -62,6 +67,7 @@ class Prepared:
         upcast: Whether it is the float32 twin of a model in half precision.
         dequantized: Whether it leaves out the rounding of a quantised model.
         tolerance: How far its outputs may be from the untouched model's for that, relative; 0 where no rounding was left out.
+        opened: The batch size that the exporter fixed and that a pass has made symbolic.
     """
 
     model: ir.Model
@@ -69,6 +75,7 @@ class Prepared:
     upcast: bool
     dequantized: bool = False
     tolerance: float = 0.0
+    opened: int | None = None
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -94,11 +101,18 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("resolve_sequences", resolve_sequences),
     ("expand_functions", expand_functions),
     ("fold_constants", fold_constants),
+    ("fold_shapes", fold_shapes),
+    ("fuse_norms", fuse_norms),
+    ("fuse_groupnorm", fuse_groupnorm),
+    ("fuse_activations", fuse_activations),
     ("fold_batchnorm", fold_batchnorm),
     ("matmul_add_to_gemm", matmul_add_to_gemm),
+    ("open_batch", open_batch),
 )
 LEAVING_OUT_ROUNDING = frozenset({"upcast_half_to_float", "dequantize"})
 """Their result, the function without its rounding, is what later passes are held against."""
+OPENING = "open_batch"
+"""Also held against the model on several items, each alone."""
 
 
 def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
@@ -113,14 +127,19 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
         for name, change in PASSES:
             candidate = model.clone()
             info, after = _attempt(name, change, candidate, truth)
+            if info.applied and name == OPENING:
+                left_out = any(p.applied for p in done if p.name in LEAVING_OUT_ROUNDING)
+                info = _item_by_item(info, candidate, truth, model if left_out else None, plain)
             done.append(info)
             if info.applied:
                 model = candidate
                 truth = after if name in LEAVING_OUT_ROUNDING else truth
         infer_shapes(model)
+        annotate_roles(model)
     upcast, dequantized = (any(p.name == name and p.applied for p in done) for name in ("upcast_half_to_float", "dequantize"))
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
-    return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed)
+    opened = 1 if done[-1].name == OPENING and done[-1].applied else None
+    return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed, opened)
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,36 @@ def _attempt(name: str, change: Pass, candidate: ir.Model, truth: Truth | None) 
         return PassInfo(name, False, deviates, f"taken back: it changed the model's outputs (allowed {allowed:.2g})"), None
     left_out = f"rounding is left out: allowed {allowed:.2g}" if name in LEAVING_OUT_ROUNDING and allowed > TOLERANCE else ""
     return PassInfo(name, True, deviates, left_out), after
+
+
+def _item_by_item(info: PassInfo, candidate: ir.Model, truth: Truth | None, before: ir.Model | None, plain: Session) -> PassInfo:
+    """Two and three items at once against each alone by the untouched model (``before`` where rounding was left out)."""
+    if truth is None:
+        return replace(info, applied=False, note="taken back: no probe input to verify it on")
+    session = new_session(ir.to_proto(candidate).SerializeToString())
+    single = plain if before is None else new_session(ir.to_proto(before).SerializeToString())
+    names, items = list(truth.outputs), [truth.feeds, another(truth.feeds, 1), another(truth.feeds, 2)]
+    try:
+        alone = [single.run(_as_declared(item, single), names) for item in items]
+        errors = [_apart(session, items[:count], alone[:count]) for count in (2, 3)]
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exception classes share no public base below Exception)
+        return replace(info, applied=False, note=f"taken back: {' '.join(str(error).split())[:200]}")
+    allowed, worst = max(TOLERANCE, half_tolerance(candidate), rounding_tolerance(candidate)), max(info.error, *errors)
+    if not worst <= allowed:
+        return replace(
+            info, applied=False, error=worst, note="taken back: items influence one another, or a shape holds one item"
+        )
+    return replace(info, error=worst)
+
+
+def _apart(session: Session, items: Sequence[Feeds], alone: Sequence[Mapping[str, Any]]) -> float:
+    """How far the results of items together are from those of each alone."""
+    feeds = _as_declared({name: np.concatenate([item[name] for item in items]) for name in items[0]}, session)
+    together = session.run(feeds, list(alone[0]))
+    separate = {name: np.concatenate([result[name] for result in alone]) for name in alone[0]}
+    exact = [name for name, array in separate.items() if array.dtype.kind != "f"]
+    same = all(np.array_equal(separate[name], together[name]) for name in exact)
+    return deviation(separate, together) if same else float("inf")
 
 
 def _as_declared(feeds: Feeds, session: Session) -> Feeds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,18 @@ class Rewriter:
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._outermost.register_initializer(value)
+        return value
+
+    def reshaped(self, value: ir.Value, shape: Sequence[int], inside: Collection[ir.Node]) -> ir.Value:
+        """A constant in another shape: the same initializer where only nodes ``inside`` read it, else a copy."""
+        array = constant_of(value)
+        assert array is not None
+        if array.shape == tuple(shape):
+            return value
+        if not value.is_initializer() or any(use.node not in inside for use in value.uses()):
+            return self.constant(array.reshape(shape), f"{value.name}_reshaped")
+        value.const_value = ir.Tensor(np.ascontiguousarray(array.reshape(shape)), name=value.name)
+        value.shape = ir.Shape(shape)
         return value
 
     def before(
