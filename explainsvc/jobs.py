@@ -60,6 +60,15 @@ class Worker:
         assert self.process.stdout is not None
         return await frames.receive(self.process.stdout, Reply)
 
+    def alive(self) -> bool:
+        """Whether the process runs. asyncio hears of its end a moment late, so the system is asked, and nothing is reaped."""
+        if self.process.returncode is not None:
+            return False
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
     def kill(self) -> None:
         """End it now; its keeper starts the next one."""
         with suppress(ProcessLookupError):
@@ -110,11 +119,9 @@ class Pool:
             WorkerTimedOut: The job took too long.
             ExplainsvcError: Whatever the job itself ended in.
         """
-        worker = await self._acquire(job.model_folder)
+        worker, deadline = await self._given(job)
         healthy = False
-        deadline = asyncio.get_running_loop().time() + self.limits.job_seconds
         try:
-            await self._send(worker, job, deadline)
             while not healthy:
                 reply = await self._receive(worker, deadline)
                 healthy = reply.WhichOneof("event") not in INTERIM and reply.error.reason != WorkerOutOfMemory.REASON
@@ -130,6 +137,27 @@ class Pool:
             async for reply in replies:
                 last = reply
         return last
+
+    async def _given(self, job: Job) -> tuple[Worker, float]:
+        """A worker that has accepted the job, and when its time is over.
+
+        One that was dying while it waited is no error of this job, which goes to another; a second one is.
+        """
+        try:
+            return await self._given_to_one(job)
+        except WorkerCrashed:
+            return await self._given_to_one(job)
+
+    async def _given_to_one(self, job: Job) -> tuple[Worker, float]:
+        worker = await self._acquire(job.model_folder)
+        deadline = asyncio.get_running_loop().time() + self.limits.job_seconds
+        try:
+            await self._send(worker, job, deadline)
+            await self._receive(worker, deadline)
+        except BaseException:
+            self._release(worker, healthy=False)
+            raise
+        return worker, deadline
 
     async def _send(self, worker: Worker, job: Job, deadline: float) -> None:
         try:
@@ -161,7 +189,7 @@ class Pool:
 
     async def _acquire(self, model_folder: str) -> Worker:
         """An idle worker, one that knows the model if there is one; waits in line for the next one."""
-        alive = [worker for worker in self.idle if worker.process.returncode is None]
+        alive = [worker for worker in self.idle if worker.alive()]
         if alive:
             worker = next((worker for worker in alive if worker.model_folder == model_folder), alive[0])
             self.idle.remove(worker)

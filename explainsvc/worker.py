@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import explainsvc
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, ExplainRequest
-from explainpb.worker.v1.worker_pb2 import Job, Ready, Reply, ValidateWork
+from explainpb.worker.v1.worker_pb2 import Accepted, Job, Ready, Reply, ValidateWork
 from explainsvc import frames
 from explainsvc.checks.rows import Row
 from explainsvc.codec.errors import to_error
@@ -58,6 +58,7 @@ def main(arguments: list[str]) -> None:
     send(Reply(ready=Ready()))
     models: Models = OrderedDict()
     while (job := frames.read(jobs, Job)) is not None:
+        send(Reply(accepted=Accepted()))
         send(answer(job, models, send))
 
 

@@ -32,7 +32,7 @@ class ValidateWork(_message.Message):
     def __init__(self) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Reply(_message.Message):
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     COMPILED_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progress: _audit_service_pb2.Progress
     row: _audit_service_pb2.AuditRow
@@ -53,8 +54,13 @@ class Reply(_message.Message):
     attribution: _explanation_service_pb2.Attribution
     compiled: bytes
     report: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ...) -> None: ...
+    accepted: Accepted
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ...) -> None: ...
 
 class Ready(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Accepted(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
