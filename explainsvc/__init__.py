@@ -7,8 +7,9 @@ from explainsvc.attribution import Attribution, versions
 from explainsvc.cards import Card
 from explainsvc.checks import CHECKS
 from explainsvc.graph.limits import Limits
+from explainsvc.loading import load
 from explainsvc.methods import METHODS
-from explainsvc.model import CompiledExplanation, Model, load
+from explainsvc.model import CompiledExplanation, Model
 
 __all__ = ["Attribution", "Card", "CompiledExplanation", "Limits", "Model", "__version__", "checks", "errors", "load", "methods"]
 __version__ = versions()["explainsvc"]

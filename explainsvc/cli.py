@@ -85,6 +85,8 @@ def _question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
     _target(parser)
     parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input only (repeatable)")
+    text = "keep the rounding of a quantised model; gradients pass it unchanged (default: it is left out)"
+    parser.add_argument("--straight-through", action="store_true", help=text)
     _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable)")
 
 

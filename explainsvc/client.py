@@ -134,6 +134,7 @@ class Client:
         inputs_wanted: Sequence[str] | None = None,
         seed: int = 0,
         parameters: Mapping[str, Any] | None = None,
+        straight_through: bool = False,
         timeout: float | None = None,
     ) -> Attribution:
         """``Model.explain``; ``inputs_wanted`` restricts what is explained, ``timeout`` is in seconds."""
@@ -147,6 +148,7 @@ class Client:
             seed=seed,
             parameters=plain,
             array_parameters=arrays,
+            straight_through=straight_through,
         )
         with self._typed_errors():
             response = self._explanations.Explain(request, timeout=timeout)
@@ -160,6 +162,7 @@ class Client:
         parameters: Mapping[str, Any] | None = None,
         *,
         inputs_wanted: Sequence[str] | None = None,
+        straight_through: bool = False,
     ) -> bytes:
         """``Model.compile``, serialised."""
         plain, arrays = split(parameters or {})
@@ -170,6 +173,7 @@ class Client:
             explained_inputs=inputs_wanted or (),
             parameters=plain,
             array_parameters=arrays,
+            straight_through=straight_through,
         )
         with self._typed_errors():
             return b"".join(part.chunk for part in self._explanations.CompileExplanation(request))

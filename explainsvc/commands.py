@@ -131,7 +131,7 @@ def _finite(value: Any) -> Any:
 def _question(options: argparse.Namespace) -> Question:
     card = engines.methods(options.server).get(options.method) if options.parameters else None
     parameters = arguments.typed(card, options.parameters)
-    return Question(options.method, options.target, options.wanted, parameters)
+    return Question(options.method, options.target, options.wanted, parameters, options.straight_through)
 
 
 def preprocessing(options: argparse.Namespace) -> Preprocessing:

@@ -30,6 +30,7 @@ class Question:
     target: Any = None
     inputs: Sequence[str] | None = None
     parameters: Mapping[str, Any] | None = None
+    straight_through: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Local:
 
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
         """See Engine."""
-        return self.model.explain(
+        return self._asked(question).explain(
             feeds,
             question.method,
             question.target,
@@ -91,8 +92,11 @@ class Local:
 
     def compile(self, question: Question) -> bytes:
         """See Engine."""
-        compiled = self.model.compile(question.method, question.target, inputs=question.inputs, **question.parameters or {})
-        return compiled.proto.SerializeToString()
+        model, parameters = self._asked(question), question.parameters or {}
+        return model.compile(question.method, question.target, inputs=question.inputs, **parameters).proto.SerializeToString()
+
+    def _asked(self, question: Question) -> Model:
+        return self.model.straight_through if question.straight_through else self.model
 
     def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
         """See Engine."""
@@ -133,6 +137,7 @@ class Remote:
             inputs_wanted=question.inputs,
             seed=seed,
             parameters=question.parameters,
+            straight_through=question.straight_through,
         )
         progress(1, 1, question.method)
         return attribution
@@ -140,7 +145,12 @@ class Remote:
     def compile(self, question: Question) -> bytes:
         """See Engine."""
         return self.client.compile(
-            self.digest, question.method, question.target, question.parameters, inputs_wanted=question.inputs
+            self.digest,
+            question.method,
+            question.target,
+            question.parameters,
+            inputs_wanted=question.inputs,
+            straight_through=question.straight_through,
         )
 
     def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:

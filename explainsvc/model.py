@@ -19,8 +19,7 @@ from explainsvc.engine import CompiledExplanation as CompiledExplanation
 from explainsvc.engine import attribute, build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
-from explainsvc.graph.limits import Limits
-from explainsvc.graph.load import Loaded, Source, load_model
+from explainsvc.graph.load import Loaded
 from explainsvc.graph.passes import Prepared, prepare
 from explainsvc.graph.passes.runnable import runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
@@ -36,23 +35,6 @@ if TYPE_CHECKING:
     from explainsvc.report.report import Report
 
 
-def load(source: Source, *, external_data: Mapping[str, bytes] | None = None, limits: Limits | None = None) -> Model:
-    """Reads an ONNX model.
-
-    Args:
-        source: Path (external data files beside it are read), bytes, or an ``onnx.ModelProto``.
-        external_data: External-data files by the name that the model uses, for bytes and protos.
-        limits: What the model may be; by default what ``EXPLAINSVC_LIMIT_*`` says.
-
-    Raises:
-        ModelMalformed: Not ONNX, truncated, or refused by onnx.checker.
-        ModelUnsupported: onnxruntime does not run it: operator, domain or opset.
-        ModelLimitExceeded: Over one of the limits.
-        ExternalDataForbidden: An external-data file is missing or points outside.
-    """
-    return Model(load_model(source, external_data, limits))
-
-
 class Model:
     """An ONNX model that can be explained. Nothing in it changes after construction but caches.
 
@@ -60,10 +42,12 @@ class Model:
         loaded: The model's bytes, checked.
         prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
             Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
+        straight_through: See :attr:`straight_through`.
     """
 
-    def __init__(self, loaded: Loaded, prepared: Prepared | None = None) -> None:
+    def __init__(self, loaded: Loaded, prepared: Prepared | None = None, straight_through: bool = False) -> None:
         self._loaded = loaded
+        self._straight_through = straight_through
         self.digest = loaded.digest
         self._runnable = runnable(loaded.proto)
         self._plain = self._runnable.session
@@ -83,7 +67,16 @@ class Model:
     @cached_property
     def prepared(self) -> Prepared:
         """The graph that is differentiated, and the passes that led to it."""
-        return prepare(self._runnable.proto, self._plain)
+        return prepare(self._runnable.proto, self._plain, self._straight_through)
+
+    @cached_property
+    def straight_through(self) -> Model:
+        """The same model, explained with the rounding of its fixed quantisers, which gradients pass straight through.
+
+        By default a quantised model is explained through its dequantised twin, which leaves the rounding out. (Bengio et
+        al. 2013, arXiv:1308.3432: the derivative of rounding, zero almost everywhere, is taken to be one.)
+        """
+        return self if self._straight_through else Model(self._loaded, straight_through=True)
 
     @property
     def graph(self) -> ir.Graph:
@@ -196,7 +189,7 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        return self._sessions.get(key, lambda: ir.to_proto(build()).SerializeToString())
+        return self._sessions.get((self._straight_through, key), lambda: ir.to_proto(build()).SerializeToString())
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""

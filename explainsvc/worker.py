@@ -156,15 +156,20 @@ def _question(work: ExplainRequest | CompileExplanationRequest) -> Any:
     }
 
 
+def _asked(folder: str, work: ExplainRequest | CompileExplanationRequest, models: Models) -> Model:
+    model = loaded(folder, models)
+    return model.straight_through if work.straight_through else model
+
+
 def explain(folder: str, work: ExplainRequest, models: Models, _send: Send) -> Reply:
     """One explanation."""
     question, feeds = _question(work), from_named(work.inputs)
-    return Reply(attribution=to_attribution(loaded(folder, models).explain(feeds, seed=work.seed, **question)))
+    return Reply(attribution=to_attribution(_asked(folder, work, models).explain(feeds, seed=work.seed, **question)))
 
 
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, _send: Send) -> Reply:
     """An explanation as ONNX."""
-    return Reply(compiled=loaded(folder, models).compile(**_question(work)).proto.SerializeToString())
+    return Reply(compiled=_asked(folder, work, models).compile(**_question(work)).proto.SerializeToString())
 
 
 def audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Models, send: Send) -> Reply:

@@ -14,6 +14,8 @@ import explainsvc
 from explainsvc import Attribution
 from explainsvc.client import Client
 from explainsvc.model import Model
+from tests.graph.test_quantised import fake_quantised_mlp
+from tests.models import numbers, weights
 from tests.service import models
 
 SEED = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
@@ -50,6 +52,18 @@ def test_every_form_of_target(client: Client, digest: str, cnn: Model, target: A
     """A target means the same on both sides."""
     inputs = models.image()
     assert_equal(cnn.explain(inputs, target=target), client.explain(digest, inputs, target=target))
+
+
+def test_kept_rounding(client: Client) -> None:
+    """A quantised model is explained and compiled with its rounding where that is asked for, and without otherwise."""
+    proto, x = fake_quantised_mlp(weights("w", 5, 6), (0.02, 0.015)), numbers(7, 5)
+    local, digest = explainsvc.load(proto), client.upload(proto.SerializeToString())
+    kept = client.explain(digest, {"x": x}, straight_through=True)
+    assert_equal(local.straight_through.explain({"x": x}), kept)
+    assert_equal(local.explain({"x": x}), client.explain(digest, {"x": x}))
+    assert kept.caveats != local.caveats
+    assert b"Round" in client.compile(digest, straight_through=True)
+    assert b"Round" not in client.compile(digest)
 
 
 @pytest.mark.parametrize("method", sorted(explainsvc.methods()))

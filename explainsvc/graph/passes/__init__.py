@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ class Prepared:
         dequantized: Whether it leaves out the rounding of a quantised model.
         tolerance: How far its outputs may be from the untouched model's for that, relative; 0 where no rounding was left out.
         opened: The batch size that the exporter fixed and that a pass has made symbolic.
+        straight_through: Whether a quantised model keeps its rounding, which gradients pass straight through.
     """
 
     model: ir.Model
@@ -76,6 +78,7 @@ class Prepared:
     dequantized: bool = False
     tolerance: float = 0.0
     opened: int | None = None
+    straight_through: bool = False
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -85,8 +88,9 @@ class Prepared:
             found.append("the model is in half precision; it was explained in float32")
         if self.dequantized:
             error = next(p.error for p in self.passes if p.name == "dequantize")
+            rounding = "rounds too; gradients pass that straight through" if self.straight_through else "does not round"
             found.append(
-                "the model is quantised; it was explained through its dequantised twin, which saturates but does not round "
+                f"the model is quantised; it was explained through its dequantised twin, which saturates and {rounding} "
                 f"(outputs differ by {error:.2g} of their largest magnitude on probe inputs; allowed: {self.tolerance:.2g})"
             )
         return tuple(found)
@@ -115,8 +119,14 @@ OPENING = "open_batch"
 """Also held against the model on several items, each alone."""
 
 
-def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
-    """Applies all passes; one that changes what the model computes on the probe inputs is taken back and reported."""
+def prepare(proto: onnx.ModelProto, plain: Session, straight_through: bool = False) -> Prepared:
+    """Applies all passes; one that changes what the model computes on the probe inputs is taken back and reported.
+
+    Args:
+        proto: The model; not changed.
+        plain: Its session.
+        straight_through: Whether fixed quantisers of activations keep their rounding.
+    """
     with quiet():
         tensors, changed = tensor_outputs(proto)
         original = model = ir.from_proto(tensors)
@@ -126,7 +136,8 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
         done: list[PassInfo] = [PassInfo("tensor_outputs", changed, 0.0)]
         for name, change in PASSES:
             candidate = model.clone()
-            info, after = _attempt(name, change, candidate, truth)
+            own = partial(dequantize, straight_through=True) if change is dequantize and straight_through else change
+            info, after = _attempt(name, own, candidate, truth)
             if info.applied and name == OPENING:
                 left_out = any(p.applied for p in done if p.name in LEAVING_OUT_ROUNDING)
                 info = _item_by_item(info, candidate, truth, model if left_out else None, plain)
@@ -139,7 +150,8 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
     upcast, dequantized = (any(p.name == name and p.applied for p in done) for name in ("upcast_half_to_float", "dequantize"))
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
     opened = 1 if done[-1].name == OPENING and done[-1].applied else None
-    return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed, opened)
+    rounds = dequantized and rounding_tolerance(original) > 0
+    return Prepared(model, tuple(done), upcast, rounds, allowed, opened, straight_through)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,16 @@ from explainsvc.graph.passes.rewrite import constant_of
 from explainsvc.graph.passes.twins import NotConstantError, Walk, range_of
 
 
-def dequantize(model: ir.Model) -> bool:
-    """Replaces quantised operators by their real twins; True when a float value has changed its maker."""
-    walk = Walk(model.graph)
+def dequantize(model: ir.Model, straight_through: bool = False) -> bool:
+    """Replaces quantised operators by their real twins; True when a float value has changed its maker.
+
+    Args:
+        model: Changed in place.
+        straight_through: Whether twins of activations are rounded as the quantised ones are, by a Round that gradients
+            pass unchanged (Bengio et al. 2013, arXiv:1308.3432, section 3). Quantisers whose range follows the data have
+            no fixed step; their rounding is left out all the same.
+    """
+    walk = Walk(model.graph, straight_through)
     for node in list(model.graph.all_nodes()):
         rule = rule_for(node, walk)
         if rule is not None:

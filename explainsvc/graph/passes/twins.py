@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.autograd.vjps.stop import STRAIGHT_THROUGH
 from explainsvc.graph.passes.rewrite import Rewriter, constant_of
 
 CLIP_OPERANDS_FROM = 11
@@ -32,8 +33,9 @@ class Twin:
 class Walk:
     """One walk over a graph: the twins found so far, and what new nodes are written with."""
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, straight_through: bool = False) -> None:
         self.write = Rewriter(graph)
+        self.straight_through = straight_through
         self.twins: dict[ir.Value, Twin] = {}
         self.counting: list[ir.Node] = []
         """New products whose weights are still integers: their scale comes later in the graph."""
@@ -96,12 +98,25 @@ class Walk:
     def _saturated(self, node: ir.Node, value: ir.Value, low: float, high: float, step: Array) -> ir.Value:
         """Clip half a step beyond the range, as far as rounding comes back into it; a swallowed ReLU ends at 0 itself."""
         maker = value.producer()
-        edges = (low - 0.5 * step.item(), high + 0.5 * step.item())
+        half = 0.499 if self.straight_through else 0.5  # of what is rounded afterwards nothing may round out of the range
+        edges = (low - half * step.item(), high + half * step.item())
         if low == 0.0 and maker is not None and maker.op_type in _LAYERS:
             value = self.write.before(node, "Relu", [value])
         if self._clip_by_attributes:
-            return self.write.before(node, "Clip", [value], dict(zip(("min", "max"), edges, strict=True)))
-        return self.write.before(node, "Clip", [value, *(self.write.constant(np.array(e, step.dtype), "edge") for e in edges)])
+            clipped = self.write.before(node, "Clip", [value], dict(zip(("min", "max"), edges, strict=True)))
+        else:
+            bounds = [self.write.constant(np.array(e, step.dtype), "edge") for e in edges]
+            clipped = self.write.before(node, "Clip", [value, *bounds])
+        return self._to_steps(node, clipped, step) if self.straight_through else clipped
+
+    def _to_steps(self, node: ir.Node, value: ir.Value, step: Array) -> ir.Value:
+        """Rounded to whole steps, ties to even as QuantizeLinear has it, by a Round that gradients pass unchanged."""
+        scale = self.write.constant(step, "scale")
+        rounded = self.write.before(node, "Round", [self.write.before(node, "Div", [value, scale])])
+        maker = rounded.producer()
+        assert maker is not None
+        maker.metadata_props[STRAIGHT_THROUGH] = "1"
+        return self.write.before(node, "Mul", [rounded, scale])
 
     def float_result(self, node: ir.Node, value: ir.Value) -> None:
         """A float result of the quantised graph is ``value`` from here on."""

@@ -27,7 +27,7 @@ from explainpb.v1 import tensor_pb2 as explainsvc_dot_v1_dot_tensor__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'explainsvc/v1/explanation_service.proto\x12\rexplainsvc.v1\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x94\x02\n\x0e\x45xplainRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x08 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"B\n\x0f\x45xplainResponse\x12/\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32\x1a.explainsvc.v1.Attribution\"\xcc\x03\n\x0b\x41ttribution\x12\x0e\n\x06method\x18\x01 \x01(\t\x12*\n\x06values\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12+\n\x0coutput_value\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12-\n\x0e\x62\x61seline_value\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\'\n\x08residual\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\t \x01(\t\x12:\n\x08versions\x18\n \x03(\x0b\x32(.explainsvc.v1.Attribution.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x0ePredictRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\">\n\x0fPredictResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"\xe5\x01\n\x19\x43ompileExplanationRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"@\n\x1a\x43ompileExplanationResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\"\x14\n\x12ListMethodsRequest\"`\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.explainsvc.v1.Card\x12#\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x13.explainsvc.v1.Card\"\xdb\x01\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x63omputes\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.explainsvc.v1.ParameterCard\x12\r\n\x05needs\x18\x06 \x01(\t\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x12\n\nproperties\x18\x08 \x01(\t\x12\x0e\n\x06limits\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0f\n\x07\x64iffers\x18\x0b \x01(\t\"x\n\rParameterCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05range\x18\x05 \x01(\t2\xeb\x02\n\x12\x45xplanationService\x12H\n\x07\x45xplain\x12\x1d.explainsvc.v1.ExplainRequest\x1a\x1e.explainsvc.v1.ExplainResponse\x12H\n\x07Predict\x12\x1d.explainsvc.v1.PredictRequest\x1a\x1e.explainsvc.v1.PredictResponse\x12k\n\x12\x43ompileExplanation\x12(.explainsvc.v1.CompileExplanationRequest\x1a).explainsvc.v1.CompileExplanationResponse0\x01\x12T\n\x0bListMethods\x12!.explainsvc.v1.ListMethodsRequest\x1a\".explainsvc.v1.ListMethodsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'explainsvc/v1/explanation_service.proto\x12\rexplainsvc.v1\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xae\x02\n\x0e\x45xplainRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x08 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\t \x01(\x08\"B\n\x0f\x45xplainResponse\x12/\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32\x1a.explainsvc.v1.Attribution\"\xcc\x03\n\x0b\x41ttribution\x12\x0e\n\x06method\x18\x01 \x01(\t\x12*\n\x06values\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12+\n\x0coutput_value\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12-\n\x0e\x62\x61seline_value\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\'\n\x08residual\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\t \x01(\t\x12:\n\x08versions\x18\n \x03(\x0b\x32(.explainsvc.v1.Attribution.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x0ePredictRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\">\n\x0fPredictResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"\xff\x01\n\x19\x43ompileExplanationRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x07 \x01(\x08\"@\n\x1a\x43ompileExplanationResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\"\x14\n\x12ListMethodsRequest\"`\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.explainsvc.v1.Card\x12#\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x13.explainsvc.v1.Card\"\xdb\x01\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x63omputes\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.explainsvc.v1.ParameterCard\x12\r\n\x05needs\x18\x06 \x01(\t\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x12\n\nproperties\x18\x08 \x01(\t\x12\x0e\n\x06limits\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0f\n\x07\x64iffers\x18\x0b \x01(\t\"x\n\rParameterCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05range\x18\x05 \x01(\t2\xeb\x02\n\x12\x45xplanationService\x12H\n\x07\x45xplain\x12\x1d.explainsvc.v1.ExplainRequest\x1a\x1e.explainsvc.v1.ExplainResponse\x12H\n\x07Predict\x12\x1d.explainsvc.v1.PredictRequest\x1a\x1e.explainsvc.v1.PredictResponse\x12k\n\x12\x43ompileExplanation\x12(.explainsvc.v1.CompileExplanationRequest\x1a).explainsvc.v1.CompileExplanationResponse0\x01\x12T\n\x0bListMethods\x12!.explainsvc.v1.ListMethodsRequest\x1a\".explainsvc.v1.ListMethodsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,29 +37,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTION_VERSIONSENTRY']._loaded_options = None
   _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_EXPLAINREQUEST']._serialized_start=145
-  _globals['_EXPLAINREQUEST']._serialized_end=421
-  _globals['_EXPLAINRESPONSE']._serialized_start=423
-  _globals['_EXPLAINRESPONSE']._serialized_end=489
-  _globals['_ATTRIBUTION']._serialized_start=492
-  _globals['_ATTRIBUTION']._serialized_end=952
-  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_start=905
-  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_end=952
-  _globals['_PREDICTREQUEST']._serialized_start=954
-  _globals['_PREDICTREQUEST']._serialized_end=1036
-  _globals['_PREDICTRESPONSE']._serialized_start=1038
-  _globals['_PREDICTRESPONSE']._serialized_end=1100
-  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_start=1103
-  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_end=1332
-  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_start=1334
-  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_end=1398
-  _globals['_LISTMETHODSREQUEST']._serialized_start=1400
-  _globals['_LISTMETHODSREQUEST']._serialized_end=1420
-  _globals['_LISTMETHODSRESPONSE']._serialized_start=1422
-  _globals['_LISTMETHODSRESPONSE']._serialized_end=1518
-  _globals['_CARD']._serialized_start=1521
-  _globals['_CARD']._serialized_end=1740
-  _globals['_PARAMETERCARD']._serialized_start=1742
-  _globals['_PARAMETERCARD']._serialized_end=1862
-  _globals['_EXPLANATIONSERVICE']._serialized_start=1865
-  _globals['_EXPLANATIONSERVICE']._serialized_end=2228
+  _globals['_EXPLAINREQUEST']._serialized_end=447
+  _globals['_EXPLAINRESPONSE']._serialized_start=449
+  _globals['_EXPLAINRESPONSE']._serialized_end=515
+  _globals['_ATTRIBUTION']._serialized_start=518
+  _globals['_ATTRIBUTION']._serialized_end=978
+  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_start=931
+  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_end=978
+  _globals['_PREDICTREQUEST']._serialized_start=980
+  _globals['_PREDICTREQUEST']._serialized_end=1062
+  _globals['_PREDICTRESPONSE']._serialized_start=1064
+  _globals['_PREDICTRESPONSE']._serialized_end=1126
+  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_start=1129
+  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_end=1384
+  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_start=1386
+  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_end=1450
+  _globals['_LISTMETHODSREQUEST']._serialized_start=1452
+  _globals['_LISTMETHODSREQUEST']._serialized_end=1472
+  _globals['_LISTMETHODSRESPONSE']._serialized_start=1474
+  _globals['_LISTMETHODSRESPONSE']._serialized_end=1570
+  _globals['_CARD']._serialized_start=1573
+  _globals['_CARD']._serialized_end=1792
+  _globals['_PARAMETERCARD']._serialized_start=1794
+  _globals['_PARAMETERCARD']._serialized_end=1914
+  _globals['_EXPLANATIONSERVICE']._serialized_start=1917
+  _globals['_EXPLANATIONSERVICE']._serialized_end=2280
 # @@protoc_insertion_point(module_scope)

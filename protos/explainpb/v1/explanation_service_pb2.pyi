@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "seed", "parameters", "array_parameters")
+    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "seed", "parameters", "array_parameters", "straight_through")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class ExplainRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     method: str
@@ -27,7 +28,8 @@ class ExplainRequest(_message.Message):
     seed: int
     parameters: _struct_pb2.Struct
     array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
+    straight_through: bool
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("attribution",)
@@ -83,20 +85,22 @@ class PredictResponse(_message.Message):
     def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
 
 class CompileExplanationRequest(_message.Message):
-    __slots__ = ("model_digest", "method", "target", "explained_inputs", "parameters", "array_parameters")
+    __slots__ = ("model_digest", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     method: str
     target: _target_pb2.Target
     explained_inputs: _containers.RepeatedScalarFieldContainer[str]
     parameters: _struct_pb2.Struct
     array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
-    def __init__(self, model_digest: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
+    straight_through: bool
+    def __init__(self, model_digest: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
 
 class CompileExplanationResponse(_message.Message):
     __slots__ = ("chunk", "total_bytes")
