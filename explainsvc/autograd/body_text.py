@@ -83,12 +83,11 @@ def bias_of(node: ir.Node, mask: int, bias: int, total: str) -> list[str] | None
     if not present(node, mask):
         return ["scores_bias = Identity (attention_bias)"] if present(node, bias) else []
     axes = {1: "axes12", 2: "axes12", 3: "i1"}.get(rank(node, mask) or 0)
-    if axes is None or (rank(node, mask) == 1 and not _one_length_each(node, mask)):
+    if axes is None:
         return None
     allowed = ["allowed = Cast <to = 9> (mask)"]
     if rank(node, mask) == 1:
-        allowed = [total, "positions = Range (scalar0, total, scalar1)", "lengths64 = Cast <to = 7> (mask)"]
-        allowed += ["lengths = Unsqueeze (lengths64, i1)", "allowed = Less (positions, lengths)"]
+        allowed = [total, *_WITHIN]
     lines = [
         *allowed,
         "axes12 = Constant <value = int64[2] {1, 2}> ()",
@@ -99,13 +98,23 @@ def bias_of(node: ir.Node, mask: int, bias: int, total: str) -> list[str] | None
     return [*lines, "scores_bias = Add (attention_bias, padding)" if present(node, bias) else "scores_bias = Identity (padding)"]
 
 
+_WITHIN = [
+    "positions = Range (scalar0, total, scalar1)",
+    "lengths = Cast <to = 7> (mask)",
+    "batch = Shape <start = 0, end = 1> (query)",
+    "twice = Add (batch, batch)",
+    "from_start = ConstantOfShape <value = int64[1] {0}> (batch)",
+    "all_ends = Concat <axis = 0> (lengths, from_start)",
+    "ends0 = Slice (all_ends, i0, batch)",
+    "starts0 = Slice (all_ends, batch, twice)",
+    "ends1 = Unsqueeze (ends0, i1)",
+    "starts1 = Unsqueeze (starts0, i1)",
+    "before_end = Less (positions, ends1)",
+    "after_start = GreaterOrEqual (positions, starts1)",
+    "allowed = And (before_end, after_start)",
+]
+"""A mask of one axis: where each sequence ends, and behind these, if it is twice as long, where each starts."""
+
+
 def _filter(node: ir.Node) -> str:
     return repr(float(attribute(node, "mask_filter_value", MASKED)))
-
-
-def _one_length_each(node: ir.Node, mask: int) -> bool:
-    """Whether a mask of one axis is the length of each sequence, and not one of the formats with starts and offsets."""
-    lengths, first = node.inputs[mask], node.inputs[0]
-    assert lengths is not None
-    assert first is not None
-    return first.shape is not None and lengths.shape is not None and lengths.shape[0] == first.shape[0]

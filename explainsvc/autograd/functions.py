@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from explainsvc.autograd.bodies import BODIES
+from explainsvc.autograd.inference import infer
 from explainsvc.autograd.registry import known_operators
 
 NESTING = 8
@@ -35,19 +36,15 @@ def expand_functions(model: ir.Model) -> bool:
         candidates = [n for n in model.graph.all_nodes() if _may_have_body(n)]
         if not candidates:
             break
-        _infer(model)
+        infer(model)
         if not _inline(model, candidates):
             break
         changed = True
     if changed:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.RemoveUnusedNodesPass()(model)
-        _infer(model)
+        infer(model)
     return changed
-
-
-def _infer(model: ir.Model) -> None:
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
 
 
 def _may_have_body(node: ir.Node) -> bool:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from explainsvc.errors import ExternalDataForbidden, ModelMalformed, ModelUnsupported
+from explainsvc.graph.later import as_checked
 from explainsvc.graph.limits import Limits, all_nodes, check_counts, check_held, check_tensors, configured, exceeded, subgraphs
 from explainsvc.graph.volumes import check_volumes
 
@@ -230,7 +231,7 @@ def _check(proto: onnx.ModelProto) -> None:
     if any(isinstance(name, bytes) for name in names):  # what protobuf gives for a string that is not UTF-8
         raise ModelMalformed("a name in the graph is not UTF-8", expected="names in UTF-8, as protobuf requires")
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(as_checked(proto) or proto)
     except (onnx.checker.ValidationError, ValueError) as error:
         if "No Op registered for" in str(error) or ("No opset import for domain" in str(error) and proto.opset_import):
             raise ModelUnsupported(_first_line(error), to_do="Replace the operator by standard ones and export again") from error

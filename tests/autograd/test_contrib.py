@@ -41,6 +41,8 @@ MOVED = [
     case("Pad", [normal(3, 3), ints(1, 0, 0, 2)], None, mode="edge"),
     case("Trilu", [normal(3, 4)], torch.triu),
     case("Trilu", [normal(2, 3, 4), np.array(-1)], lambda x, _: x.tril(-1), upper=0),
+    case("UnfoldTensor", [normal(2, 6)], lambda x: x.unfold(-1, 3, 2), size=3, step=2),
+    case("UnfoldTensor", [normal(5, 2)], lambda x: x.unfold(0, 2, 1), size=2, dim=0),
     case("Unique", [normal(5)], torch.clone, outputs=3),
     case("ExpandDims", [normal(2, 3), np.array(-1, np.int32)], lambda x, _: x[..., None]),
     case("ExpandDims", [normal(2, 3), np.array(1, np.int32)], lambda x, _: x[:, None]),

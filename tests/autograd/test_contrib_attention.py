@@ -64,6 +64,7 @@ ATTENTION = [
     case("Attention", [X, *WEIGHTS, VISIBLE], num_heads=HEADS, name="mask of keys"),
     case("Attention", [X, *WEIGHTS, VISIBLE], num_heads=HEADS, mask_filter_value=-2.0, name="weak mask"),
     case("Attention", [X, *WEIGHTS, int32(2, 3)], num_heads=HEADS, name="lengths"),
+    case("Attention", [X, *WEIGHTS, int32(2, 3, 0, 1)], num_heads=HEADS, name="ends and starts"),
     case("Attention", [X, *WEIGHTS, EACH_QUERY], num_heads=HEADS, name="mask of every query"),
     case("Attention", [X, *WEIGHTS, None, None, ADDED], num_heads=HEADS, name="bias of scores"),
     case("Attention", [X, *WEIGHTS, VISIBLE, None, ADDED], num_heads=HEADS, unidirectional=1, name="all masks"),

@@ -62,6 +62,7 @@ GATHER = [
     Case("Compress", [normal(3, 4), np.array([False, True, True, False, True])]),
     Case("TopK", [normal(3, 7), ints(3)], outputs=2, torch=lambda x, _: x.topk(3).values),
     Case("TopK", [normal(3, 7), ints(2)], {"axis": 0, "largest": 0}, outputs=2, constant=[1]),
+    Case("TopK", [normal(3, 7), ints(4)], {"sorted": 0}, outputs=2),
 ]
 
 UNIQUE = [

@@ -64,11 +64,13 @@ def test_max_roi_pool(scale: float, dynamic: bool) -> None:
     np.testing.assert_allclose(gradients[0], difference(row, 0, seed), rtol=1e-3, atol=1e-3)
 
 
-UNPOOL = {"kernel_shape": [2, 2], "strides": [2, 2]}
+UNPOOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 UNPOOLED = [
     Case("MaxUnpool", [normal(1, 2, 2, 2), np.array([0, 3, 9, 14, 17, 18, 25, 31]).reshape(1, 2, 2, 2)], UNPOOL),
     Case("MaxUnpool", [normal(1, 1, 2, 2), np.array([0, 3, 3, 14]).reshape(1, 1, 2, 2)], UNPOOL),
     Case("MaxUnpool", [normal(1, 1, 2, 2), np.array([0, 3, 7, 24]).reshape(1, 1, 2, 2), ints(1, 1, 5, 5)], UNPOOL),
+    Case("MaxUnpool", [normal(1, 1, 2, 2), np.array([0, 2, 4, 8]).reshape(1, 1, 2, 2)], UNPOOL | {"pads": [0, 0, 1, 1]}),
+    Case("MaxUnpool", [normal(1, 2, 3), np.array([1, 2, 5, 6, 8, 11]).reshape(1, 2, 3)], {"kernel_shape": [2], "strides": [2]}),
 ]
 
 

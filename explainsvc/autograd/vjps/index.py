@@ -44,6 +44,7 @@ def through_positions(n: NodeView, g: Term) -> Term:
 
 define("GatherND", through_positions)
 define("Compress", through_positions)
+define("UnfoldTensor", through_positions, domain="com.microsoft")
 
 
 # Slice ------------------------------------------------------------------------------------------------------------

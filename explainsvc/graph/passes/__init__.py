@@ -22,6 +22,7 @@ import onnx_ir as ir
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.annotate import annotate_roles
+from explainsvc.graph.later import simplified_to_rms
 from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
 from explainsvc.graph.passes.batch import open_batch
@@ -102,6 +103,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("dequantize", dequantize),
     ("adapt_old_operators", adapt_old_operators),
     ("convert_opset", convert_opset),
+    ("simplified_to_rms", simplified_to_rms),
     ("resolve_sequences", resolve_sequences),
     ("expand_functions", expand_functions),
     ("fold_constants", fold_constants),

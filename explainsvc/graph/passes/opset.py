@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 from onnxscript import version_converter as onnxscript_converter
 
+from explainsvc.graph.later import bring_back, set_aside
 from explainsvc.graph.passes.rewrite import constant_of
 from explainsvc.graph.passes.scan import give_up_batch_axis, has_batched_scan
 
@@ -27,10 +28,12 @@ def convert_opset(model: ir.Model) -> bool:
         return False
     if has_batched_scan(model):
         version = give_up_batch_axis(model)
+    unknown = set_aside(model)
     if version < ONNXSCRIPT_FROM:
         _onnx_convert(model, version)
     else:
         onnxscript_converter.convert_version(model, WORKING_OPSET)
+    bring_back(model, unknown)
     if model.graph.opset_imports[""] < WORKING_OPSET:
         raise ValueError(f"no converter takes opset {version} to {WORKING_OPSET}")
     return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes import common
+
+from explainsvc.autograd.inference import infer
 
 
 def infer_shapes(model: ir.Model) -> None:
@@ -11,4 +12,4 @@ def infer_shapes(model: ir.Model) -> None:
     for value in model.graph.outputs:
         if value.producer() is not None:
             value.shape = None
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    infer(model)
