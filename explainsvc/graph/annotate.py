@@ -28,6 +28,8 @@ _PROJECTION = frozenset(
 _LAYOUT = frozenset("Transpose Reshape Squeeze Unsqueeze Identity".split())
 STEPS = 12
 """Nodes between the products of attention and its Softmax, or on a shortcut: no exporter writes more."""
+LONGEST = 2000
+"""Nodes that a shortcut may bypass."""
 
 
 def annotate_roles(model: ir.Model) -> None:
@@ -189,15 +191,17 @@ def _is_shortcut(short: ir.Value, long: ir.Value, order: Mapping[ir.Node, int]) 
 
 
 def _layers_between(start: ir.Value, end: ir.Value, order: Mapping[ir.Node, int]) -> int:
-    """The most learned layers on a way from ``start`` to ``end``; −1 where there is no way."""
+    """The most learned layers on a way from ``start`` to ``end``; −1 where there is no way, or too much lies between."""
     origin = start.producer()
     first = -1 if origin is None else order.get(origin, -1)
     inside, todo = set[ir.Node](), [end]
-    while todo:
+    while todo and len(inside) <= LONGEST:
         maker = todo.pop().producer()
         if maker is not None and maker not in inside and order.get(maker, -1) > first:
             inside.add(maker)
             todo += [v for v in maker.inputs if v is not None and carries_gradient(v)]
+    if todo:
+        return -1
     most = {start: 0}
     for node in sorted(inside, key=lambda n: order[n]):
         ways = [most[v] for v in node.inputs if v in most]

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS
+from explainsvc.graph.scopes import recorded_scope
 
 Role = Literal["weight", "bias", "scale", "shift", "mean", "var", "slope"]
 """``scale`` and ``shift`` are those of a normalisation or a learned Mul; ``slope`` is that of a PRelu."""
@@ -34,7 +35,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Unit:
-    """The learned tensors of one layer; ``name`` is the source model's name of its node."""
+    """The learned tensors of one layer; ``name`` is its module where the exporter recorded it, else its node's in the source."""
 
     name: str
     op_type: str
@@ -138,7 +139,7 @@ def parameter_units(graph: ir.Graph, source: onnx.ModelProto | None = None) -> t
 
     Args:
         graph: The prepared graph.
-        source: The model as loaded; units bear the names of its nodes, also where a pass fused them.
+        source: The model as loaded; units bear the names of its modules or nodes, also where a pass fused them.
 
     Returns:
         Every learned initializer belongs to exactly one unit: a shared one to the unit nearest to the output.
@@ -223,8 +224,10 @@ def _unique_names(nodes: list[ir.Node], source: onnx.ModelProto | None) -> list[
 
 
 def _name(node: ir.Node, makers: dict[str, onnx.NodeProto], known: set[str]) -> str:
-    """The node's own name where the source has it; else that of the source's layer upstream of the same result."""
+    """The recorded module; else the node's own name where the source has it; else its layer's upstream of the same result."""
     result = node.outputs[0].name or ""
+    if recorded := recorded_scope(node.metadata_props):
+        return recorded
     if node.name and (node.name in known or not makers):
         return node.name
     maker = makers.get(result)

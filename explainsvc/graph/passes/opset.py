@@ -42,13 +42,16 @@ def convert_opset(model: ir.Model) -> bool:
 def _onnx_convert(model: ir.Model, version: int) -> None:
     """onnx.version_converter. Below IR version 4 it looks for initializers among the inputs, where ours no longer are.
 
-    It trusts declared shapes, which exporters write wrong: those of results are inferred anew.
+    It trusts declared shapes, which exporters write wrong: those of results are inferred anew. It forgets metadata.
     """
     model.ir_version = max(model.ir_version or 4, 8)
     for value in (v for node in model.graph for v in node.outputs):
         value.shape = None
+    metadata = {v.name: dict(node.metadata_props) for node in model.graph for v in node.outputs}
     converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), WORKING_OPSET))
     model.graph = converted.graph
+    for node in model.graph:
+        node.metadata_props.update(metadata.get(node.outputs[0].name, {}))
     model.ir_version = max(converted.ir_version, 10)
     if version < COORDINATES_FROM:
         for node in model.graph.all_nodes():

@@ -67,9 +67,14 @@ class Rewriter:
         return out
 
     def replace(self, node: ir.Node, result: ir.Value) -> None:
-        """All uses of the only result of ``node`` become uses of ``result``, which takes over its name; the node goes."""
-        old, graph = node.outputs[0], node.graph
+        """All uses of the only result of ``node`` become uses of ``result``, which takes over its name; the node goes.
+
+        What makes ``result`` belongs to the same module of the source program: it takes over the metadata.
+        """
+        old, graph, maker = node.outputs[0], node.graph, result.producer()
         assert graph is not None
+        if maker is not None:
+            maker.metadata_props.update({k: v for k, v in node.metadata_props.items() if k not in maker.metadata_props})
         result.name, old.name = old.name, self.fresh(f"{old.name}_replaced")
         result.shape = old.shape if result.shape is None else result.shape
         result.type = old.type if result.type is None else result.type
