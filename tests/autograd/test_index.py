@@ -137,3 +137,14 @@ def test_repeated_values_belong_to_the_first() -> None:
     """Of equal elements, Unique gives the one that stands first."""
     _, gradients, seed = emitted(Case("Unique", [np.array([3.0, 1.0, 2.0, 1.0, 3.0])]))
     np.testing.assert_array_equal(gradients[0], [seed[2], seed[0], seed[1], 0, 0])
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+@pytest.mark.parametrize("op_type", ["ScatterElements", "ScatterND"])
+def test_equal_extrema_share(op_type: str, reduction: str) -> None:
+    """Where data and updates are the extremum together, each gets an equal part of the gradient."""
+    indices = ints(0, 0, 1) if op_type == "ScatterElements" else ints(0, 0, 1).reshape(3, 1)
+    case = Case(op_type, [np.array([2.0, 3.0, 4.0]), indices, np.array([2.0, 2.0, 3.0])], {"reduction": reduction})
+    _, gradients, g = emitted(case)
+    np.testing.assert_allclose(gradients[0], [g[0] / 3, g[1] / 2, g[2]], rtol=1e-6)
+    np.testing.assert_allclose(gradients[2], [g[0] / 3, g[0] / 3, g[1] / 2], rtol=1e-6)

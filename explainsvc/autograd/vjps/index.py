@@ -206,7 +206,7 @@ def _scatter_data(n: NodeView, g: Term) -> Term:
         return n.replace({0: g, 2: n.emit.zeros_like(n.input(2))}).y
     if reduction == "mul":
         return g * n.replace({0: n.emit.zeros_like(n.x) + 1}).y
-    return g * n.emit.mask(n.x.equals(n.y), n.x)
+    return _shared(n, g) * n.emit.mask(n.x.equals(n.y), n.x)
 
 
 @vjp("ScatterElements", 2)
@@ -218,7 +218,23 @@ def _scatter_updates(n: NodeView, g: Term) -> Term:
         return _picked(n, g)
     if reduction == "mul":
         return _picked(n, g * n.y) / updates
-    return _picked(n, g) * n.emit.mask(updates.equals(_picked(n, n.y)), updates)
+    return _picked(n, _shared(n, g)) * _won(n)
+
+
+def _won(n: NodeView) -> Term:
+    """1 for every update that is the largest (smallest) at its place."""
+    return n.emit.mask(n.input(2).equals(_picked(n, n.y)), n.input(2))
+
+
+def _shared(n: NodeView, g: Term) -> Term:
+    """``g`` in equal parts where the data and updates, or several updates, are the extremum together."""
+    emit = n.emit
+    count = emit.op("Size", n.x, dtype=INT64, shape=())
+    numbers = emit.op("Range", emit.constant(0, np.int64), count, emit.constant(1, np.int64), dtype=INT64)
+    places = _picked(n, emit.reshape_like(numbers, n.x))
+    winners = flat(emit.mask(n.x.equals(n.y), n.x))
+    winners = emit.op("ScatterElements", winners, flat(places), flat(_won(n)), axis=0, reduction="add")
+    return g / emit.reshape_like(winners, n.x)
 
 
 # Indices that make numbers ----------------------------------------------------------------------------------------
