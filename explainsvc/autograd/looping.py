@@ -55,6 +55,8 @@ def reversed_loop(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *
     values = dict(zip(steps.body.inputs, [_like_counter(steps, index), going, *(r.value for r in records)], strict=True))
     arrived = [(steps.emitted[k], _item(inner, t, index)) for k, t in steps.g_emitted]
     step = reversed_step(inner, steps, values, arrived)
+    if not step.results:  # the gradients end inside the body
+        return []
     close(inner, [inner.op("Identity", going, shape=()), *step.results])
     inner.graph.inputs.extend(t.value for t in (counter, going, *step.arguments))
     count = _recorded(steps, last, [r for r in records if r.series.uses()])

@@ -40,6 +40,8 @@ def reversed_scan(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *
     step = reversed_step(inner, steps, values, arrived)
     writes = [Track(step.found[s], t.outer, t.axis, t.direction)
               for s, t in zip(steps.slices, reads, strict=True) if s in step.found]  # fmt: skip
+    if not (step.results or writes):  # the gradients end inside the body
+        return []
     close(inner, [*step.results, *(t.inner for t in writes)])
     tracks = _recorded(steps, starts) + ([t for t in reads if t.inner.value.uses()] or reads[:1]) + gradients
     inner.graph.inputs.extend(t.value for t in (*step.arguments, *(t.inner for t in tracks)))

@@ -17,6 +17,7 @@ import torch
 
 from explainsvc.autograd.differentiate import differentiate
 from explainsvc.autograd.emit import PREFIX
+from explainsvc.errors import NothingToDifferentiate
 
 Feeds = Mapping[str, Any]
 HEADER = '<ir_version: 10, opset_import: ["" : 21]>\n'
@@ -190,3 +191,23 @@ def test_scan(axes: str, output: str) -> None:
         model_feeds = feeds
         with pytest.raises(Exception, match="c0"):
             check(text, model_feeds, output)
+
+
+IGNORED = {
+    "Scan": """h, y = Scan <num_scan_inputs = 1, body = step (float[3] a, float[3] x_t) => (float[3] b, float[3] c)
+      { b = Tanh (a)  c = Neg (b) }> (h0, x)""",
+    "Loop": """h, y = Loop (two, true, h0) <body = step (int64 i, bool go, float[3] a) => (bool on, float[3] b, float[3] c)
+      { on = Identity (go)  b = Tanh (a)  xx = ReduceSum <keepdims = 0> (x)  f = Floor (xx)  c = Mul (b, f) }>""",
+}
+
+
+@pytest.mark.parametrize("kind", IGNORED)
+def test_a_body_that_no_gradient_passes(kind: str) -> None:
+    """A Scan that does not read what it is given, a Loop that rounds it: no gradient, and no error but that one."""
+    text = f"""
+    passing (float[2, 3] x) => (float[2, 3] y)
+    <float[3] h0 = {{0.5, -0.3, 1.0}}, int64 two = {{2}}, bool true = {{1}}>
+    {{ {IGNORED[kind]} }}
+    """
+    with pytest.raises(NothingToDifferentiate):
+        differentiate(onnx.parser.parse_model(HEADER + text), ["x"], "y")

@@ -128,6 +128,16 @@ def test_corner(case: Case) -> None:
         np.testing.assert_allclose(gradient, tensors[i].grad, atol=1e-6)
 
 
+def test_clip_gives_each_element_to_one_operand() -> None:
+    """At a bound the bound is the result, and where both bounds are equal the upper one: nothing is lost, nothing doubled."""
+    low, high = np.array(-1.0), np.array(1.0)
+    _, gradients, g = emitted(Case("Clip", [np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), low, high]))
+    np.testing.assert_array_equal(gradients[0], [0, 0, g[2], 0, 0])
+    np.testing.assert_allclose([gradients[1], gradients[2]], [g[0] + g[1], g[3] + g[4]], rtol=1e-6)
+    _, gradients, g = emitted(Case("Clip", [np.array([0.0, 1.0, 2.0]), high, high]))
+    np.testing.assert_allclose([*gradients[0], gradients[1], gradients[2]], [0, 0, 0, 0, g.sum()], rtol=1e-6)
+
+
 @pytest.mark.parametrize("case", [c for c in PAIRS + SEVERAL if not c.dynamic and len(c.operands) > 1], ids=str)
 def test_unknown_rank(case: Case) -> None:
     """Where not even ranks are known, the broadcast axes are found at run time."""

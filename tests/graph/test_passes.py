@@ -245,3 +245,17 @@ def test_softmax_of_old_opsets_flattens(opset: int) -> None:
     np.testing.assert_allclose(
         (found.values["x"] * u).sum(dtype=np.float64), (ends[0] - ends[1]) / (2 * step), rtol=1e-2, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("opset", [13, 18, 21, 22])
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_pools_that_round_up_have_the_size_that_onnxruntime_gives(pool: str, opset: int) -> None:
+    """A window that would start in the padding is left out; before opset 22 onnx's shape inference counts it."""
+    graph = f"""g (float[1, 1, 3] x) => (float[N, C, L] y) {{
+      p = {pool} <ceil_mode = 1, kernel_shape = [2], pads = [1, 1], strides = [2]> (x)  y = Mul (p, p)
+    }}"""
+    x, seed = np.array([[[1, 2, 3]]], np.float32), np.array([[[1, 10]]], np.float32)
+    model = explainsvc.load(models.build(graph, opset=opset))
+    assert model.predict({"x": x})["y"].shape == (1, 1, 2)
+    found = model.explain({"x": x}, target={"output": "y", "seed": seed}).values["x"]
+    np.testing.assert_allclose(found, [[[2, 0, 60]]] if pool == "MaxPool" else [[[2, 25, 25]]], rtol=1e-6)

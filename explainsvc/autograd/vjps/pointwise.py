@@ -1,7 +1,8 @@
 """Pointwise arithmetic: ∂L/∂x = g ⊙ f'(x), summed over the axes along which an operand was broadcast.
 
 Where a function has a corner, the derivative is the one that torch gives: Min and Max share the gradient evenly among
-equal operands, Clip passes nothing at its bounds (as ReLU6, which exporters write so), Abs has zero at zero.
+equal operands, Clip passes nothing at its bounds (as ReLU6, which exporters write so) but to the bounds, Abs has zero at
+zero.
 """
 
 from __future__ import annotations
@@ -132,17 +133,17 @@ def _clip(n: NodeView, g: Term) -> Term:
 
 @vjp("Clip", 1)
 def _clip_low(n: NodeView, g: Term) -> Term:
-    """The lower bound is the result below it, unless the upper one, which comes last, is lower still."""
+    """The lower bound is the result up to it, unless the upper one, which comes last, is no higher."""
     low = n.input(1)
     if n.has(2):
-        g = n.emit.where(low <= n.input(2), g, 0.0)
-    return to_operand(n, 1, n.emit.where(n.x < low, g, 0.0))
+        g = n.emit.where(low < n.input(2), g, 0.0)
+    return to_operand(n, 1, n.emit.where(n.x <= low, g, 0.0))
 
 
 @vjp("Clip", 2)
 def _clip_high(n: NodeView, g: Term) -> Term:
     high = n.input(2)
-    above = n.x > high
+    above = n.x >= high
     if n.has(1):
-        above = n.emit.op("Or", above, n.input(1) > high, dtype=ir.DataType.BOOL)
+        above = n.emit.op("Or", above, n.input(1) >= high, dtype=ir.DataType.BOOL)
     return to_operand(n, 2, n.emit.where(above, g, 0.0))

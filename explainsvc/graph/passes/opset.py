@@ -17,9 +17,26 @@ ONNXSCRIPT_FROM = 18
 COORDINATES_FROM = 11
 """Resize knows several coordinate systems from here on; before it had one, and Upsample the same."""
 
+ROUNDING_UP_FROM = 22
+"""onnx's shape inference counts the windows of pools with ``ceil_mode`` as onnxruntime does from here on."""
+_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+
 
 def convert_opset(model: ir.Model) -> bool:
-    """Converts up to ``WORKING_OPSET`` where the model is older; True when it was."""
+    """Converts up to ``WORKING_OPSET`` where the model is older; True when it was, or was raised for its pools."""
+    changed = _converted(model)
+    if model.graph.opset_imports[""] < ROUNDING_UP_FROM and any(map(_rounds_up, model.graph.all_nodes())):
+        model.graph.opset_imports[""] = ROUNDING_UP_FROM  # which changes no operator but in the types that it takes
+        _forget_shapes(model.graph)
+        return True
+    return changed
+
+
+def _rounds_up(node: ir.Node) -> bool:
+    return node.op_type in _POOLS and "ceil_mode" in node.attributes and node.attributes["ceil_mode"].as_int() == 1
+
+
+def _converted(model: ir.Model) -> bool:
     version = model.graph.opset_imports.get("")
     if version is None:  # only operators of other domains; those that explanations add are of ours
         model.graph.opset_imports[""] = WORKING_OPSET
@@ -45,8 +62,7 @@ def _onnx_convert(model: ir.Model, version: int) -> None:
     It trusts declared shapes, which exporters write wrong: those of results are inferred anew. It forgets metadata.
     """
     model.ir_version = max(model.ir_version or 4, 8)
-    for value in (v for node in model.graph for v in node.outputs):
-        value.shape = None
+    _forget_shapes(model.graph)
     metadata = {v.name: dict(node.metadata_props) for node in model.graph for v in node.outputs}
     converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), WORKING_OPSET))
     model.graph = converted.graph
@@ -56,6 +72,11 @@ def _onnx_convert(model: ir.Model, version: int) -> None:
     if version < COORDINATES_FROM:
         for node in model.graph.all_nodes():
             _old_coordinates(node)
+
+
+def _forget_shapes(graph: ir.Graph) -> None:
+    for value in (v for node in graph for v in node.outputs):
+        value.shape = None
 
 
 def _old_coordinates(node: ir.Node) -> None:
