@@ -62,6 +62,7 @@ class Prepared:
         upcast: Whether it is the float32 twin of a model in half precision.
         dequantized: Whether it leaves out the rounding of a quantised model.
         tolerance: How far its outputs may be from the untouched model's for that, relative; 0 where no rounding was left out.
+        probe: Input → shape of the probe input on which the passes were verified; None where no guess was accepted.
     """
 
     model: ir.Model
@@ -69,6 +70,7 @@ class Prepared:
     upcast: bool
     dequantized: bool = False
     tolerance: float = 0.0
+    probe: Mapping[str, tuple[int, ...]] | None = None
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -120,7 +122,8 @@ def prepare(proto: onnx.ModelProto, plain: Session) -> Prepared:
         infer_shapes(model)
     upcast, dequantized = (any(p.name == name and p.applied for p in done) for name in ("upcast_half_to_float", "dequantize"))
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
-    return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed)
+    shapes = None if probes is None else {name: array.shape for name, array in probes.items()}
+    return Prepared(model, tuple(done), upcast, dequantized and rounding_tolerance(original) > 0, allowed, shapes)
 
 
 @dataclass(frozen=True)
