@@ -39,14 +39,21 @@ def _open(n: NodeView) -> Term:
 
 def at_rectifiers(rule: Rule, method: str) -> Rulebook:
     """``rule`` at every rectifier, a refusal at other hidden activations, the vjp everywhere else."""
-
-    def refuse(n: NodeView, *_: Term | None) -> list[Term | None]:
-        raise _undefined(n, method)
+    refusal = refuse(method)
 
     def rulebook(n: NodeView) -> Rule | None:
-        return rule if is_rectifier(n) else refuse if n.op_type in RECTIFIER_VARIANTS else None
+        return rule if is_rectifier(n) else refusal if n.op_type in RECTIFIER_VARIANTS else None
 
     return rulebook
+
+
+def refuse(method: str) -> Rule:
+    """At activations for which the papers do not say what the rule is."""
+
+    def rule(n: NodeView, *_: Term | None) -> list[Term | None]:
+        raise _undefined(n, method)
+
+    return rule
 
 
 def require_rectifiers(views: Sequence[NodeView], method: str) -> None:
