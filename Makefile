@@ -21,6 +21,7 @@ check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python docs/tables.py --check
+	$(BIN)/python docs/operators.py --check
 
 lint: .venv/.dev              ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -32,8 +33,9 @@ types: .venv/.dev             ## mypy --strict
 protos: .venv/.dev            ## protos/explainpb from protos/explainsvc
 	$(BIN)/python protos/generate.py
 
-docs: .venv/.dev              ## the README's tables from the registries
+docs: .venv/.dev              ## the README's tables from the registries, docs/operators.md from them and the case rows
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/operators.py
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -126,6 +126,7 @@ def _demo(group: Commands) -> None:
 def _inspect(group: Commands) -> None:
     parser = _command(group, "inspect", commands.inspect, "facts of a model, and which methods fit it")
     _model(parser)
+    parser.add_argument("--nodes", action="store_true", help="also a table of the nodes (--json has it always)")
     _json(parser)
 
 

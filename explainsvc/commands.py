@@ -38,7 +38,7 @@ def inspect(options: argparse.Namespace) -> int:
     """Facts of a model: text, or with --json ``ModelInfo.to_json()``."""
     with engines.opened(options.model, options.server) as engine:
         info = engine.inspect()
-    _say(options, info, texts.inspection(info))
+    _say(options, info, texts.inspection(info) + (f"\n\n{texts.nodes(info)}" if options.nodes else ""))
     return DONE
 
 

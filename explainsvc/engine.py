@@ -80,6 +80,18 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
         NotDifferentiable: A node on the way has no rule.
         NothingToDifferentiate: No gradient reaches a wanted input.
     """
+    require_working_opset(model)
+    in_force = {} if params is None else plain(dataclasses.asdict(params))
+    metadata = {"method": name, "parameters": json.dumps(in_force), "source_sha256": model.digest, "target": target}
+    return explained_graph(model.prepared.model, target, wanted, program, metadata)
+
+
+def require_working_opset(model: Model) -> None:
+    """The vjp table is written for one opset and later.
+
+    Raises:
+        ModelUnsupported: The model could not be brought there.
+    """
     version = model.graph.opset_imports.get("", 1)
     if version < WORKING_OPSET:
         notes = "; ".join(p.note for p in model.prepared.passes if p.note)
@@ -87,9 +99,6 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
             f"its opset {version} could not be converted to {WORKING_OPSET} ({notes})",
             to_do="Use a perturbation method such as occlusion, or export it again",
         )
-    in_force = {} if params is None else plain(dataclasses.asdict(params))
-    metadata = {"method": name, "parameters": json.dumps(in_force), "source_sha256": model.digest, "target": target}
-    return explained_graph(model.prepared.model, target, wanted, program, metadata)
 
 
 def _run(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:

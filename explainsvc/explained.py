@@ -7,7 +7,7 @@ one: ``explain.explain.seed`` and so on.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -112,9 +112,8 @@ def explained_graph(
     prefix = prefix_in(model.graph)
     seed = emit.input(prefix + SEED, value)
     results = program(Builder(emit, emit.term(value), seed, terms))
+    require_reached(results, wanted, target)
     for name in wanted:
-        if name not in results:
-            raise _unreached(name, target)
         emit.output(f"{prefix}{name}", results[name].like(terms[name]) if results[name].shape is None else results[name])
     if not value.is_graph_output():
         emit.output(prefix + TARGET, emit.term(value))
@@ -123,13 +122,19 @@ def explained_graph(
     return model
 
 
-def _unreached(name: str, target: str) -> NothingToDifferentiate:
-    return NothingToDifferentiate(
-        f'no gradient of "{target}" reaches it',
-        where=f'input "{name}"',
-        expected="a float input that the target depends on through differentiable operators",
-        to_do="Explain another input, the output of the embedding, or use a perturbation method such as occlusion",
-    )
+def require_reached(results: Container[str], wanted: Sequence[str], target: str) -> None:
+    """A program must have a result for every wanted input.
+
+    Raises:
+        NothingToDifferentiate: Names the first that has none.
+    """
+    for name in wanted:
+        if name not in results:
+            raise NothingToDifferentiate(
+                f'no gradient of "{target}" reaches it', where=f'input "{name}"',
+                expected="a float input that the target depends on through differentiable operators",
+                to_do="Explain another input, the output of the embedding, or use a perturbation method such as occlusion",
+            )  # fmt: skip
 
 
 def forward_graph(prepared: ir.Model, target: str) -> ir.Model:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from explainsvc.autograd.backward import FLOATS, leading_to
-from explainsvc.engine import build, program_of
+from explainsvc.autograd.survey import Outcome
 from explainsvc.errors import ExplainsvcError, InvalidInput, NothingToDifferentiate, Violation
 from explainsvc.explained import find_value, logit_before
 from explainsvc.info import ModelInfo, TensorInfo
 from explainsvc.method import Method
 from explainsvc.methods import METHODS
+from explainsvc.nodes import Treatments, nodes_and_cost
 from explainsvc.target import Target
+from explainsvc.trials import Trials
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -100,57 +103,98 @@ def require_kind(tensors: Sequence[TensorInfo], method: Method) -> None:
 
 
 def inspect_model(model: Model) -> ModelInfo:
-    """All facts of :class:`ModelInfo`; builds (but does not run) one graph per method."""
+    """All facts of :class:`ModelInfo`; every method's graph is built (but not run) on one copy of the model's."""
     from explainsvc.weights import parameter_units  # weights builds models
 
     proto = model.proto
     graph = model.graph
+    trials = Trials(model)
+    methods = {name: _reason(model, trials, method) for name, method in METHODS.items()}
+    nodes, cost = nodes_and_cost(model, _treatments(model, trials), {name: m.card.cost for name, m in METHODS.items()})
     return ModelInfo(
         digest=model.digest,
         producer=" ".join(part for part in (proto.producer_name, proto.producer_version) if part),
         ir_version=proto.ir_version,
         opsets={o.domain or "ai.onnx": o.version for o in proto.opset_import},
-        operators=dict(Counter(f"{n.domain}::{n.op_type}" if n.domain else n.op_type for n in proto.graph.node)),
+        operators=dict(Counter(node.operator for node in nodes)),
         parameters=sum(
             v.const_value.size for v in graph.initializers.values() if v.dtype in FLOATS and v.const_value is not None
         ),
         size_bytes=model.size_bytes,
         inputs=model.inputs,
         outputs=model.outputs,
-        differentiable={t.name: _differentiable(model, t.name) for t in model.inputs},
-        methods={name: _applicable(model, method) for name, method in METHODS.items()},
+        differentiable=_differentiable(model, trials),
+        methods=methods,
+        alternatives={name: _alternatives(name, methods) for name, reason in methods.items() if reason},
         passes=model.prepared.passes,
         units=tuple(unit.name for unit in parameter_units(model)),
         caveats=model.caveats,
+        nodes=nodes,
+        cost=cost,
     )
 
 
-def _differentiable(model: Model, name: str) -> str:
-    """Empty where the gradient of the first float output reaches the input, else the reason."""
-    kind = next(t.dtype for t in model.inputs if t.name == name)
-    if not kind.startswith("float"):
-        return f"is {kind}, which has no gradient"
-    return _reason(model, METHODS["gradient"], (name,))
+def _treatments(model: Model, trials: Trials) -> Treatments:
+    """How the gradient, and every method with rules of its own, treats the nodes of the graph."""
+
+    def outcomes(method: Method) -> dict[ir.Node, Outcome]:
+        with suppress(ExplainsvcError):  # there is no target, or no input: `methods` says so
+            return trials.outcomes(method, *_defaults(model, method))
+        return {}
+
+    ruled = {name: method for name, method in METHODS.items() if method.rulebook is not None}
+    return Treatments(outcomes(METHODS["gradient"]), {name: outcomes(method) for name, method in ruled.items()})
 
 
-def _applicable(model: Model, method: Method) -> str:
-    return _reason(model, method, None)
+def _defaults(model: Model, method: Method) -> tuple[str, tuple[str, ...]]:
+    """The target and the inputs of a method where the user names none.
+
+    Raises:
+        TargetOutOfRange: The model has no float output.
+        NothingToDifferentiate: It has no input that the method can explain.
+    """
+    output, _ = target_name(model, method, None)
+    return output, reachable_inputs(model, method, output)
 
 
-def _reason(model: Model, method: Method, wanted: tuple[str, ...] | None) -> str:
-    """Empty when the method's graph can be built, else why not in one sentence."""
+def _reason(model: Model, trials: Trials, method: Method) -> str:
+    """Empty when the graph of a method, or of the gradient that it samples, can be built; else why not in one sentence."""
     try:
-        output, _ = target_name(model, method, None)
-        names = reachable_inputs(model, method, output) if wanted is None else wanted
-        probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None
-        if probe is not None:
-            params = probe.params()
-            build(model, probe.card.name, params, program_of(probe, params), output, names)
+        output, names = _defaults(model, method)
     except ExplainsvcError as error:
         return str(error)
-    return ""
+    probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None
+    refusal = None if probe is None else trials.of(probe, output, names).refusal
+    return "" if refusal is None else str(refusal)
 
 
-def operators_of(graph: ir.Graph) -> list[str]:
-    """Operator names of a graph and its subgraphs."""
-    return [n.op_type for n in graph.all_nodes()]
+def _differentiable(model: Model, trials: Trials) -> dict[str, str]:
+    """Input → empty where the gradient of the first float output reaches it, else the reason."""
+    reached = _reached_together(model, trials)
+    return {t.name: "" if t.name in reached else _unreached(model, trials, t) for t in model.inputs}
+
+
+def _reached_together(model: Model, trials: Trials) -> frozenset[str]:
+    """The inputs that the walk to all of them, which is made anyhow, came to; none where it was refused on the way to one."""
+    with suppress(ExplainsvcError):
+        trial = trials.of(METHODS["gradient"], *_defaults(model, METHODS["gradient"]))
+        return trial.reached if trial.refusal is None else frozenset()
+    return frozenset()
+
+
+def _unreached(model: Model, trials: Trials, tensor: TensorInfo) -> str:
+    """Why no gradient reaches an input; empty where the walk to it alone does."""
+    if not tensor.dtype.startswith("float"):
+        return f"is {tensor.dtype}, which has no gradient"
+    try:
+        refusal = trials.of(METHODS["gradient"], model.default_output, (tensor.name,)).refusal
+    except ExplainsvcError as error:
+        return str(error)
+    return "" if refusal is None else str(refusal)
+
+
+def _alternatives(name: str, methods: Mapping[str, str]) -> tuple[str, ...]:
+    """The methods that apply, those of the same family first; controls explain nothing."""
+    family = METHODS[name].family
+    fitting = [n for n, reason in methods.items() if not reason and METHODS[n].family != "control"]
+    return tuple(sorted(fitting, key=lambda n: METHODS[n].family != family))

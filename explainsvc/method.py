@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from explainsvc.autograd import Term
+from explainsvc.autograd import Rulebook, Term
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card
 from explainsvc.explained import Builder
@@ -74,6 +74,7 @@ class Method:
         params: Dataclass of its parameters.
         program: ``(builder, params) -> {input: term}``, for methods that are one graph.
         run: ``(request, params) -> Result``, for all others.
+        rulebook: ``(builder, params) -> rulebook`` of its backward pass, for programs that replace the vjp at some nodes.
         complete: "output" when Σ values = S is claimed, "difference" when = S − S(baseline), else "".
         from_logit: Whether a default target starts before the final Softmax, as the source defines the method.
         caveats: Known properties of the maps.
@@ -84,6 +85,7 @@ class Method:
     params: type
     program: Callable[[Builder, Any], Mapping[str, Term]] | None = None
     run: Callable[[Request, Any], Result] | None = None
+    rulebook: Callable[[Builder, Any], Rulebook] | None = None
     complete: Literal["", "output", "difference"] = ""
     from_logit: bool = False
     caveats: tuple[str, ...] = ()

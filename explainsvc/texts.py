@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,70 @@ def inspection(info: Mapping[str, Any]) -> str:
         ("operators", ", ".join(f"{name} {count}" for name, count in operators)),
         *((f"pass {one['name']}", _pass(one)) for one in info["passes"] if one["applied"]),
         *((f"gradient to {name}", reason or "yes") for name, reason in info["differentiable"].items()),
-        *((f"method {name}", reason or "applies") for name, reason in sorted(info["methods"].items())),
+        ("parameter units", f"{len(info['units'])}, output side first: {_ends(info['units'])}"),
+        *_cost(info["cost"]),
+        *(
+            (f"method {name}", _fit(reason, info["alternatives"].get(name, ())))
+            for name, reason in sorted(info["methods"].items())
+        ),
         *(("caveat", caveat) for caveat in info["caveats"]),
     ]
     return table(rows)
+
+
+def _ends(names: Sequence[str], shown: int = 6) -> str:
+    """The first names and the last ones of a long list."""
+    if len(names) <= shown:
+        return ", ".join(names)
+    return ", ".join([*names[: shown // 2], "…", *names[-(shown // 2) :]])
+
+
+def _fit(reason: str, alternatives: Sequence[str]) -> str:
+    if not reason:
+        return "applies"
+    return f"{reason}; what applies: {', '.join(alternatives)}" if alternatives else reason
+
+
+def _cost(cost: Mapping[str, Any]) -> Rows:
+    """The lines of one forward's cost."""
+    lengths = ", ".join(f"{axis} = {length}" for axis, length in cost["assumed"].items())
+    without = f"; without {len(cost['uncounted'])} nodes of unknown shapes" if cost["uncounted"] else ""
+    unsized = f"; without {cost['unsized']} results of unknown shape" if cost["unsized"] else ""
+    return [
+        ("one forward", f"{cost['flops'] / 1e9:,.3g} GFLOPs (multiply-adds × 2){f' at {lengths}' if lengths else ''}{without}"),
+        ("weights", f"{cost['weight_bytes']:,} bytes"),
+        ("activations", f"{cost['activation_bytes']:,} bytes together, {cost['peak_bytes']:,} at once{unsized}"),
+    ]
+
+
+def nodes(info: Mapping[str, Any]) -> str:
+    """The nodes of ``ModelInfo.to_json()`` for people: a line each, then the rules that differ from the vjp."""
+    head = ("node", "operator", "results", "becomes", "FLOPs", "vjp", "rules")
+    return table([head, *(_node(node) for node in info["nodes"])])
+
+
+def _node(node: Mapping[str, Any]) -> Sequence[str]:
+    outputs = node["outputs"]
+    flops = "?" if node["flops"] is None else f"{node['flops']:,}"
+    results = ", ".join(f"{tensor['name']} {_tensor(tensor)}" for tensor in outputs)
+    name = node["name"] or (outputs[0]["name"] if outputs else "")
+    return (name, node["operator"], results, _becomes(node), flops, node["vjp"], _rules(node["rules"]))
+
+
+def _becomes(node: Mapping[str, Any]) -> str:
+    """The operators that stand for a node, where that is not itself; those of long bodies are counted."""
+    counts = Counter(node["becomes"])
+    if list(node["becomes"]) == [node["operator"]]:
+        return ""
+    return ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
+
+
+def _rules(rules: Mapping[str, str]) -> str:
+    """Rule: methods; where all of them leave a node to its vjp, nothing."""
+    methods: dict[str, list[str]] = {}
+    for method, rule in rules.items():
+        methods.setdefault(rule, []).append(method)
+    return "; ".join(f"{rule}: {', '.join(names)}" for rule, names in methods.items() if rule not in ("", "vjp"))
 
 
 def _pass(one: Mapping[str, Any]) -> str:

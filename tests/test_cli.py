@@ -65,7 +65,11 @@ def test_inspect(printed: Printed) -> None:
     info = explainsvc.load(DIGITS).info.to_json()
     code, text, _ = printed("inspect", DIGITS, "--json")
     assert (code, json.loads(text)) == (0, info)
+    code, table, _ = printed("inspect", DIGITS, "--nodes")
+    assert code == 0
+    assert all(node.name in table for node in explainsvc.load(DIGITS).info.nodes)
     code, text, _ = printed("inspect", DIGITS)
+    assert table.startswith(text.rstrip())
     assert code == 0
     assert all(word in text for word in (info["digest"], "image", "logits", "Conv", *info["methods"]))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 
 import explainsvc
+from explainsvc.autograd import Emitter, Rulebook, Term, gradient_rulebook
 from explainsvc.errors import ExplainsvcError
+from explainsvc.explained import Builder
 from explainsvc.methods import METHODS
 from tests import models
 from tests.models import numbers
@@ -77,3 +80,108 @@ def test_units_are_named_after_the_source_output_side_first() -> None:
     units = explainsvc.load(models.cnn()).info.units
     assert [u for u in units if u.startswith("bn")] == []
     assert units == ("head", "right", "left", "conv2", "conv1")
+
+
+def rules(**methods: str) -> dict[str, str]:
+    """What a node gets from every method with rules: ``lrp`` stands for all presets, ``guided`` for all three of its kind."""
+    ruled = [m for m, method in METHODS.items() if method.rulebook is not None]
+    kinds = {m: "lrp" if m.startswith("lrp") else "guided" for m in ruled}
+    return {m: methods.get(m, methods.get(kinds[m], "")) for m in ruled}
+
+
+def test_every_node_of_the_file_is_accounted_for() -> None:
+    """Under its own name: what it became, its vjp, and by each preset the rule that the papers put there."""
+    nodes = {node.name: node for node in explainsvc.load(models.cnn()).info.nodes}
+    assert list(nodes) == [node.name for node in models.cnn().graph.node]
+    conv = {"lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "lrp_z_plus", "lrp_epsilon_plus": "lrp_z_plus"}
+    first = conv | {"lrp_epsilon_plus_flat": "lrp_flat", "guided": "vjp"}
+    assert nodes["conv1"].rules == rules(**first)
+    assert nodes["bn1"].rules == nodes["conv1"].rules  # folded into it
+    assert nodes["conv2"].rules == rules(**conv, lrp_epsilon_plus_flat="lrp_z_plus", guided="vjp")
+    assert nodes["relu1"].rules == rules(lrp="pass_through", guided="guided_relu", deconvnet="deconvnet_relu")
+    assert nodes["residual"].rules == rules(lrp="share", guided="vjp")
+    assert nodes["concat"].rules == rules(lrp="route", guided="vjp")
+    assert nodes["head"].rules == rules(lrp="lrp_epsilon", lrp_z_plus="lrp_z_plus", guided="vjp")
+    assert {node.vjp for node in nodes.values()} == {"vjp"}
+    assert (nodes["bn1"].operator, nodes["bn1"].becomes) == ("BatchNormalization", ("Conv",))
+    (output,) = nodes["left"].outputs
+    assert (output.name, output.dtype, output.shape) == ("l", "float32", ("N", 2, 4, 4))
+
+
+def test_refusals_are_told_per_node() -> None:
+    """Every node that a preset refuses says so, not only the first one that the walk meets; the others keep their rules."""
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+      [one] a = MatMul (x, w)  [two] b = Softmax (a)  [act] c = LeakyRelu (b)  [three] d = MatMul (c, w)  [four] y = Mul (d, c)
+    }"""
+    info = explainsvc.load(models.build(text, {"w": models.weights("w", 4, 4)})).info
+    nodes = {node.name: node for node in info.nodes}
+    assert nodes["one"].rules["lrp_epsilon_plus_flat"] == "lrp_flat"
+    assert nodes["two"].rules["lrp_epsilon"] == "refused: LRP has no rule for this operator (Softmax)"
+    assert nodes["four"].rules["lrp_z_plus"] == "refused: LRP has no rule for a product of two activations (Mul)"
+    assert nodes["three"].rules["lrp_z_plus"] == "lrp_z_plus"
+    assert nodes["act"].rules["deconvnet"] == "refused: deconvnet is not defined for the activation LeakyRelu"
+    assert nodes["two"].rules["deconvnet"] == "vjp"
+    assert "(Mul)" in info.methods["lrp_epsilon"]  # the walk starts at the output
+
+
+def test_treatments_without_a_gradient() -> None:
+    """Steps stop the gradient, constants fold, Identity is left out, functions are expanded; a tree has no derivative."""
+    text = """g (float[N, 4] x) => (float[N, 4] y, float[N, 4] z) {
+      [fixed] c = Exp (w)  [same] i = Identity (x)  [join] a = Add (i, c)  [step] s = Sign (a)  [norm] y = MeanVarianceNormalization <axes = [1]> (a)  [end] z = Mul (s, s)
+    }"""  # noqa: E501
+    nodes = {n.name: n for n in explainsvc.load(models.build(text, {"w": models.weights("w", 4)})).info.nodes}
+    assert nodes["fixed"].vjp == "none: a constant, folded"
+    assert nodes["fixed"].becomes == ()
+    assert nodes["same"].vjp == "none: hands on its input, left out"
+    assert nodes["step"].vjp == "stop"
+    assert set(nodes["end"].rules.values()) == {""}  # the default target is y
+    assert {n.vjp for n in explainsvc.load(models.functions()).info.nodes} == {"expanded into its body"}
+    forest, zipped = explainsvc.load(models.trees()).info.nodes
+    assert forest.vjp == "none: operator ai.onnx.ml::TreeEnsembleClassifier has no derivative rule for its input 0"
+    assert (zipped.name, zipped.becomes) == ("zip", forest.becomes)  # the tensor that it wraps
+
+
+def test_every_program_with_rules_names_its_rulebook() -> None:
+    """A method whose backward pass replaces vjps says by what: the table of nodes and the documentation read it there."""
+    used: list[str] = []
+
+    class Watching(Builder):
+        def backward(self, rulebook: Rulebook = gradient_rulebook, seed: Term | None = None) -> dict[str, Term]:
+            used.append("vjp" if rulebook is gradient_rulebook else "rules")
+            return super().backward(rulebook, seed)
+
+    for method in METHODS.values():
+        if method.program is None:
+            continue
+        graph = explainsvc.load(models.cnn()).prepared.model.clone().graph
+        emit = Emitter(graph)
+        (x,), (y,) = graph.inputs, graph.outputs
+        used.clear()
+        method.program(Watching(emit, emit.term(y), emit.input("seed", y), {"x": emit.term(x)}), method.params())
+        assert ("rules" in used) == (method.rulebook is not None), method.card.name
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_alternatives_are_methods_that_apply(name: str) -> None:
+    """Every method that does not apply names all that do, its own family first; random numbers are no alternative."""
+    info = explainsvc.load(SUBJECTS[name][0]).info
+    fitting = {m for m, reason in info.methods.items() if reason == ""} - {"random", "sobel"}
+    assert info.alternatives.keys() == info.methods.keys() - fitting - {"random", "sobel"}
+    for method, others in info.alternatives.items():
+        assert set(others) == fitting
+        own = [METHODS[other].family == METHODS[method].family for other in others]
+        assert own == sorted(own, reverse=True)
+
+
+def test_open_axes_are_assumed_and_said() -> None:
+    """One item, and the probe's length for every other axis that the model leaves open, also where it computes shapes."""
+    text = """g (float[N, L, 4] x) => (float[N, L, 3] y) {
+      [shape] s = Shape (x)  [size] n = Gather <axis = 0> (s, one)  [split] c = Concat <axis = 0> (first, n, two, two)
+      [fold] f = Reshape (x, c)  [back] b = Reshape (f, s)  [dense] y = MatMul (b, w)
+    }"""
+    tensors = {"w": models.weights("w", 4, 3), "one": np.array([1]), "first": np.array([0]), "two": np.array([2])}
+    info = explainsvc.load(models.build(text, tensors)).info
+    assert info.cost.assumed == {"N": 1, "L": 8}
+    assert info.cost.flops == 2 * 8 * 4 * 3
+    assert explainsvc.load(models.cnn(batch="2")).info.cost.flops == 2 * explainsvc.load(models.cnn()).info.cost.flops
+    assert info.cost.methods["gradient"] == METHODS["gradient"].card.cost

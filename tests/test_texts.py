@@ -27,6 +27,17 @@ def test_open_shapes() -> None:
         "outputs": [tensor | {"name": "y", "shape": None}],
         "differentiable": {"x": ""},
         "methods": {"gradient": "", "guided_backprop": "there is no Relu"},
+        "alternatives": {"guided_backprop": ["gradient", "occlusion"]},
+        "units": [f"layer{i}" for i in range(9)],
+        "cost": {
+            "assumed": {"N": 1, "L": 8},
+            "flops": 3_628_146_688,
+            "uncounted": ["scan"],
+            "weight_bytes": 1234,
+            "activation_bytes": 5000,
+            "peak_bytes": 3000,
+            "unsized": 2,
+        },
         "passes": [
             {"name": "fold", "applied": True, "error": 1e-6, "note": ""},
             {"name": "fuse", "applied": True, "error": None, "note": "no probe"},
@@ -43,7 +54,26 @@ def test_open_shapes() -> None:
     assert cells["pass fold"].strip() == "error 1.0e-06"
     assert cells["pass fuse"].strip() == "error not measured: no probe"
     assert "pass idle" not in cells
-    assert cells["method guided_backprop"].strip() == "there is no Relu"
+    assert cells["method guided_backprop"].strip() == "there is no Relu; what applies: gradient, occlusion"
+    assert cells["parameter units"].strip() == "9, output side first: layer0, layer1, layer2, …, layer6, layer7, layer8"
+    assert cells["one forward"].strip() == ("3.63 GFLOPs (multiply-adds × 2) at N = 1, L = 8; without 1 nodes of unknown shapes")
+    assert cells["activations"].strip() == "5,000 bytes together, 3,000 at once; without 2 results of unknown shape"
+
+
+def test_node_table() -> None:
+    """A line per node: what it became where that is another operator, and the rules that are not the vjp."""
+    tensor = {"name": "y", "dtype": "float32", "shape": ["N", 3]}
+    rules = {"guided_backprop": "vjp", "lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "refused: two activations"}
+    nodes = [
+        {"name": "", "operator": "Conv", "outputs": [tensor], "becomes": ["Conv"], "vjp": "vjp", "rules": rules, "flops": 1234},
+        {"name": "a", "operator": "Attention", "outputs": [], "becomes": ["MatMul", "Softmax", "MatMul"],
+         "vjp": "expanded into its body", "rules": {"lrp_epsilon": ""}, "flops": None},
+    ]  # fmt: skip
+    lines = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in texts.nodes({"nodes": nodes}).splitlines()]
+    assert lines[0] == ["node", "operator", "results", "becomes", "FLOPs", "vjp", "rules"]
+    assert lines[1][:5] == ["y", "Conv", "y float32 [N, 3]", "1,234", "vjp"]
+    assert lines[1][5] == "lrp_epsilon: lrp_epsilon; refused: two activations: lrp_z_plus"
+    assert lines[2] == ["a", "Attention", "2 MatMul, Softmax", "?", "expanded into its body"]
 
 
 def test_json_has_no_nan() -> None:

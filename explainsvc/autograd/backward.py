@@ -88,16 +88,20 @@ def backward(
         n = NodeView(node, emit, tuple(asked))
         emit.scope = node.name or (node.outputs[0].name or node.op_type)
         towards = list(dict.fromkeys(v for v in operands(node) if v in reached and carries_gradient(v)))
-        for value, term in _contributions(n, results, towards, rulebook):
+        for value, term in contributions(n, results, towards, rulebook):
             found[value] = _accumulated(found.get(value), term, emit.term(value))
     emit.scope = ""
     return {v: found[v] for v in wanted if v in found}
 
 
-def _contributions(
+def contributions(
     n: NodeView, results: Sequence[Term | None], reached: Sequence[ir.Value], rulebook: Rulebook
 ) -> Iterable[tuple[ir.Value, Term]]:
-    """What one node sends back to its operands, and to ``reached`` that its subgraphs read."""
+    """What one node sends back to its operands, and to ``reached`` that its subgraphs read.
+
+    Raises:
+        NotDifferentiable: It has neither rule nor vjp.
+    """
     rule = rulebook(n)
     if rule is None and is_stop(n):
         return []

@@ -31,6 +31,17 @@ _BROADCASTING = frozenset(
 )
 
 
+def _typed(name: str, value: Any) -> Any:
+    """Numbers, names and lists of integers as attributes: ``ir.node`` tells their types too, ten times as slowly."""
+    if isinstance(value, int):
+        return ir.AttrInt64(name, value)
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(number, int) for number in value):
+        return ir.AttrInt64s(name, value)
+    return value
+
+
 class Emitter:
     """Appends nodes to ``graph``. ``scope`` names the forward node in whose name they are written."""
 
@@ -41,6 +52,7 @@ class Emitter:
         self.scope = ""
         self._names = {v.name for n in graph.all_nodes() for v in n.outputs}
         self._names |= {v.name for g in (graph, *graph.subgraphs()) for v in (*g.inputs, *g.initializers.values())}
+        self._counts: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def inside(self, subgraph: ir.Graph) -> Emitter:
@@ -56,10 +68,10 @@ class Emitter:
     def fresh(self, stem: str) -> str:
         """A name that no value of the graph has: ``explain.<scope>.<stem>[.<n>]``."""
         base = PREFIX + (f"{self.scope}.{stem}" if self.scope else stem)
-        name, count = base, 0
-        while name in self._names:
+        count = self._counts.get(base, 0)
+        while (name := f"{base}.{count}" if count else base) in self._names:
             count += 1
-            name = f"{base}.{count}"
+        self._counts[base] = count
         self._names.add(name)
         return name
 
@@ -160,7 +172,8 @@ class Emitter:
     ) -> Sequence[ir.Value]:
         """Appends one node, shapes and types of its outputs left open; :meth:`op` is the ordinary way."""
         outputs = [ir.Value(name=n) for n in (names or [self.fresh(op_type) for _ in range(count)])]
-        node = ir.node(op_type, inputs, attributes, domain=domain, outputs=outputs, name=f"{outputs[0].name}.node")
+        typed = {key: _typed(key, value) for key, value in attributes.items()}
+        node = ir.node(op_type, inputs, typed, domain=domain, outputs=outputs, name=f"{outputs[0].name}.node")
         node.meta["explainsvc.emitted"] = True
         if self.scope:
             node.metadata_props["explain.source"] = self.scope

@@ -52,9 +52,14 @@ def _may_have_body(node: ir.Node) -> bool:
     if (domain, node.op_type) in BODIES:
         return True
     name = f"{domain}::{node.op_type}" if domain else node.op_type
-    if node.op_type in _KEPT or name in known_operators() or not onnx.defs.has(node.op_type, domain):
+    return name not in known_operators() and has_body(domain, node.op_type)
+
+
+def has_body(domain: str, op_type: str) -> bool:
+    """Whether ONNX defines an operator by a body that may stand for it."""
+    if op_type in _KEPT or not onnx.defs.has(op_type, domain):
         return False
-    schema: Any = onnx.defs.get_schema(node.op_type, domain)  # its type stubs lack the functions
+    schema: Any = onnx.defs.get_schema(op_type, domain)  # its type stubs lack the functions
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 

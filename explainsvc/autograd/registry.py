@@ -121,6 +121,6 @@ def apply_vjps(n: NodeView, *g: Term | None) -> dict[int, Term | None]:
 
 
 def known_operators() -> dict[str, str]:
-    """Operator → "vjp" or "stop", for documentation."""
-    table = {f"{d}::{o}" if d else o: "vjp" for d, o in (*_VJPS, *_JOINT, *_CONTROL)}
-    return table | {f"{d}::{o}" if d else o: "stop" for d, o in _STOPS}
+    """Operator → "vjp", "control" or "stop": which table has it."""
+    tables = {"vjp": (*_VJPS, *_JOINT), "control": _CONTROL, "stop": _STOPS}
+    return {f"{domain}::{name}" if domain else name: kind for kind, keys in tables.items() for domain, name in keys}

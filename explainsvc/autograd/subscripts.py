@@ -36,14 +36,23 @@ def equation_of(n: NodeView) -> Equation:
     Raises:
         NotDifferentiable: An ellipsis stands for an unknown number of axes.
     """
-    text = n.attr("equation").replace(" ", "")
-    left, arrow, right = text.partition("->")
-    terms = left.split(",")
+    text = n.attr("equation")
+    return spelt_out(text, [_hidden_axes(n, i, t) for i, t in enumerate(terms_of(text))])
+
+
+def terms_of(equation: str) -> list[str]:
+    """The subscripts of the operands, as they are written."""
+    return equation.replace(" ", "").partition("->")[0].split(",")
+
+
+def spelt_out(equation: str, hidden: Sequence[int]) -> Equation:
+    """Implicit result and ellipses made explicit; ``hidden``: how many axes the ellipsis of each operand stands for."""
+    terms = terms_of(equation)
+    left, arrow, right = equation.replace(" ", "").partition("->")
     named = left.replace(ELLIPSIS, "").replace(",", "")
     if not arrow:
         right = (ELLIPSIS if ELLIPSIS in left else "") + "".join(sorted(c for c in named if named.count(c) == 1))
     free = [c for c in ascii_letters if c not in named + right]
-    hidden = [_hidden_axes(n, i, t) for i, t in enumerate(terms)]
     letters = "".join(free[: max(hidden)])
     spelt = [t.replace(ELLIPSIS, letters[len(letters) - k :]) for t, k in zip(terms, hidden, strict=True)]
     return Equation(tuple(spelt), right.replace(ELLIPSIS, letters))

@@ -85,7 +85,9 @@ def to_info(info: ModelInfo) -> model_service_pb2.ModelInfo:
     """The message of a model's facts; its fields are those of ``ModelInfo.to_json``."""
     document = info.to_json()
     tensors = {kind: [_to_tensor_info(tensor) for tensor in document[kind]] for kind in ("inputs", "outputs")}
-    return ParseDict(document | tensors, model_service_pb2.ModelInfo())
+    nodes = [node | {"outputs": [_to_tensor_info(tensor) for tensor in node["outputs"]]} for node in document["nodes"]]
+    others = {name: {"names": names} for name, names in document["alternatives"].items()}
+    return ParseDict(document | tensors | {"nodes": nodes, "alternatives": others}, model_service_pb2.ModelInfo())
 
 
 def _to_tensor_info(tensor: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,9 +111,37 @@ def from_info(message: model_service_pb2.ModelInfo) -> dict[str, Any]:
         "outputs": [_from_tensor_info(tensor) for tensor in message.outputs],
         "differentiable": dict(message.differentiable),
         "methods": dict(message.methods),
+        "alternatives": {name: list(others.names) for name, others in message.alternatives.items()},
         "passes": [_from_pass(p) for p in message.passes],
         "units": list(message.units),
         "caveats": list(message.caveats),
+        "nodes": [_from_node(node) for node in message.nodes],
+        "cost": _from_cost(message.cost),
+    }
+
+
+def _from_node(message: model_service_pb2.NodeInfo) -> dict[str, Any]:
+    return {
+        "name": message.name,
+        "operator": message.operator,
+        "outputs": [_from_tensor_info(tensor) for tensor in message.outputs],
+        "becomes": list(message.becomes),
+        "vjp": message.vjp,
+        "rules": dict(message.rules),
+        "flops": message.flops if message.HasField("flops") else None,
+    }
+
+
+def _from_cost(message: model_service_pb2.Cost) -> dict[str, Any]:
+    return {
+        "assumed": dict(message.assumed),
+        "flops": message.flops,
+        "uncounted": list(message.uncounted),
+        "weight_bytes": message.weight_bytes,
+        "activation_bytes": message.activation_bytes,
+        "peak_bytes": message.peak_bytes,
+        "unsized": message.unsized,
+        "methods": dict(message.methods),
     }
 
 

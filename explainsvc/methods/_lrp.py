@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from explainsvc.autograd import Term
+from explainsvc.autograd import Rulebook, Term
 from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -39,9 +39,20 @@ Preset = Callable[..., Sequence[Row]]
 def lrp_method(name: str, docstring: str | None, params: type[BiasParams], preset: Preset) -> Method:
     """The method that sends the target's value back by the rules of ``preset``."""
     card = read_card(name, docstring, params)
-    return Method(card, params, program=partial(_propagate, preset), complete="output", from_logit=True)
+    return Method(
+        card,
+        params,
+        program=partial(_propagate, preset),
+        rulebook=partial(_rulebook, preset),
+        complete="output",
+        from_logit=True,
+    )
 
 
 def _propagate(preset: Preset, b: Builder, p: BiasParams) -> Mapping[str, Term]:
     """Relevance starts as S itself: R = seed ⊙ value at the target."""
-    return b.backward(lrp_rulebook(preset(p), b.path(), p.counted), seed=b.seed * b.target)
+    return b.backward(_rulebook(preset, b, p), seed=b.seed * b.target)
+
+
+def _rulebook(preset: Preset, b: Builder, p: BiasParams) -> Rulebook:
+    return lrp_rulebook(preset(p), b.path(), p.counted)

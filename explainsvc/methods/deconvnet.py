@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from explainsvc.autograd import Term
+from explainsvc.autograd import Rulebook, Term
 from explainsvc.cards import read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -27,16 +27,22 @@ class Params:
     """None."""
 
 
+def rulebook(b: Builder, p: Params) -> Rulebook:
+    """The paper's rule at rectifiers."""
+    return at_rectifiers(deconvnet_relu, "deconvnet")
+
+
 def program(b: Builder, p: Params) -> Mapping[str, Term]:
     """The DeconvNet backward pass."""
     require_rectifiers(b.path(), "deconvnet")
-    return b.backward(at_rectifiers(deconvnet_relu))
+    return b.backward(rulebook(b, p))
 
 
 METHOD = Method(
     read_card("deconvnet", __doc__, Params),
     Params,
     program=program,
+    rulebook=rulebook,
     from_logit=True,
     caveats=("DeconvNet is largely invariant to the class and to upper-layer weights (Adebayo et al. 2018)",),
 )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from explainsvc.autograd import Term
+from explainsvc.autograd import Rulebook, Term
 from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -30,11 +30,16 @@ class Params:
     layer: str = param("", "str", "name of the tapped value; empty: the last one with spatial extent")
 
 
+def rulebook(b: Builder, p: Params) -> Rulebook:
+    """The paper's rule at rectifiers."""
+    return at_rectifiers(guided_relu, "guided_grad_cam")
+
+
 def program(b: Builder, p: Params) -> Mapping[str, Term]:
     """Grad-CAM over the input ⊙ guided backpropagation."""
     require_rectifiers(b.path(), "guided_grad_cam")
     heat = grad_cam_map(b, cam_layer(b, p.layer, "guided_grad_cam"), relu=True)
-    guided = b.backward(at_rectifiers(guided_relu))
+    guided = b.backward(rulebook(b, p))
     return {name: to_input_size(b, heat, b.wanted[name]) * signal for name, signal in guided.items()}
 
 
@@ -42,6 +47,7 @@ METHOD = Method(
     read_card("guided_grad_cam", __doc__, Params),
     Params,
     program=program,
+    rulebook=rulebook,
     from_logit=True,
     caveats=("the fine structure is guided backpropagation's, largely invariant to the weights (Adebayo et al. 2018)",),
 )

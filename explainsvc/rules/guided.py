@@ -37,9 +37,23 @@ def _open(n: NodeView) -> Term:
     return passes * n.emit.mask(n.y < n.input(2), n.y) if n.op_type == "Clip" and n.has(2) else passes
 
 
-def at_rectifiers(rule: Rule) -> Rulebook:
-    """``rule`` at every rectifier, the vjp everywhere else."""
-    return lambda n: rule if is_rectifier(n) else None
+def at_rectifiers(rule: Rule, method: str) -> Rulebook:
+    """``rule`` at every rectifier, a refusal at other hidden activations, the vjp everywhere else."""
+    refusal = refuse(method)
+
+    def rulebook(n: NodeView) -> Rule | None:
+        return rule if is_rectifier(n) else refusal if n.op_type in RECTIFIER_VARIANTS else None
+
+    return rulebook
+
+
+def refuse(method: str) -> Rule:
+    """At activations for which the papers do not say what the rule is."""
+
+    def rule(n: NodeView, *_: Term | None) -> list[Term | None]:
+        raise _undefined(n, method)
+
+    return rule
 
 
 def require_rectifiers(views: Sequence[NodeView], method: str) -> None:
@@ -50,12 +64,16 @@ def require_rectifiers(views: Sequence[NodeView], method: str) -> None:
     """
     for n in views:
         if n.op_type in RECTIFIER_VARIANTS:
-            raise MethodNotApplicable(
-                f"{method} is not defined for the activation {n.op_type}", where=n.where(),
-                expected="ReLU as the only hidden activation", to_do="Use gradient, integrated_gradients or smoothgrad",
-            )  # fmt: skip
+            raise _undefined(n, method)
     if not any(is_rectifier(n) for n in views):
         raise MethodNotApplicable(
             f"{method} changes the gradient at ReLUs, and there is none between the input and the target",
             expected="a network with ReLUs", to_do="Use gradient, integrated_gradients or smoothgrad",
         )  # fmt: skip
+
+
+def _undefined(n: NodeView, method: str) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        f"{method} is not defined for the activation {n.op_type}", where=n.where(),
+        expected="ReLU as the only hidden activation", to_do="Use gradient, integrated_gradients or smoothgrad",
+    )  # fmt: skip

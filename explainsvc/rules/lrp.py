@@ -7,6 +7,8 @@ vjp of the (modified) node, so one formula serves Conv, ConvTranspose, Gemm, Mat
 
 from __future__ import annotations
 
+from functools import cache
+
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.registry import apply_vjp, apply_vjps, has_vjp
 from explainsvc.errors import NotDifferentiable
@@ -37,6 +39,7 @@ def stabilized(z: Term, epsilon: float) -> Term:
     return z + (z.emit.mask(z >= 0, z) * (2 * epsilon) - epsilon)
 
 
+@cache
 def lrp_epsilon(epsilon: float, bias: bool = True) -> Rule:
     """R_i = a_i Σ_j w_ij R_j / (z_j + ε sign z_j) (Bach et al. 2015, equation 58).
 
@@ -72,6 +75,7 @@ def _without_bias(n: NodeView) -> Term:
     return n.y - n.emit.reshape(b, [1, -1] + [1] * spatial)
 
 
+@cache
 def lrp_z_plus(bias: bool = True) -> Rule:
     """α1β0: R_i = Σ_j (a_i w_ij)⁺ / Σ_i (a_i w_ij)⁺ R_j (Montavon et al. 2017, arXiv:1512.02479, z⁺-rule).
 
@@ -128,6 +132,7 @@ def route(n: NodeView, *r: Term | None) -> list[Term | None]:
     return [back.get(i) for i in range(len(n.node.inputs))]
 
 
+@cache
 def share(bias: bool) -> Rule:
     """z-rule at sums, means, average pooling: in proportion to each operand's share (ε-rule with the stabilizer).
 
@@ -164,7 +169,8 @@ def _refusal(n: NodeView, what: str) -> NotDifferentiable:
 def _only_data_operand(n: NodeView) -> tuple[int]:
     """The operand that leads to the input; the other factor is the weight."""
     data = [i for i in n.asked if i < 2]
-    if len(data) != 1 or not 2 <= len(n.node.inputs) <= 3:
+    factors = (2,) if n.op_type == "Einsum" else (2, 3)  # a third operand of an Einsum is no bias
+    if len(data) != 1 or len(n.node.inputs) not in factors:
         raise _refusal(n, "a product of two activations")
     return (data[0],)
 

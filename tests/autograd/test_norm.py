@@ -216,6 +216,9 @@ FUSED += [
         name="SkipLayerNormalization: the sum",
     ),
 ]
+FUSED += [  # which onnxruntime's optimiser writes into ONNX's own domain
+    Case("SimplifiedLayerNormalization", [X, ADDED[0]], {"epsilon": 0.1}, torch=rms_norm(-1, 0.1), finite_differences=False),
+]
 
 ROWS = [*BATCH, *PER_ITEM, *LAYER, *CHANNELS, *PLAIN, *FUSED]
 

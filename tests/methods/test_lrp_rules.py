@@ -149,3 +149,12 @@ def test_a_single_operand_einsum_is_refused_by_z_plus() -> None:
         model.explain({"x": numbers(2, 4)}, "lrp_z_plus", target=0)
     found = model.explain({"x": numbers(2, 4)}, "lrp_epsilon", target=0)
     np.testing.assert_allclose(found.residual, 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lrp_z_plus", "lrp_epsilon_plus_flat"])
+def test_an_einsum_of_three_is_refused(method: str) -> None:
+    """Its third operand is one more factor, not a bias: neither rule says what becomes of its sign."""
+    text = 'g (float[N, 3] x) => (float[N, 5] y) { y = Einsum <equation = "ni, ij, jk -> nk"> (x, w, v) }'
+    model = explainsvc.load(models.build(text, {"w": models.weights("w", 3, 4), "v": models.weights("v", 4, 5)}))
+    with pytest.raises(explainsvc.errors.NotDifferentiable, match="Einsum"):
+        model.explain({"x": numbers(1, 3)}, method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnxruntime
 import pytest
 
 import explainsvc
-from explainsvc import Attribution
+from explainsvc import Attribution, cli
 from explainsvc.client import Client
 from explainsvc.model import Model
 from tests.graph.test_quantised import fake_quantised_mlp
@@ -103,6 +104,21 @@ def test_strings_travel(client: Client) -> None:
 def test_inspect(client: Client, digest: str, cnn: Model) -> None:
     """InspectModel gives what ``Model.info`` gives."""
     assert client.inspect(digest) == cnn.info.to_json()
+
+
+def test_inspect_says_the_same_everywhere(
+    client: Client, address: str, cnn_bytes: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python, the client, and the command line here and against a server: nodes, rules, alternatives and cost alike."""
+    path = tmp_path / "cnn.onnx"
+    path.write_bytes(cnn_bytes)
+    expected = explainsvc.load(path).info.to_json()
+    assert len(expected["nodes"]) == len(onnx.load_from_string(cnn_bytes).graph.node)
+    assert expected["cost"]["flops"] > 0
+    assert client.inspect(client.upload(path)) == expected
+    for server in ([], ["--server", address]):
+        assert cli.main([*server, "inspect", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == expected
 
 
 def test_inspect_of_every_kind_of_input(client: Client) -> None:

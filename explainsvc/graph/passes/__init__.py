@@ -71,6 +71,7 @@ class Prepared:
         tolerance: How far its outputs may be from the untouched model's for that, relative; 0 where no rounding was left out.
         opened: The batch size that the exporter fixed and that a pass has made symbolic.
         straight_through: Whether a quantised model keeps its rounding, which gradients pass straight through.
+        probe: Input → shape of the probe input on which the passes were verified; None where no guess was accepted.
     """
 
     model: ir.Model
@@ -80,6 +81,7 @@ class Prepared:
     tolerance: float = 0.0
     opened: int | None = None
     straight_through: bool = False
+    probe: Mapping[str, tuple[int, ...]] | None = None
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ def prepare(proto: onnx.ModelProto, plain: Session, straight_through: bool = Fal
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
     opened = 1 if done[-1].name == OPENING and done[-1].applied else None
     rounds = dequantized and rounding_tolerance(original) > 0
-    return Prepared(model, tuple(done), upcast, rounds, allowed, opened, straight_through)
+    shapes = None if probes is None else {name: array.shape for name, array in probes.items()}
+    return Prepared(model, tuple(done), upcast, rounds, allowed, opened, straight_through, shapes)
 
 
 @dataclass(frozen=True)

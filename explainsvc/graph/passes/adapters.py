@@ -211,3 +211,8 @@ _EXPERIMENTAL: dict[str, Adapter] = {
     "ImageScaler": _image_scaler, "Affine": _affine, "Scale": _scale, "Crop": _crop,
     "ScaledTanh": _scaled("Tanh"), "ParametricSoftplus": _scaled("Softplus"),
 }  # fmt: skip
+
+
+def old_operators() -> list[str]:
+    """The experimental operators that are rewritten, for documentation."""
+    return sorted(_EXPERIMENTAL)

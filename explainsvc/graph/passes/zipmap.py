@@ -28,6 +28,21 @@ def tensor_outputs(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
     return result, True
 
 
+def without_map_types(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with all its nodes, but with no type where that is a map or a sequence of maps, which ``onnx_ir`` cannot say."""
+    if not any(map(_holds_maps, (*proto.graph.output, *proto.graph.value_info))):
+        return proto
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    for value in filter(_holds_maps, (*result.graph.output, *result.graph.value_info)):
+        value.ClearField("type")
+    return result
+
+
+def _holds_maps(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("map_type") or value.type.sequence_type.elem_type.HasField("map_type")
+
+
 def _drop_dead_nodes(graph: onnx.GraphProto) -> None:
     """Nodes that no kept output needs."""
     needed = {o.name for o in graph.output}

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/v1/model_service.proto\x12\rexplainsvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x05Model\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rexternal_data\x18\x05 \x03(\t\"x\n\x12UploadModelRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.explainsvc.v1.UploadHeaderH\x00\x12+\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1a.explainsvc.v1.UploadChunkH\x00\x42\x06\n\x04part\"t\n\x0cUploadHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x32\n\rexternal_data\x18\x04 \x03(\x0b\x32\x1b.explainsvc.v1.ExternalFile\"@\n\x0c\x45xternalFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\")\n\x0bUploadChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\":\n\x13UploadModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Model\"!\n\x0fGetModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.explainsvc.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x12\x44\x65leteModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"%\n\x13InspectModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\">\n\x14InspectModelResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfo\"\xc1\x05\n\tModelInfo\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08producer\x18\x02 \x01(\t\x12\x12\n\nir_version\x18\x03 \x01(\x05\x12\x34\n\x06opsets\x18\x04 \x03(\x0b\x32$.explainsvc.v1.ModelInfo.OpsetsEntry\x12:\n\toperators\x18\x05 \x03(\x0b\x32\'.explainsvc.v1.ModelInfo.OperatorsEntry\x12\x12\n\nparameters\x18\x06 \x01(\x03\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12)\n\x06inputs\x18\x08 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12*\n\x07outputs\x18\t \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12\x44\n\x0e\x64ifferentiable\x18\n \x03(\x0b\x32,.explainsvc.v1.ModelInfo.DifferentiableEntry\x12\x36\n\x07methods\x18\x0b \x03(\x0b\x32%.explainsvc.v1.ModelInfo.MethodsEntry\x12\'\n\x06passes\x18\x0c \x03(\x0b\x32\x17.explainsvc.v1.PassInfo\x12\r\n\x05units\x18\r \x03(\t\x12\x0f\n\x07\x63\x61veats\x18\x0e \x03(\t\x1a-\n\x0bOpsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x35\n\x13\x44ifferentiableEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMethodsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12#\n\x05shape\x18\x03 \x01(\x0b\x32\x14.explainsvc.v1.Shape\"5\n\x05Shape\x12,\n\ndimensions\x18\x01 \x03(\x0b\x32\x18.explainsvc.v1.Dimension\"7\n\tDimension\x12\x0e\n\x04size\x18\x01 \x01(\x03H\x00\x12\x10\n\x06symbol\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x65xtent\"U\n\x08PassInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x02 \x01(\x08\x12\x12\n\x05\x65rror\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x04 \x01(\tB\x08\n\x06_error2\xb5\x03\n\x0cModelService\x12V\n\x0bUploadModel\x12!.explainsvc.v1.UploadModelRequest\x1a\".explainsvc.v1.UploadModelResponse(\x01\x12K\n\x08GetModel\x12\x1e.explainsvc.v1.GetModelRequest\x1a\x1f.explainsvc.v1.GetModelResponse\x12Q\n\nListModels\x12 .explainsvc.v1.ListModelsRequest\x1a!.explainsvc.v1.ListModelsResponse\x12T\n\x0b\x44\x65leteModel\x12!.explainsvc.v1.DeleteModelRequest\x1a\".explainsvc.v1.DeleteModelResponse\x12W\n\x0cInspectModel\x12\".explainsvc.v1.InspectModelRequest\x1a#.explainsvc.v1.InspectModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/v1/model_service.proto\x12\rexplainsvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x01\n\x05Model\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rexternal_data\x18\x05 \x03(\t\"x\n\x12UploadModelRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.explainsvc.v1.UploadHeaderH\x00\x12+\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1a.explainsvc.v1.UploadChunkH\x00\x42\x06\n\x04part\"t\n\x0cUploadHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x32\n\rexternal_data\x18\x04 \x03(\x0b\x32\x1b.explainsvc.v1.ExternalFile\"@\n\x0c\x45xternalFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\")\n\x0bUploadChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\":\n\x13UploadModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Model\"!\n\x0fGetModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"7\n\x10GetModelResponse\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListModelsResponse\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.explainsvc.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x12\x44\x65leteModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"%\n\x13InspectModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\">\n\x14InspectModelResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfo\"\x9f\x07\n\tModelInfo\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08producer\x18\x02 \x01(\t\x12\x12\n\nir_version\x18\x03 \x01(\x05\x12\x34\n\x06opsets\x18\x04 \x03(\x0b\x32$.explainsvc.v1.ModelInfo.OpsetsEntry\x12:\n\toperators\x18\x05 \x03(\x0b\x32\'.explainsvc.v1.ModelInfo.OperatorsEntry\x12\x12\n\nparameters\x18\x06 \x01(\x03\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12)\n\x06inputs\x18\x08 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12*\n\x07outputs\x18\t \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12\x44\n\x0e\x64ifferentiable\x18\n \x03(\x0b\x32,.explainsvc.v1.ModelInfo.DifferentiableEntry\x12\x36\n\x07methods\x18\x0b \x03(\x0b\x32%.explainsvc.v1.ModelInfo.MethodsEntry\x12\'\n\x06passes\x18\x0c \x03(\x0b\x32\x17.explainsvc.v1.PassInfo\x12\r\n\x05units\x18\r \x03(\t\x12\x0f\n\x07\x63\x61veats\x18\x0e \x03(\t\x12@\n\x0c\x61lternatives\x18\x0f \x03(\x0b\x32*.explainsvc.v1.ModelInfo.AlternativesEntry\x12&\n\x05nodes\x18\x10 \x03(\x0b\x32\x17.explainsvc.v1.NodeInfo\x12!\n\x04\x63ost\x18\x11 \x01(\x0b\x32\x13.explainsvc.v1.Cost\x1a-\n\x0bOpsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x35\n\x13\x44ifferentiableEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cMethodsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aO\n\x11\x41lternativesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.explainsvc.v1.MethodNames:\x02\x38\x01\"\x1c\n\x0bMethodNames\x12\r\n\x05names\x18\x01 \x03(\t\"\xf3\x01\n\x08NodeInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12*\n\x07outputs\x18\x03 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12\x0f\n\x07\x62\x65\x63omes\x18\x04 \x03(\t\x12\x0b\n\x03vjp\x18\x05 \x01(\t\x12\x31\n\x05rules\x18\x06 \x03(\x0b\x32\".explainsvc.v1.NodeInfo.RulesEntry\x12\x12\n\x05\x66lops\x18\x07 \x01(\x03H\x00\x88\x01\x01\x1a,\n\nRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_flops\"\xc3\x02\n\x04\x43ost\x12\x31\n\x07\x61ssumed\x18\x01 \x03(\x0b\x32 .explainsvc.v1.Cost.AssumedEntry\x12\r\n\x05\x66lops\x18\x02 \x01(\x03\x12\x11\n\tuncounted\x18\x03 \x03(\t\x12\x14\n\x0cweight_bytes\x18\x04 \x01(\x03\x12\x18\n\x10\x61\x63tivation_bytes\x18\x05 \x01(\x03\x12\x12\n\npeak_bytes\x18\x06 \x01(\x03\x12\x0f\n\x07unsized\x18\x07 \x01(\x03\x12\x31\n\x07methods\x18\x08 \x03(\x0b\x32 .explainsvc.v1.Cost.MethodsEntry\x1a.\n\x0c\x41ssumedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cMethodsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\nTensorInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12#\n\x05shape\x18\x03 \x01(\x0b\x32\x14.explainsvc.v1.Shape\"5\n\x05Shape\x12,\n\ndimensions\x18\x01 \x03(\x0b\x32\x18.explainsvc.v1.Dimension\"7\n\tDimension\x12\x0e\n\x04size\x18\x01 \x01(\x03H\x00\x12\x10\n\x06symbol\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x65xtent\"U\n\x08PassInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x02 \x01(\x08\x12\x12\n\x05\x65rror\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x04 \x01(\tB\x08\n\x06_error2\xb5\x03\n\x0cModelService\x12V\n\x0bUploadModel\x12!.explainsvc.v1.UploadModelRequest\x1a\".explainsvc.v1.UploadModelResponse(\x01\x12K\n\x08GetModel\x12\x1e.explainsvc.v1.GetModelRequest\x1a\x1f.explainsvc.v1.GetModelResponse\x12Q\n\nListModels\x12 .explainsvc.v1.ListModelsRequest\x1a!.explainsvc.v1.ListModelsResponse\x12T\n\x0b\x44\x65leteModel\x12!.explainsvc.v1.DeleteModelRequest\x1a\".explainsvc.v1.DeleteModelResponse\x12W\n\x0cInspectModel\x12\".explainsvc.v1.InspectModelRequest\x1a#.explainsvc.v1.InspectModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELINFO_DIFFERENTIABLEENTRY']._serialized_options = b'8\001'
   _globals['_MODELINFO_METHODSENTRY']._loaded_options = None
   _globals['_MODELINFO_METHODSENTRY']._serialized_options = b'8\001'
+  _globals['_MODELINFO_ALTERNATIVESENTRY']._loaded_options = None
+  _globals['_MODELINFO_ALTERNATIVESENTRY']._serialized_options = b'8\001'
+  _globals['_NODEINFO_RULESENTRY']._loaded_options = None
+  _globals['_NODEINFO_RULESENTRY']._serialized_options = b'8\001'
+  _globals['_COST_ASSUMEDENTRY']._loaded_options = None
+  _globals['_COST_ASSUMEDENTRY']._serialized_options = b'8\001'
+  _globals['_COST_METHODSENTRY']._loaded_options = None
+  _globals['_COST_METHODSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL']._serialized_start=86
   _globals['_MODEL']._serialized_end=215
   _globals['_UPLOADMODELREQUEST']._serialized_start=217
@@ -69,23 +77,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSPECTMODELRESPONSE']._serialized_start=963
   _globals['_INSPECTMODELRESPONSE']._serialized_end=1025
   _globals['_MODELINFO']._serialized_start=1028
-  _globals['_MODELINFO']._serialized_end=1733
-  _globals['_MODELINFO_OPSETSENTRY']._serialized_start=1535
-  _globals['_MODELINFO_OPSETSENTRY']._serialized_end=1580
-  _globals['_MODELINFO_OPERATORSENTRY']._serialized_start=1582
-  _globals['_MODELINFO_OPERATORSENTRY']._serialized_end=1630
-  _globals['_MODELINFO_DIFFERENTIABLEENTRY']._serialized_start=1632
-  _globals['_MODELINFO_DIFFERENTIABLEENTRY']._serialized_end=1685
-  _globals['_MODELINFO_METHODSENTRY']._serialized_start=1687
-  _globals['_MODELINFO_METHODSENTRY']._serialized_end=1733
-  _globals['_TENSORINFO']._serialized_start=1735
-  _globals['_TENSORINFO']._serialized_end=1813
-  _globals['_SHAPE']._serialized_start=1815
-  _globals['_SHAPE']._serialized_end=1868
-  _globals['_DIMENSION']._serialized_start=1870
-  _globals['_DIMENSION']._serialized_end=1925
-  _globals['_PASSINFO']._serialized_start=1927
-  _globals['_PASSINFO']._serialized_end=2012
-  _globals['_MODELSERVICE']._serialized_start=2015
-  _globals['_MODELSERVICE']._serialized_end=2452
+  _globals['_MODELINFO']._serialized_end=1955
+  _globals['_MODELINFO_OPSETSENTRY']._serialized_start=1676
+  _globals['_MODELINFO_OPSETSENTRY']._serialized_end=1721
+  _globals['_MODELINFO_OPERATORSENTRY']._serialized_start=1723
+  _globals['_MODELINFO_OPERATORSENTRY']._serialized_end=1771
+  _globals['_MODELINFO_DIFFERENTIABLEENTRY']._serialized_start=1773
+  _globals['_MODELINFO_DIFFERENTIABLEENTRY']._serialized_end=1826
+  _globals['_MODELINFO_METHODSENTRY']._serialized_start=1828
+  _globals['_MODELINFO_METHODSENTRY']._serialized_end=1874
+  _globals['_MODELINFO_ALTERNATIVESENTRY']._serialized_start=1876
+  _globals['_MODELINFO_ALTERNATIVESENTRY']._serialized_end=1955
+  _globals['_METHODNAMES']._serialized_start=1957
+  _globals['_METHODNAMES']._serialized_end=1985
+  _globals['_NODEINFO']._serialized_start=1988
+  _globals['_NODEINFO']._serialized_end=2231
+  _globals['_NODEINFO_RULESENTRY']._serialized_start=2177
+  _globals['_NODEINFO_RULESENTRY']._serialized_end=2221
+  _globals['_COST']._serialized_start=2234
+  _globals['_COST']._serialized_end=2557
+  _globals['_COST_ASSUMEDENTRY']._serialized_start=2463
+  _globals['_COST_ASSUMEDENTRY']._serialized_end=2509
+  _globals['_COST_METHODSENTRY']._serialized_start=1828
+  _globals['_COST_METHODSENTRY']._serialized_end=1874
+  _globals['_TENSORINFO']._serialized_start=2559
+  _globals['_TENSORINFO']._serialized_end=2637
+  _globals['_SHAPE']._serialized_start=2639
+  _globals['_SHAPE']._serialized_end=2692
+  _globals['_DIMENSION']._serialized_start=2694
+  _globals['_DIMENSION']._serialized_end=2749
+  _globals['_PASSINFO']._serialized_start=2751
+  _globals['_PASSINFO']._serialized_end=2836
+  _globals['_MODELSERVICE']._serialized_start=2839
+  _globals['_MODELSERVICE']._serialized_end=3276
 # @@protoc_insertion_point(module_scope)

@@ -118,7 +118,7 @@ class InspectModelResponse(_message.Message):
     def __init__(self, info: _Optional[_Union[ModelInfo, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("digest", "producer", "ir_version", "opsets", "operators", "parameters", "size_bytes", "inputs", "outputs", "differentiable", "methods", "passes", "units", "caveats")
+    __slots__ = ("digest", "producer", "ir_version", "opsets", "operators", "parameters", "size_bytes", "inputs", "outputs", "differentiable", "methods", "passes", "units", "caveats", "alternatives", "nodes", "cost")
     class OpsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,13 @@ class ModelInfo(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AlternativesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: MethodNames
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[MethodNames, _Mapping]] = ...) -> None: ...
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
     IR_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +168,9 @@ class ModelInfo(_message.Message):
     PASSES_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     CAVEATS_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
     digest: str
     producer: str
     ir_version: int
@@ -175,7 +185,75 @@ class ModelInfo(_message.Message):
     passes: _containers.RepeatedCompositeFieldContainer[PassInfo]
     units: _containers.RepeatedScalarFieldContainer[str]
     caveats: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, digest: _Optional[str] = ..., producer: _Optional[str] = ..., ir_version: _Optional[int] = ..., opsets: _Optional[_Mapping[str, int]] = ..., operators: _Optional[_Mapping[str, int]] = ..., parameters: _Optional[int] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorInfo, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorInfo, _Mapping]]] = ..., differentiable: _Optional[_Mapping[str, str]] = ..., methods: _Optional[_Mapping[str, str]] = ..., passes: _Optional[_Iterable[_Union[PassInfo, _Mapping]]] = ..., units: _Optional[_Iterable[str]] = ..., caveats: _Optional[_Iterable[str]] = ...) -> None: ...
+    alternatives: _containers.MessageMap[str, MethodNames]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeInfo]
+    cost: Cost
+    def __init__(self, digest: _Optional[str] = ..., producer: _Optional[str] = ..., ir_version: _Optional[int] = ..., opsets: _Optional[_Mapping[str, int]] = ..., operators: _Optional[_Mapping[str, int]] = ..., parameters: _Optional[int] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorInfo, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorInfo, _Mapping]]] = ..., differentiable: _Optional[_Mapping[str, str]] = ..., methods: _Optional[_Mapping[str, str]] = ..., passes: _Optional[_Iterable[_Union[PassInfo, _Mapping]]] = ..., units: _Optional[_Iterable[str]] = ..., caveats: _Optional[_Iterable[str]] = ..., alternatives: _Optional[_Mapping[str, MethodNames]] = ..., nodes: _Optional[_Iterable[_Union[NodeInfo, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ...) -> None: ...
+
+class MethodNames(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NodeInfo(_message.Message):
+    __slots__ = ("name", "operator", "outputs", "becomes", "vjp", "rules", "flops")
+    class RulesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    BECOMES_FIELD_NUMBER: _ClassVar[int]
+    VJP_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    operator: str
+    outputs: _containers.RepeatedCompositeFieldContainer[TensorInfo]
+    becomes: _containers.RepeatedScalarFieldContainer[str]
+    vjp: str
+    rules: _containers.ScalarMap[str, str]
+    flops: int
+    def __init__(self, name: _Optional[str] = ..., operator: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[TensorInfo, _Mapping]]] = ..., becomes: _Optional[_Iterable[str]] = ..., vjp: _Optional[str] = ..., rules: _Optional[_Mapping[str, str]] = ..., flops: _Optional[int] = ...) -> None: ...
+
+class Cost(_message.Message):
+    __slots__ = ("assumed", "flops", "uncounted", "weight_bytes", "activation_bytes", "peak_bytes", "unsized", "methods")
+    class AssumedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class MethodsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ASSUMED_FIELD_NUMBER: _ClassVar[int]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    UNCOUNTED_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PEAK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNSIZED_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    assumed: _containers.ScalarMap[str, int]
+    flops: int
+    uncounted: _containers.RepeatedScalarFieldContainer[str]
+    weight_bytes: int
+    activation_bytes: int
+    peak_bytes: int
+    unsized: int
+    methods: _containers.ScalarMap[str, str]
+    def __init__(self, assumed: _Optional[_Mapping[str, int]] = ..., flops: _Optional[int] = ..., uncounted: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., activation_bytes: _Optional[int] = ..., peak_bytes: _Optional[int] = ..., unsized: _Optional[int] = ..., methods: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class TensorInfo(_message.Message):
     __slots__ = ("name", "dtype", "shape")
