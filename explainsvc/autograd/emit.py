@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from explainsvc.autograd.padding import padded
 from explainsvc.autograd.shapes import Shape, broadcast, broadcast_axes
 from explainsvc.autograd.term import Operand as Operand
 from explainsvc.autograd.term import Term as Term
@@ -270,31 +271,8 @@ class Emitter:
     def pad(
         self, term: Term, begins: Term, ends: Term, axes: Sequence[int], value: Term | None = None, shape: Shape | None = None
     ) -> Term:
-        """``term`` with ``value`` (0) before and after along ``axes``; negative sizes crop.
-
-        All axes get a pad, and there is no axes operand: the transpose optimizer of onnxruntime 1.32 permutes the pads as
-        if they were those of all axes.
-        """
-        rank = len(shape) if term.rank is None and shape is not None else term.rank
-        if rank is None:
-            sizes = [self._scattered(side, axes, term) for side in (begins, ends)]
-        else:
-            place = {axis % rank: k for k, axis in enumerate(axes)}
-            spread = self.ints(place.get(axis, len(axes)) for axis in range(rank))
-            sizes = [self._spread(side, spread) for side in (begins, ends)]
-        return self.op("Pad", term, self.op("Concat", *sizes, dtype=ir.DataType.INT64, axis=0), value, shape=shape)
-
-    def _spread(self, sizes: Term, places: Term) -> Term:
-        """A vector's elements at their places, 0 where a place is behind its end."""
-        longer = self.op("Concat", sizes, self.ints([0]), dtype=ir.DataType.INT64, axis=0)
-        return self.op("Gather", longer, places, dtype=ir.DataType.INT64, shape=places.shape, axis=0)
-
-    def _scattered(self, sizes: Term, axes: Sequence[int], term: Term) -> Term:
-        """A vector as long as ``term`` has axes, which only run time knows: ``sizes`` at ``axes``, 0 elsewhere."""
-        rank = self.op("Shape", self.op("Shape", term, dtype=ir.DataType.INT64), dtype=ir.DataType.INT64, shape=(1,))
-        zero = ir.tensor(np.zeros(1, np.int64))
-        zeros = self.op("ConstantOfShape", rank, dtype=ir.DataType.INT64, shape=(None,), value=zero)
-        return self.op("ScatterElements", zeros, self.ints(axes), sizes, dtype=ir.DataType.INT64, shape=(None,), axis=0)
+        """``term`` with ``value`` (0) before and after along ``axes``; negative sizes crop."""
+        return padded(term, begins, ends, axes, value, shape)
 
     def zeros_like(self, term: Term) -> Term:
         """Zeros of the shape and type of ``term``."""
