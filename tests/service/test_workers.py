@@ -74,7 +74,7 @@ def test_a_deadline_frees_the_worker(client: Client) -> None:
 
 def test_a_full_queue_and_the_servers_own_limit(serve: Callable[..., Client]) -> None:
     """One call too many gets QUEUE_FULL with RetryInfo at once; a call that takes too long gets WORKER_TIMED_OUT."""
-    client = serve(workers=1, queue=1, job_seconds=3.0)
+    client = serve(workers=1, queue=1, job_seconds=8.0)
     digest = client.upload(models.loop())
     with ThreadPoolExecutor() as threads:
         slow = threads.submit(failure, client, digest, models.ENDLESS)
