@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 import explainsvc
 from explainsvc.graph.passes import prepare
@@ -81,6 +82,23 @@ def test_the_native_operator_has_the_roles_in_its_body() -> None:
     found = roles(model)
     assert [found[f"attention.{name}"] for name in ("scores", "mask", "softmax", "values")] == [1, 1, 1, 1]
     assert with_role(model, "residual") == {"y"}
+
+
+@pytest.mark.parametrize("op", ["Attention", "MultiHeadAttention"])
+def test_onnxruntimes_own_operators_have_the_roles_in_their_bodies(op: str) -> None:
+    """What onnxruntime's optimiser fuses is attention again afterwards; the fused projection is a dense layer."""
+    operands = ["x", "w", "b"] if op == "Attention" else ["x", "x", "x"]
+    attention = helper.make_node(op, operands, ["a"], "attention", domain="com.microsoft", num_heads=2)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 5, 8]) for name in "xy"]
+    tensors = {"w": models.weights("w", 8, 24), "b": models.weights("b", 24)} if op == "Attention" else {}
+    initializers = [numpy_helper.from_array(array, name) for name, array in tensors.items()]
+    graph = helper.make_graph(
+        [attention, helper.make_node("Add", ["a", "x"], ["y"], "sum")], "g", ends[:1], ends[1:], initializers
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    found = roles(explainsvc.load(helper.make_model(graph, opset_imports=opsets, ir_version=10)))
+    assert [found[f"attention.{name}"] for name in ("scores", "softmax", "values")] == [1, 1, 1]
+    assert (found["linear"], found["linear.bias"], found["residual"]) == ((1, 1, 1) if op == "Attention" else (0, 0, 0))
 
 
 def test_a_pointwise_convolution_between_transposes_is_a_dense_layer() -> None:
