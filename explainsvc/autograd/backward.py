@@ -122,11 +122,12 @@ def _vjps(n: NodeView, results: Sequence[Term | None]) -> dict[int, Term | None]
 
 
 def _no_rule(n: NodeView, what: str) -> NotDifferentiable:
+    before = ", or the model as it was before onnxruntime optimised it" if n.node.domain.startswith("com.microsoft") else ""
     return NotDifferentiable(
         f"operator {n.node.domain or 'ai.onnx'}::{n.op_type} has no derivative rule for {what}",
         where=n.where(),
         expected="an operator of the vjp table (explainsvc.autograd.known_operators())",
-        to_do="Use a perturbation method such as occlusion, or explain a value before this node",
+        to_do=f"Use a perturbation method such as occlusion, or explain a value before this node{before}",
     )
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd import contrib
 from explainsvc.autograd.body_text import MERGE, asks_for, attend, attribute, bias_of, function, heads, present, rank
+from explainsvc.autograd.fused import fused_conv, fused_gemm
 from explainsvc.autograd.group_query import group_query
 
 MICROSOFT = "com.microsoft"
@@ -155,6 +156,8 @@ BODIES: dict[tuple[str, str], Callable[[ir.Node], onnx.FunctionProto | None]] = 
     (MICROSOFT, "Attention"): attention,
     (MICROSOFT, "MultiHeadAttention"): multi_head,
     (MICROSOFT, "GroupQueryAttention"): group_query,
+    (MICROSOFT, "FusedConv"): fused_conv,
+    (MICROSOFT, "FusedGemm"): fused_gemm,
     (MICROSOFT, "GatherND"): contrib.gather_nd,
     (MICROSOFT, "GridSample"): contrib.grid_sample,
     (MICROSOFT, "Pad"): contrib.pad,
