@@ -39,7 +39,7 @@ bench: .venv/.dev             ## against captum and zennit, as multiples of one 
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
+	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000 $(BIN)/python -m tests.fuzz $(ARGS)
 
 upgrade:                      ## the newest versions that fit pyproject.toml into constraints.txt
 	.ci/upgrade $(PYTHON)

@@ -204,7 +204,9 @@ def _mean_variance(s: Sketch) -> None:
     x = s.ranked(1, 4)
     rank = len(s.shape(x))
     axes = [a for a in range(rank) if s.flag()] or [0]
-    s.node("MeanVarianceNormalization", [x], axes=axes if rank != 4 or s.flag() else None)
+    if s.values[x].var(axis=tuple(axes)).min() < 1e-3:
+        raise Unfit("no variance: its epsilon is 1e-9, so that rounding is all that is left")
+    s.node("MeanVarianceNormalization", [x], axes=axes)
 
 
 # Reductions ----------------------------------------------------------------------------------------------------------
