@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test check serve protos docs bench lint types upgrade clean
+.PHONY: demo test check serve protos docs bench fuzz lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -39,6 +39,9 @@ docs: .venv/.dev              ## the README's tables from the registries, docs/o
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"
+	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000 $(BIN)/python -m tests.fuzz $(ARGS)
 
 upgrade:                      ## the newest versions that fit pyproject.toml into constraints.txt
 	.ci/upgrade $(PYTHON)

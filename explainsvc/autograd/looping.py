@@ -16,6 +16,7 @@ from explainsvc.autograd.steps import (
     first_states,
     is_tensor,
     outside,
+    restored,
     reversed_step,
     state_argument,
     typed_argument,
@@ -63,7 +64,7 @@ def reversed_loop(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *
     operands = [count.value, None, *(t.value for t in first_states(steps, step))]
     results = n.emit.append("Loop", operands, len(step.results), "", {"body": inner.graph})
     pairs = zip(outside(steps, step), results, strict=True)
-    return [(t.value, n.emit.term(v).like(t)) for t, v in pairs if t.value in wanted]
+    return [(t.value, restored(n.emit.term(v), t)) for t, v in pairs if t.value in wanted]
 
 
 def _steps(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, g: Sequence[Term | None]) -> Steps:

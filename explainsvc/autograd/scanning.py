@@ -11,7 +11,7 @@ import onnx_ir as ir
 from explainsvc.autograd.backward import Rulebook
 from explainsvc.autograd.emit import Emitter, Term
 from explainsvc.autograd.shapes import shape_of
-from explainsvc.autograd.steps import Pairs, Steps, first_states, outside, reversed_step, state_argument, typed_argument
+from explainsvc.autograd.steps import Pairs, Steps, first_states, outside, restored, reversed_step, state_argument, typed_argument
 from explainsvc.autograd.subgraphs import close, copied, opened
 from explainsvc.autograd.view import NodeView
 
@@ -49,7 +49,7 @@ def reversed_scan(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, *
     attributes = _attributes(inner, tracks, writes)
     results = n.emit.append("Scan", [t.value for t in operands], len(inner.graph.outputs), "", attributes)
     pairs = zip([*outside(steps, step), *(t.outer for t in writes)], results, strict=True)
-    return [(t.value, n.emit.term(v).like(t)) for t, v in pairs if t.value in wanted]
+    return [(t.value, restored(n.emit.term(v), t)) for t, v in pairs if t.value in wanted]
 
 
 def _steps(n: NodeView, wanted: Sequence[ir.Value], rulebook: Rulebook, g: Sequence[Term | None]) -> Steps:

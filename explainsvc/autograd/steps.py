@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.backward import Rulebook, captured, carries_gradient, leading_to
 from explainsvc.autograd.emit import Emitter, Term
-from explainsvc.autograd.shapes import Shape
+from explainsvc.autograd.shapes import Shape, shape_of
 from explainsvc.autograd.subgraphs import argument, differentiated
 from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
@@ -132,9 +132,9 @@ def reversed_step(inner: Emitter, steps: Steps, values: Mapping[ir.Value, Term],
     seeds = [*zip((steps.after[i] for i in carried), flowing, strict=True), *emitted]
     found = differentiated(inner, steps.body, values, seeds, list(dict.fromkeys([*starts, *asked])), steps.rulebook)
     summed = [v for v in asked if v in found and v not in values]
-    sums = [argument(inner, inner.term(v)) for v in summed]
+    sums = [argument(inner, inner.term(v) if shape_of(v) is not None else _vector(inner, v)) for v in summed]
     states = [found[b] if b in found else inner.zeros_like(values[b]) for b in starts]
-    totals = [total + found[v] for total, v in zip(sums, summed, strict=True)]
+    totals = [total + _ranked(found[v], inner.term(v)) for total, v in zip(sums, summed, strict=True)]
     return Reversed(carried, summed, [*flowing, *sums], [*states, *totals], found)
 
 
@@ -142,7 +142,23 @@ def first_states(steps: Steps, step: Reversed) -> list[Term]:
     """What the states of the backward pass start from: gradients of the final states, zero sums."""
     emit = steps.n.emit
     arrived = [(steps.g_final[i], steps.final(i)) for i in step.carried]
-    return [emit.zeros_like(y) if g is None else g for g, y in arrived] + [emit.zeros_like(emit.term(v)) for v in step.summed]
+    return [emit.zeros_like(y) if g is None else g for g, y in arrived] + [
+        _ranked(emit.zeros_like(emit.term(v)), emit.term(v)) for v in step.summed
+    ]
+
+
+def _vector(inner: Emitter, like: ir.Value) -> Term:
+    return inner.term(ir.Value(type=like.type, shape=ir.Shape([None])))
+
+
+def _ranked(term: Term, value: Term) -> Term:
+    """A gradient of ``value``; as a vector where its rank is unknown: onnxruntime wants to know the ranks of Scan's states."""
+    return term if value.shape is not None else term.emit.op("Reshape", term, term.emit.ints([-1]), shape=(None,))
+
+
+def restored(result: Term, value: Term) -> Term:
+    """A state of the backward pass in the shape of the value whose gradient it ends as."""
+    return result.like(value) if value.shape is not None else result.emit.reshape_like(result, value)
 
 
 def outside(steps: Steps, step: Reversed) -> list[Term]:

@@ -211,3 +211,18 @@ def test_a_body_that_no_gradient_passes(kind: str) -> None:
     """
     with pytest.raises(NothingToDifferentiate):
         differentiate(onnx.parser.parse_model(HEADER + text), ["x"], "y")
+
+
+def test_a_scan_that_captures_a_value_of_unknown_rank() -> None:
+    """onnx infers no shape for the final state of a Loop; a Scan that reads it has its gradient all the same."""
+    text = """
+    reading (float[2] x, float[3, 2] s) => (float[3, 2] y)
+    <int64 two = {2}, bool true = {1}>
+    {
+      w = Loop (two, true, x) <body = grow (int64 i, bool go, float[2] a) => (bool on, float[2] b)
+        { on = Identity (go)  t = Tanh (a)  b = Add (t, x) }>
+      h, y = Scan <num_scan_inputs = 1, body = step (float[2] p, float[2] s_t) => (float[2] q, float[2] r)
+        { pw = Mul (p, w)  q = Add (pw, s_t)  r = Sin (q) }> (x, s)
+    }
+    """
+    check(text, {"x": numbers(2), "s": numbers(3, 2)}, "y")

@@ -33,13 +33,19 @@ from explainsvc.autograd.vjps.sizes import (
 def through_positions(n: NodeView, g: Term) -> Term:
     """The vjp of any operator that copies elements of operand 0: run on 0, 1, 2, … it says where each one came from."""
     emit = n.emit
-    count = emit.op("Size", n.x, dtype=INT64, shape=())
-    numbers = emit.op("Range", emit.constant(0, np.int64), count, emit.constant(1, np.int64), dtype=INT64)
-    source = n.replace({0: emit.reshape_like(numbers, n.x)}).y
+    source = n.replace({0: _numbered(n.x)}).y
     source.value.type = ir.TensorType(INT64)  # a new type: the view shares the forward node's
     zeros = flat(emit.zeros_like(n.x))
     summed = emit.op("ScatterElements", zeros, flat(source), flat(g), axis=0, reduction="add")
     return emit.reshape_like(summed, n.x)
+
+
+def _numbered(x: Term) -> Term:
+    """0, 1, 2, … in the shape of ``x``."""
+    emit = x.emit
+    count = emit.op("Size", x, dtype=INT64, shape=())
+    numbers = emit.op("Range", emit.constant(0, np.int64), count, emit.constant(1, np.int64), dtype=INT64)
+    return emit.reshape_like(numbers, x)
 
 
 define("GatherND", through_positions)
