@@ -61,7 +61,7 @@ class NodeInfo:
         outputs: Its results, with the shapes and types that can be inferred.
         becomes: The operators that stand for it in the graph that is differentiated; none for a constant. A node that was
             fused has those of the node that it was fused into.
-        vjp: "vjp", "stop", "control", "expanded into its body", or "none: " and why.
+        vjp: "vjp", "stop", "control", "expanded into its body", "by its real twin" (quantised), or "none: " and why.
         rules: Method with rules of its own → the rules that this node gets, in the order of ``becomes``; "refused: " and
             why; "" where no relevance comes by.
         flops: Twice the multiply-adds of one forward at the lengths of :class:`Cost`; None where shapes are not known.

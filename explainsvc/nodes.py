@@ -23,13 +23,14 @@ from explainsvc.graph.cost import (
 )
 from explainsvc.graph.flops import multiply_adds
 from explainsvc.graph.lineage import StandIn, stand_ins
+from explainsvc.graph.passes.quantised import quantised_operators
 from explainsvc.graph.passes.zipmap import without_map_types
 from explainsvc.info import Cost, NodeInfo, value_info
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
 
-KNOWN = known_operators()
+KNOWN, TWINS = known_operators(), frozenset(quantised_operators())
 ROUNDS = 2
 """Shapes computed from sizes of computed shapes: as deep as that goes in exported transformers."""
 PER_MULTIPLY_ADD = 2
@@ -55,6 +56,8 @@ def _vjp(node: ir.Node, stand_in: StandIn, outcomes: Mapping[ir.Node, Outcome]) 
     why = next((refusal.what for refusal in refusals if refusal is not None), stand_in.absence)
     if why:
         return f"none: {why}"
+    if node.op_type in TWINS and not stand_in.fused:
+        return "by its real twin"
     if is_body(node, stand_in):
         return "expanded into its body"
     kinds = [KNOWN.get(operator_name(n), "") for n in stand_in.nodes]
@@ -111,13 +114,13 @@ def _cost(
 
 
 def _flops(node: ir.Node, stand_in: StandIn, shapes: Mapping[str, Shape]) -> int | None:
-    """By the operator's own formula, else by what its body does."""
+    """By the operator's own formula, else by what stands for it."""
 
     def shape_of(value: ir.Value) -> Shape | None:
         return shapes.get(value.name or "")
 
     own = multiply_adds(node, shape_of)
-    if is_body(node, stand_in):
+    if is_body(node, stand_in) or (own is None and stand_in.nodes and not stand_in.fused):
         inside = [multiply_adds(n, shape_of) for n in stand_in.nodes]
         own = None if None in inside else sum(n for n in inside if n is not None)
     return None if own is None else PER_MULTIPLY_ADD * own

@@ -141,6 +141,23 @@ def test_treatments_without_a_gradient() -> None:
     assert (zipped.name, zipped.becomes) == ("zip", forest.becomes)  # the tensor that it wraps
 
 
+def test_quantised_operators_are_told_by_their_twins() -> None:
+    """A layer is its real twin and the range that saturates; what only rounds is left out; products are counted."""
+    text = """g (float[2, 4] x) => (float[2, 3] y) {
+      [q] a = QuantizeLinear (x, s, z)
+      [layer] b = QLinearMatMul (a, s, z, w, s, z, s, z)
+      [back] c = DequantizeLinear (b, s, z)  [act] y = Relu (c)
+    }"""
+    tensors = {"s": np.array(0.1, np.float32), "z": np.array(3, np.int8), "w": np.arange(12, dtype=np.int8).reshape(4, 3)}
+    nodes = {node.name: node for node in explainsvc.load(models.build(text, tensors)).info.nodes}
+    assert (nodes["q"].vjp, nodes["q"].becomes) == ("by its real twin", ("Clip",))
+    assert nodes["layer"].becomes == ("MatMul", "Clip")
+    assert nodes["layer"].rules["lrp_z_plus"] == "lrp_z_plus + pass_through"
+    assert nodes["layer"].flops == 2 * 2 * 4 * 3
+    assert nodes["back"].vjp == "none: hands on its input, left out"
+    assert nodes["act"].vjp == "vjp"
+
+
 def test_every_program_with_rules_names_its_rulebook() -> None:
     """A method whose backward pass replaces vjps says by what: the table of nodes and the documentation read it there."""
     used: list[str] = []

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from explainsvc.autograd.backward import carries_gradient, operands
+from explainsvc.autograd.backward import operands
 
-PASSING = frozenset({"Identity", "Dropout", "Cast"})
-"""Left out by the passes where they hand on what they get: outside training, from a type to itself."""
+PASSING = frozenset({"Identity", "Dropout", "Cast", "DequantizeLinear"})
+"""Left out by the passes where they hand on what they get: outside training, from a type to itself, from a real twin."""
+_NUMBERS = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL})
+"""Of sizes and indices; smaller integers are quantised values."""
 FOLDED, LEFT_OUT, UNREAD = "a constant, folded", "hands on its input, left out", "nothing reads its result"
 
 
@@ -84,7 +86,7 @@ def _of_a_vanished(
     for value in node.outputs:
         if value.name in made:
             return StandIn((made[value.name],), fused=True)
-    if node in fixed or not any(carries_gradient(v) for v in node.outputs):
+    if node in fixed or all(v.dtype in _NUMBERS for v in node.outputs):
         return StandIn(absence=FOLDED)
     if node.op_type in PASSING:
         return StandIn(absence=LEFT_OUT)
