@@ -17,7 +17,7 @@ from tests.fuzz.dress import dressed
 from tests.fuzz.graphs import Drawn
 from tests.fuzz.truth import Kinked, NoTruth, differences, in_double, steps_of
 
-RTOL, ATOL = 1e-3, 1e-4
+RTOL, ATOL = 5e-4, 5e-5
 """Of our float32 gradient: relative, and relative to the largest derivative of the input."""
 FORWARD = 1e-5
 ZERO = 1e-6

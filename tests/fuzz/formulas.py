@@ -1,8 +1,8 @@
 """Operators in double by their formula, where neither onnxruntime nor onnx's reference is right.
 
-onnxruntime 1.32 has no double kernel for any of them. onnx's reference 1.23 sums the wrong channels in LRN, ignores
-``sequence_lens`` of recurrent layers, adds the operands of Mean into the first, crops ConvTranspose of few channels
-wrongly, and has none of the others, or not in double.
+onnxruntime 1.32 has no double kernel for any of them; that of Shrink computes in float32. onnx's reference 1.23 sums the
+wrong channels in LRN, ignores ``sequence_lens`` of recurrent layers, adds the operands of Mean into the first, crops
+ConvTranspose of few channels wrongly, and has none of the others, or not in double.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ def _mean_variance(x: Any, axes: Sequence[int] = (0, 2, 3)) -> Any:
 
 def _softsign(x: Any) -> Any:
     return x / (1 + np.abs(x))
+
+
+def _shrink(x: Any, lambd: float = 0.5, bias: float = 0.0) -> Any:
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0.0))
 
 
 def _mean(*operands: Any) -> Any:
@@ -161,6 +165,7 @@ BY_HAND: dict[str, Callable[..., Any]] = {
     "GlobalMaxPool": _global_max_pool,
     "LayerNormalization": _layer_norm,
     "LpPool": _lp_pool,
+    "Shrink": _shrink,
     "LRN": _lrn,
     "ConvTranspose": _conv_transpose,
     "LSTM": _recurrent("LSTM"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.fuzz.check import Tally, check
@@ -42,10 +44,9 @@ def told(drawn: Drawn) -> str:
     return repr(drawn)
 
 
-def campaign(count: int, number: int) -> tuple[Tally, list[str]]:
-    """Fresh graphs from a seed, on and on after failures, of which one of every kind is told."""
-    failures: dict[str, str]
-    tally, failures = Tally(), {}
+def campaign(count: int, number: int, say: Callable[[str], None]) -> tuple[Tally, int]:
+    """Fresh graphs from a seed, on and on after failures, of which one of every kind is told at once."""
+    tally, failures = Tally(), set()
 
     @seed(number)
     @settings(max_examples=count, **QUIET)
@@ -55,7 +56,12 @@ def campaign(count: int, number: int) -> tuple[Tally, list[str]]:
         try:
             tried(drawn, tally)
         except AssertionError as error:
-            failures.setdefault(str(error).split("\n", 1)[0], str(error))
+            kind = str(error).split("\n", 1)[0]
+            if kind not in failures:
+                say(f"\n=== FAILED\n{error}")
+            failures.add(kind)
+        if tally.graphs % 100 == 0:
+            say(f"{tally.graphs} graphs, {len(failures)} kinds of failures")
 
     run()
-    return tally, list(failures.values())
+    return tally, len(failures)
