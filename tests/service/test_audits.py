@@ -92,7 +92,7 @@ def test_a_failed_audit_says_why(audits: AuditServiceStub, client: Client, diges
 def test_an_audit_without_its_caller_is_cancelled(audits: AuditServiceStub, client: Client, digest: str) -> None:
     """Closing the stream ends the audit and frees the worker."""
     pids = workers().keys()
-    request = pb.CreateAuditRequest(model_digest=digest, inputs=to_named(models.image(64)), methods=METHODS)
+    request = pb.CreateAuditRequest(model_digest=digest, inputs=to_named(models.image(1024)), methods=METHODS)
     stream = audits.CreateAudit(request)
     audit_id = next(stream).started.audit_id
     stream.cancel()
