@@ -21,12 +21,12 @@ def cam_layer(b: Builder, name: str, method: str) -> Term:
     value = find_value(b.graph, name) if name else default_layer(path, b.target.value)
     rank = None if value is None or value.shape is None else len(value.shape)
     if value is None or rank not in (3, 4, 5):
-        known = ", ".join(v.name or "" for v in spatial_values(path)[-5:]) or "none in this model"
+        known = ", ".join(v.name or "" for v in spatial_values(path)[-5:])
         found = f'"{name}" has none' if name else "there are none"
         raise MethodNotApplicable(
             f"{method} needs activations with spatial extent [N, C, H, W]; {found}",
             where="parameters.layer" if name else "model",
-            expected=f"a value such as {known}",
+            expected=f"a value such as {known}" if known else "a model with convolutions between the input and the target",
             to_do="Use gradient or occlusion",
         )
     return b.emit.term(value)

@@ -9,6 +9,7 @@ import numpy as np
 from explainsvc.autograd import NodeView, Rule, Rulebook, Term
 from explainsvc.errors import MethodNotApplicable
 
+INSTEAD = "Use gradient, integrated_gradients or smoothgrad; occlusion where nothing is differentiable"
 RECTIFIER_VARIANTS = frozenset("LeakyRelu PRelu Elu Selu Celu Gelu Mish HardSwish Swish ThresholdedRelu Softplus".split())
 """Hidden activations for which neither paper says what the rule is: refused, never treated as their gradient silently."""
 
@@ -68,12 +69,12 @@ def require_rectifiers(views: Sequence[NodeView], method: str) -> None:
     if not any(is_rectifier(n) for n in views):
         raise MethodNotApplicable(
             f"{method} changes the gradient at ReLUs, and there is none between the input and the target",
-            expected="a network with ReLUs", to_do="Use gradient, integrated_gradients or smoothgrad",
+            expected="a network with ReLUs", to_do=INSTEAD,
         )  # fmt: skip
 
 
 def _undefined(n: NodeView, method: str) -> MethodNotApplicable:
     return MethodNotApplicable(
         f"{method} is not defined for the activation {n.op_type}", where=n.where(),
-        expected="ReLU as the only hidden activation", to_do="Use gradient, integrated_gradients or smoothgrad",
+        expected="ReLU as the only hidden activation", to_do=INSTEAD,
     )  # fmt: skip

@@ -103,7 +103,7 @@ def emitted(case: Case) -> tuple[dict[str, Any], dict[int, Any], Any]:
         onnx.checker.check_model(explained, full_check=True)  # which refuses outputs of unknown rank as such
     session = ort.InferenceSession(explained.SerializeToString(), providers=["CPUExecutionProvider"])
     plain = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = _feeds(case, np.float32)
+    feeds = feeds_of(case, np.float32)
     (y,) = plain.run(None, feeds)
     seed = np.random.default_rng(7).standard_normal(y.shape).astype(y.dtype)
     outputs = session.run([f"y{case.output}"] + [f"explain.{n}" for n in names.values()], feeds | {"explain.seed": seed})
@@ -130,7 +130,7 @@ def torch_gradients(case: Case, seed: Any) -> dict[int, Any]:
 def differences(case: Case, operand: int, seed: Any, step: float = 1e-6) -> Any:
     """∂⟨seed, y⟩/∂operand by central differences in float64, element by element."""
     run = float64_runner(build(case, np.float64))
-    feeds = _feeds(case, np.float64)
+    feeds = feeds_of(case, np.float64)
     constant = operand in case.constant
     assert not constant, "differentiate run-time operands"
     x = feeds[f"x{operand}"]
@@ -155,7 +155,8 @@ def float64_runner(proto: onnx.ModelProto) -> Callable[[dict[str, Any]], Any]:
         return lambda feeds: reference.run(None, feeds)[0]
 
 
-def _feeds(case: Case, dtype: type) -> dict[str, Any]:
+def feeds_of(case: Case, dtype: type) -> dict[str, Any]:
+    """The run-time operands of a case by name, floats of ``dtype``."""
     return {
         f"x{i}": _typed(np.asarray(o), dtype) for i, o in enumerate(case.operands) if o is not None and i not in case.constant
     }

@@ -9,8 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import explainsvc
 from tests.autograd.harness import Case, check
 from tests.autograd.rows import both, normal, positive
+from tests.models import build
 
 LABELS = np.random.default_rng(3).integers(0, 4, (3, 2))
 SHAPES: list[tuple[Any, Any]] = [
@@ -68,3 +70,16 @@ LOG = both(
 def test_gradient(case: Case) -> None:
     """The gradient of scores and class weights equals torch autograd."""
     check(case)
+
+
+@pytest.mark.parametrize("op_type", ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"])
+def test_in_double(op_type: str) -> None:
+    """A loss in double has a gradient in double, though onnxruntime has no OneHot for it."""
+    graph = f'g (double[3, 4] x) => (double y) {{ y = {op_type} <reduction = "sum"> (x, t, w) }}'
+    x, labels, w = normal(3, 4), LABELS[:, 0], positive(4)
+    model = explainsvc.load(build(graph, {"t": labels, "w": w}, opset=19))
+    found = model.explain({"x": x}, target={"output": "y", "seed": np.array(1.0)}).values["x"]
+    tensor = torch.tensor(x, requires_grad=True)
+    function = likelihood if op_type.startswith("Negative") else entropy
+    function(tensor, torch.tensor(labels), torch.tensor(w), "sum", None).backward()
+    np.testing.assert_allclose(found, tensor.grad.numpy(), rtol=1e-12, atol=1e-14)

@@ -38,10 +38,10 @@ def _axes(n: NodeView, x: Term) -> list[int]:
 def layer_standardised(x: Term, scale: Term, axes: Sequence[int], epsilon: float) -> Standardised:
     """x̂ by the forward operator's own kernel, with a scale of ones."""
     ones = _ones_like(scale)
-    value, _, inverse = x.emit.ops("LayerNormalization", x, ones, count=3, axis=axes[0], epsilon=epsilon)
+    value, mean, inverse = x.emit.ops("LayerNormalization", x, ones, count=3, axis=axes[0], epsilon=epsilon)
     value.like(x)
     inverse.value.shape = x.emit.mean(x, axes).value.shape
-    inverse.value.type = ir.TensorType(ir.DataType.FLOAT)  # stash_type = 1
+    mean.value.type = inverse.value.type = ir.TensorType(ir.DataType.FLOAT)  # stash_type = 1
     return Standardised(value, _as(inverse, x), axes)
 
 

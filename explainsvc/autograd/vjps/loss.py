@@ -44,11 +44,11 @@ def _weights(n: NodeView) -> Term:
 
 
 def _one_hot(n: NodeView) -> Term:
-    """1 at the class of the label, on a new axis 1."""
+    """1 at the class of the label, on a new axis 1; in float32 first, because onnxruntime has no OneHot in double."""
     classes = n.emit.op("Gather", n.emit.shape(n.x), n.emit.ints([CLASS_AXIS]), shape=(1,), axis=0)
-    values = n.emit.constant([0, 1], (n.x.dtype or n.emit.float_type).numpy())
-    hot = n.emit.op("OneHot", _labels(n), classes, values, dtype=values.dtype, axis=CLASS_AXIS)
-    return hot.like(n.x)
+    values = n.emit.constant([0, 1], np.float32)
+    hot = n.emit.op("OneHot", _labels(n), classes, values, dtype=values.dtype, shape=n.x.shape, axis=CLASS_AXIS)
+    return n.emit.mask(hot, n.x).like(n.x) if n.x.dtype not in (None, ir.DataType.FLOAT) else hot.like(n.x)
 
 
 def _per_class(n: NodeView, term: Term) -> Term:
