@@ -12,6 +12,8 @@ import onnx.parser
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+CHAINED = 8
+"""Loops that start from the results of one another."""
 _DOMAIN = "com.microsoft"
 _SAME = "y = Identity (x) mean = Identity (x) inverse = Identity (x) total = Identity (x)"
 _WINDOW = ", ".join(f"{name} = @{name}" for name in ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"))
@@ -44,10 +46,37 @@ def infer(model: ir.Model) -> None:
     for node, function in stand_ins.items():
         node.overload = function.overload
         model.functions[function.identifier()] = function
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _infer(model)
+    for _ in range(CHAINED):
+        found = [_ranks_of_states(node) for node in model.graph.all_nodes() if node.op_type == "Loop"]
+        if not any(found):
+            break
+        _infer(model)
     for node, function in stand_ins.items():
         node.overload = ""
         model.functions.pop(function.identifier(), None)
+
+
+def _infer(model: ir.Model) -> None:
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for value in (v for node in model.graph.all_nodes() for v in node.outputs):
+        if not value.name:  # omitted results have one name, and so one shape, between them
+            value.shape = None
+
+
+def _ranks_of_states(loop: ir.Node) -> bool:
+    """Gives the final states of a Loop the rank of the initial ones; True when a rank was found.
+
+    onnx infers nothing of them, as their lengths may change. Their ranks do not, by induction, where the body makes of a
+    state of that rank one of the same rank.
+    """
+    body, found = loop.attributes["body"].as_graph(), False
+    states = zip(loop.inputs[2:], body.inputs[2:], body.outputs[1:], loop.outputs, strict=False)
+    for initial, before, after, final in states:
+        ranks = [None if v is None or v.shape is None else len(v.shape) for v in (initial, before, after)]
+        if final.shape is None and ranks[0] is not None and ranks.count(ranks[0]) == 3:
+            final.shape, found = ir.Shape([None] * ranks[0]), True
+    return found
 
 
 def _flags(node: ir.Node) -> str:
