@@ -197,15 +197,15 @@ class Emitter:
         """A bool term as 0/1 of the type of ``like``."""
         return self.cast(condition, like.dtype or self.float_type)
 
-    def is_positive(self, y: Term) -> Term:
-        """1[y > 0] as numbers, for ``y`` ≥ 0 such as a ReLU's result.
+    def step(self, z: Term, at_zero: float = 0.0) -> Term:
+        """1 where z > 0, 0 where z < 0, ``at_zero`` (0 or 1) where z = 0.
 
-        In float32 by one HardSigmoid, whose slope leaves no number between 0 and 1 but for denormal ``y``: comparing and
+        In float32 by one HardSigmoid whose slope leaves a number between 0 and 1 to denormal ``z`` only: comparing and
         casting takes twice as long.
         """
-        if y.dtype != ir.DataType.FLOAT:  # onnxruntime has no other HardSigmoid
-            return self.mask(y > 0, y)
-        return self.op("HardSigmoid", y, alpha=_STEEP, beta=0.0, shape=y.shape)
+        if z.dtype != ir.DataType.FLOAT:  # onnxruntime has no other HardSigmoid
+            return self.mask(z >= 0 if at_zero > 0 else z > 0, z)
+        return self.op("HardSigmoid", z, alpha=_STEEP, beta=at_zero, shape=z.shape)
 
     def shape(self, term: Term) -> Term:
         """The shape as an int64 vector: a constant where it is static, a ``Shape`` node where it is not."""

@@ -34,7 +34,7 @@ def deconvnet_relu(n: NodeView, r: Term) -> list[Term]:
 
 def _open(n: NodeView) -> Term:
     """Where the rectifier passes its input: z > 0, and for a ReLU6 also z < 6; its result y tells as well as z."""
-    passes = n.emit.is_positive(n.y)
+    passes = n.emit.step(n.y)
     return passes * n.emit.mask(n.y < n.input(2), n.y) if n.op_type == "Clip" and n.has(2) else passes
 
 

@@ -11,6 +11,8 @@ from functools import cache
 
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.registry import apply_vjp, apply_vjps, has_vjp
+from explainsvc.autograd.sliding import count_cells, spread_ones
+from explainsvc.autograd.windows import INT64, sizes_of, spatial_rank, static_sizes, windows_of
 from explainsvc.errors import NotDifferentiable
 from explainsvc.rules.signs import is_nonnegative
 
@@ -35,8 +37,8 @@ SHARING = frozenset(
 
 
 def stabilized(z: Term, epsilon: float) -> Term:
-    """z + ε·sign(z), with sign(0) = +1. Where would take a third longer, and between two tensors 16 times as long."""
-    return z + (z.emit.mask(z >= 0, z) * (2 * epsilon) - epsilon)
+    """z + ε·sign(z), with sign(0) = +1."""
+    return z + (z.emit.step(z, at_zero=1.0) * (2 * epsilon) - epsilon)
 
 
 @cache
@@ -113,11 +115,24 @@ def lrp_flat(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
     """R_i = Σ_j 1/(Σ_i 1) R_j over the inputs i of neuron j (Lapuschkin et al. 2019, arXiv:1902.10178)."""
     (i,) = _only_data_operand(n)
     a, w = n.input(i), n.input(1 - i)
+    result: list[Term | None] = [None] * len(n.node.inputs)
+    if n.op_type == "Conv" and i == 0 and n.attr("group", 1) == 1 and static_sizes(w) is not None:
+        result[0] = _flat_over_windows(n, r)
+        return result
     operands: dict[int, Term | None] = {i: _ones_like(a), 1 - i: _ones_like(w)}
     m = n.replace(operands | ({2: None} if len(n.node.inputs) > 2 else {}))
-    result: list[Term | None] = [None] * len(n.node.inputs)
     result[i] = apply_vjp(m, i, r / (m.y + STABILIZER))
     return result
+
+
+def _flat_over_windows(n: NodeView, r: Term) -> Term:
+    """:func:`lrp_flat` of a Conv: a neuron gives the same to all channels of a cell, so that one channel is computed."""
+    emit, win = n.emit, windows_of(n, sizes_of(n.input(1), spatial_rank(n)))
+    channels = emit.cast(emit.op("Shape", n.x, dtype=INT64, shape=(1,), start=1, end=2), r.dtype or emit.float_type)
+    share = r / (count_cells(n.x, n.y, win, padding_counts=False) * channels + STABILIZER)
+    shape = None if n.x.shape is None else (n.x.shape[0], 1, *n.x.shape[2:])
+    one_channel = emit.op("Slice", n.x, emit.ints([0]), emit.ints([1]), emit.ints([1]), shape=shape)
+    return emit.expand_like(spread_ones(emit.sum(share, [1]), win, one_channel), n.x)
 
 
 def pass_through(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:

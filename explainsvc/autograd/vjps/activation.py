@@ -23,7 +23,7 @@ def _positive(n: NodeView, g: Term, otherwise: Term) -> Term:
 
 
 # by its result: onnxruntime fuses Conv and Relu only where nothing else reads what is between them
-define("Relu", lambda n, g: g * n.emit.is_positive(n.y))
+define("Relu", lambda n, g: g * n.emit.step(n.y))
 define("LeakyRelu", lambda n, g: _positive(n, g, g * n.attr("alpha", 0.01)))
 define("Elu", lambda n, g: _positive(n, g, g * (n.y + n.attr("alpha", 1.0))))
 define("Celu", lambda n, g: _positive(n, g, g * (n.y / n.attr("alpha", 1.0) + 1)))
