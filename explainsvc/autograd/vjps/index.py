@@ -32,12 +32,17 @@ from explainsvc.autograd.vjps.sizes import (
 
 def through_positions(n: NodeView, g: Term) -> Term:
     """The vjp of any operator that copies elements of operand 0: run on 0, 1, 2, … it says where each one came from."""
-    emit = n.emit
     source = n.replace({0: _numbered(n.x)}).y
     source.value.type = ir.TensorType(INT64)  # a new type: the view shares the forward node's
-    zeros = flat(emit.zeros_like(n.x))
-    summed = emit.op("ScatterElements", zeros, flat(source), flat(g), axis=0, reduction="add")
-    return emit.reshape_like(summed, n.x)
+    return _added_at(n.x, source, g)
+
+
+def _added_at(x: Term, places: Term, values: Term) -> Term:
+    """Zeros in the shape of ``x`` to which ``values`` are added at flat ``places``, one for each value."""
+    emit = x.emit
+    zeros = flat(emit.zeros_like(x))
+    summed = emit.op("ScatterElements", zeros, flat(places), flat(values), axis=0, reduction="add")
+    return emit.reshape_like(summed, x)
 
 
 def _numbered(x: Term) -> Term:
@@ -204,12 +209,7 @@ def _picked(n: NodeView, from_: Term) -> Term:
 
 def _summed(n: NodeView, term: Term) -> Term:
     """The elements of ``term``, shaped as the updates, added up at the scattered places, zeros elsewhere."""
-    emit = n.emit
-    last = emit.op("Size", n.x, dtype=INT64, shape=())
-    numbers = emit.op("Range", emit.constant(0, np.int64), last, emit.constant(1, np.int64), dtype=INT64)
-    places = flat(_picked(n, emit.reshape_like(numbers, n.x)))
-    zeros = flat(emit.zeros_like(n.x))
-    return emit.reshape_like(emit.op("ScatterElements", zeros, places, flat(term), axis=0, reduction="add"), n.x)
+    return _added_at(n.x, _picked(n, _numbered(n.x)), term)
 
 
 def _winners(n: NodeView) -> tuple[Term, Term]:

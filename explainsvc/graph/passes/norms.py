@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.graph.later import RMS_FROM
 from explainsvc.graph.passes.regions import NORMALISING, Region, places, regions
 from explainsvc.graph.passes.rewrite import Rewriter, constant_of
 
@@ -26,8 +27,6 @@ OFFSETS = np.array([0.5, -2.0, 0.1, 0.02, 2e-3, 5.0, 0.0])
 """Spread and mean of the rows: ε of 1e-5 shows in the small ones, a mean that is not taken off in all."""
 LARGEST = 2**16
 """Elements of one row that we try: what a file says must not make this take long."""
-RMS_SINCE = 23
-"""Opset of RMSNormalization: from 21 to 23 ONNX only widened types."""
 _ROOTS = frozenset({"Add", "Sub", "Mul", "Div"})
 _REDUCTIONS = frozenset({"ReduceMean", "ReduceSum"})
 
@@ -52,7 +51,7 @@ def fuse_norms(model: ir.Model) -> bool:
         _fuse(region, norm, write)
     if any(not norm.centred for _, norm in found):
         version = model.graph.opset_imports[""]
-        model.graph.opset_imports[""] = max(version, RMS_SINCE)
+        model.graph.opset_imports[""] = max(version, RMS_FROM)
     if found:
         common.RemoveUnusedNodesPass()(model)
     return bool(found)
