@@ -82,7 +82,13 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
     """
     require_working_opset(model)
     in_force = {} if params is None else plain(dataclasses.asdict(params))
-    metadata = {"method": name, "parameters": json.dumps(in_force), "source_sha256": model.digest, "target": target}
+    metadata = {
+        "method": name,
+        "parameters": json.dumps(in_force),
+        "source_sha256": model.digest,
+        "target": target,
+        "caveats": json.dumps(model.caveats),
+    }
     return explained_graph(model.prepared.model, target, wanted, program, metadata)
 
 

@@ -57,6 +57,7 @@ def test_metadata_records_how_it_was_made() -> None:
     assert json.loads(metadata["explainsvc.parameters"]) == {"epsilon": 0.25, "bias": "ignored"}
     assert metadata["explainsvc.source_sha256"] == model.digest
     assert metadata["explainsvc.target"] == "y"
+    assert json.loads(metadata["explainsvc.caveats"]) == []
 
 
 def test_one_graph_serves_every_class() -> None:

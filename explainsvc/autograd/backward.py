@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from explainsvc.autograd.emit import Emitter, Term
+from explainsvc.autograd.emit import Emitter, Term, is_emitted
 from explainsvc.autograd.registry import apply_vjps, control_vjp_of, has_vjp, is_stop
 from explainsvc.autograd.view import NodeView
 from explainsvc.errors import NotDifferentiable
@@ -145,15 +145,25 @@ def nodes_between(graph: ir.Graph, wanted: Iterable[ir.Value], target: ir.Value)
 
 def _accumulated(earlier: Term | None, term: Term, value: Term) -> Term:
     """Relevance of a value used several times is summed; it has that value's shape and type by definition."""
-    total = term if earlier is None else earlier + term
+    total = term if earlier is None else _sum(earlier, term, value)
     if total.value.is_graph_input() or total.value.is_initializer() or total.shape == value.shape:
         return total
     return total.like(value) if total.value.producer() is not None and is_emitted_value(total.value) else total
 
 
-def is_emitted(node: ir.Node) -> bool:
-    """Whether an :class:`Emitter` wrote this node, in this walk or an earlier one."""
-    return node.meta.get("explainsvc.emitted", False) is True
+def _sum(earlier: Term, term: Term, value: Term) -> Term:
+    """Earlier + term. Rules that end in a ⊙ (…) share the factor a: a ⊙ u + a ⊙ v = a ⊙ (u + v), one pass over it less."""
+    u, v = _cofactor(earlier, value), _cofactor(term, value)
+    return earlier + term if u is None or v is None else value * (u + v)
+
+
+def _cofactor(term: Term, factor: Term) -> Term | None:
+    """What an emitted product with ``factor`` on the left has on the right."""
+    node = term.value.producer()
+    if node is None or node.op_type != "Mul" or not is_emitted(node) or node.inputs[0] is not factor.value:
+        return None
+    right = node.inputs[1]
+    return None if right is None else term.emit.term(right)
 
 
 def is_emitted_value(value: ir.Value) -> bool:

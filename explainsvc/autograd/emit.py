@@ -32,6 +32,14 @@ _BROADCASTING = frozenset(
 )
 
 
+_EMITTED = "explainsvc.emitted"
+
+
+def is_emitted(node: ir.Node) -> bool:
+    """Whether an :class:`Emitter` wrote this node, in this walk or an earlier one."""
+    return node.meta.get(_EMITTED, False) is True
+
+
 def _typed(name: str, value: Any) -> Any:
     """Numbers, names and lists of integers as attributes: ``ir.node`` tells their types too, ten times as slowly."""
     if isinstance(value, int):
@@ -175,7 +183,7 @@ class Emitter:
         outputs = [ir.Value(name=n) for n in (names or [self.fresh(op_type) for _ in range(count)])]
         typed = {key: _typed(key, value) for key, value in attributes.items()}
         node = ir.node(op_type, inputs, typed, domain=domain, outputs=outputs, name=f"{outputs[0].name}.node")
-        node.meta["explainsvc.emitted"] = True
+        node.meta[_EMITTED] = True
         if self.scope:
             node.metadata_props["explain.source"] = self.scope
         self.graph.append(node)

@@ -12,6 +12,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_params
 from explainsvc.engine import attribute
 from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.features import result_type
 from explainsvc.method import Request
 from explainsvc.variations import per_variation, split_values
 
@@ -59,6 +60,4 @@ def _range(x: Array, batched: bool) -> Array:
 
 def typed(values: dict[str, Array], request: Request) -> dict[str, Array]:
     """Float64 sums as the type of the input (float32 for half precision)."""
-    return {
-        n: v.astype(np.float32 if request.feeds[n].dtype == np.float16 else request.feeds[n].dtype) for n, v in values.items()
-    }
+    return {n: v.astype(result_type(request.feeds[n])) for n, v in values.items()}

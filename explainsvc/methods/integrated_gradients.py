@@ -22,6 +22,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.engine import gradients
+from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import per_variation, split_values, target_values
 
@@ -71,14 +72,10 @@ def run(request: Request, p: Params) -> Result:
         if p.tolerance == 0 or steps >= MAX_STEPS or met:
             break
         steps *= 2
-    typed = {n: v.astype(_result_type(request.feeds[n])) for n, v in values.items()}
+    typed = {n: v.astype(result_type(request.feeds[n])) for n, v in values.items()}
     missed = p.tolerance > 0 and not met
     caveats = (f"tolerance {p.tolerance:g} was not met with {steps} steps",) if missed else ()
     return Result(typed, at_baseline, residual, caveats, {"steps": steps})
-
-
-def _result_type(x: Array) -> Any:
-    return np.float32 if x.dtype == np.float16 else x.dtype
 
 
 def integrate(request: Request, p: Params, steps: int, start: dict[str, Array], difference: dict[str, Array]) -> dict[str, Array]:

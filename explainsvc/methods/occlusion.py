@@ -23,6 +23,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.features import channel_axis, result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import per_variation, split_array, target_values
 
@@ -73,7 +74,7 @@ def _mean_drops(request: Request, name: str, windows: list[Window], cover: Array
         total[lead + window] += drop.reshape(-1, *[1] * (x.ndim - 1)) if lead else drop.sum()
         count[lead + window] += 1
         request.progress(k + 1, len(windows), "occlusion")
-    result: Array = (total / count).astype(x.dtype if x.dtype in (np.float32, np.float64) else np.float32)
+    result: Array = (total / count).astype(result_type(x))
     return result
 
 
@@ -83,18 +84,11 @@ def sizes(shape: tuple[int, ...], p: Params) -> tuple[tuple[int, ...], tuple[int
     Raises:
         InvalidParameter: A number of sizes that is neither 1 nor the number of axes, or a size below 1.
     """
-    channel = _channel_axis(shape)
+    channel = channel_axis(shape)
     image = [n if axis == channel else min(IMAGE_WINDOW, max(1, n // 4)) for axis, n in enumerate(shape)]
     window = _per_axis("window", p.window, shape, channel) or (tuple(image) if channel is not None else (1,) * len(shape))
     half = tuple(w if axis == channel else (w + 1) // 2 for axis, w in enumerate(window))
     return window, _per_axis("stride", p.stride, shape, channel) or half
-
-
-def _channel_axis(shape: tuple[int, ...]) -> int | None:
-    """The colour axis of an image-like item: the one of three axes that has at most 4 entries."""
-    if len(shape) != 3:
-        return None
-    return 0 if shape[0] <= 4 else 2 if shape[2] <= 4 else None
 
 
 def _per_axis(name: str, given: tuple[int, ...], shape: tuple[int, ...], channel: int | None) -> tuple[int, ...]:

@@ -61,6 +61,15 @@ def test_a_model_of_one_item_is_probed_with_one() -> None:
     assert max(errors.values()) < 1e-6
 
 
+def test_a_sum_of_two_activations_is_no_bias() -> None:
+    """x A + h stays a MatMul and an Add, whose relevance goes to both; with a constant it is one Gemm."""
+    tensors = {"A": models.weights("A", 4, 4), "b": models.weights("b", 4)}
+    text = "g (float[N, 4] x) => (float[N, 4] y) { m = MatMul (x, A)  h = Relu (m)  n = MatMul (h, A)  y = Add (n, %s) }"
+    residual, dense = (models.build(text % second, tensors) for second in ("h", "b"))
+    assert [n.op_type for n in prepared(residual).model.graph] == ["MatMul", "Relu", "MatMul", "Add"]
+    assert [n.op_type for n in prepared(dense).model.graph] == ["MatMul", "Relu", "Gemm"]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_pass_is_recorded_with_its_error(name: str) -> None:
     """One record a pass, none taken back, every error measured and far below the tolerance; the result is valid ONNX."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def test_kept_rounding_reproduces_the_quantised_model(quantised: onnx.ModelProto
     operators = {n.op_type for n in model.graph}
     assert "Round" in operators
     assert not operators & {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearAdd"}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_saved_graph_says_what_it_does_with_rounding(quantised: onnx.ModelProto, kept: bool) -> None:
+    """Its metadata carry the caveats that an explanation has."""
+    model = explainsvc.load(quantised)
+    model = model.straight_through if kept else model
+    metadata = {p.key: p.value for p in model.compile("gradient").proto.metadata_props}
+    (caveat,) = json.loads(metadata["explainsvc.caveats"])
+    assert caveat in model.explain({"x": numbers(2, 2, 8, 8)}, target=0).caveats
+    assert ("straight through" in caveat) == kept
 
 
 def fake_quantised_mlp(w: Array, scales: tuple[float, float]) -> onnx.ModelProto:

@@ -1,16 +1,39 @@
-"""MatMul + Add of a bias → Gemm (onnxscript's rule): one dense layer, bias included, as relevance rules see it."""
+"""MatMul + Add of a bias → Gemm (onnxscript's rules): one dense layer, bias included, as relevance rules see it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx_ir as ir
 from onnx_ir.passes import common
-from onnxscript.rewriter import rewrite
-from onnxscript.rewriter.rules.common import _matmul_add_to_gemm
+from onnxscript.rewriter import RewriteRuleSet, rewrite
+from onnxscript.rewriter.rules.common import _matmul_add_to_gemm as onnxscript_rules
+
+
+class _ConstantBias:
+    """Only a constant is a bias: the sum of a product and another activation stays an Add, whose shares rules know."""
+
+    def check(self, context: Any, input_a: ir.Value, input_b: ir.Value, input_c: ir.Value, **_: Any) -> Any:
+        found = super().check(context, input_a, input_b)  # type: ignore[misc]
+        return found if input_c.const_value is not None else found.fail("the bias is not constant")
+
+
+def _bias_only(pattern: Any) -> Any:
+    return type(f"Bias{pattern.__name__}", (_ConstantBias, pattern), {})
+
+
+_PATTERNS = (
+    onnxscript_rules.TransABMatMulAddToGemm,
+    onnxscript_rules.TransAMatMulAddToGemm,
+    onnxscript_rules.TransBMatMulAddToGemm,
+    onnxscript_rules.MatMulAddToGemm,
+)
+_RULES = RewriteRuleSet([_bias_only(pattern).rule() for pattern in _PATTERNS])
 
 
 def matmul_add_to_gemm(model: ir.Model) -> bool:
     """True when a pair was replaced."""
     before = model.graph.num_nodes()
-    rewrite(model, pattern_rewrite_rules=_matmul_add_to_gemm.rules)
+    rewrite(model, pattern_rewrite_rules=_RULES)
     common.RemoveUnusedNodesPass()(model)
     return model.graph.num_nodes() != before
