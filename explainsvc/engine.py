@@ -22,7 +22,6 @@ from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_va
 from explainsvc.graph.passes.opset import WORKING_OPSET
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
-from explainsvc.runtime import Session
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -119,7 +118,7 @@ def _run(name: str, params: Any, program: Program, request: Request) -> tuple[di
     first = model.unverified(key)
     outputs = model.run(session, feeds, None if first else [*names.values(), value])
     if first:
-        _verify(model, request.feeds, outputs, session)
+        hold_against(model, request.feeds, outputs)
         model.verified(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
 
@@ -129,9 +128,18 @@ def _seed_type(model: Model, target: str) -> Any:
     return np.float32 if dtype is None else dtype.numpy()
 
 
-def _verify(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Array], session: Session) -> None:
-    """The explained graph must compute what the untouched model computes, on the first real input it sees."""
-    expected = {k: v for k, v in model.plain(feeds).items() if k in session.outputs and isinstance(v, np.ndarray)}
+def hold_against(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Any]) -> None:
+    """A graph made from the model must compute what the untouched model computes, on the first real input it sees.
+
+    Args:
+        model: The model.
+        feeds: Checked feeds.
+        outputs: What the graph gave for them; only names of the model's own outputs are compared.
+
+    Raises:
+        PassChangedFunction: They differ by more than the tolerance.
+    """
+    expected = {k: v for k, v in model.plain(feeds).items() if k in outputs and isinstance(v, np.ndarray)}
     error = deviation(expected, {k: outputs[k] for k in expected})
     limit = max(RUN_TOLERANCE, model.prepared.tolerance)
     if not error <= limit:

@@ -97,7 +97,7 @@ def explained_graph(
     Args:
         prepared: The model after the passes; not changed.
         target: Name of the value that is explained.
-        wanted: Inputs to explain.
+        wanted: Inputs, or inner values, to explain.
         program: The method.
         metadata: Written into the model (method, parameters, digest of the source).
 
@@ -108,7 +108,7 @@ def explained_graph(
     model = prepared.clone()
     emit = Emitter(model.graph)
     value = find_value(model.graph, target)
-    terms = {v.name or "": emit.term(v) for v in model.graph.inputs if v.name in wanted}
+    terms = {name: emit.term(find_value(model.graph, name)) for name in wanted}
     prefix = prefix_in(model.graph)
     seed = emit.input(prefix + SEED, value)
     results = program(Builder(emit, emit.term(value), seed, terms))

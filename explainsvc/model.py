@@ -27,6 +27,7 @@ from explainsvc.inputs import check_feeds, check_seed
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
 from explainsvc.method import Progress, Request
 from explainsvc.methods import find_method
+from explainsvc.rest import inner_values, of_the_whole, rest_at
 from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
 from explainsvc.target import Target, resolve_target
 
@@ -52,6 +53,7 @@ class Model:
         self._runnable = runnable(loaded.proto)
         self._plain = self._runnable.session
         self._verified: set[object] = set()
+        self.rests: dict[tuple[str, ...], Model] = {}
         self._derived = prepared is not None
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:
@@ -219,7 +221,8 @@ class Model:
             feeds: Input name → array; all inputs of the model, first axis = items where the model has a batch axis.
             method: A name from :func:`explainsvc.methods`.
             target: int, list of ints (one per item), ``{"output", "index" | "seed" | "against"}``, or None (arg-max).
-            inputs: Names of the inputs to explain; by default all float inputs that the method reaches.
+            inputs: Names of the inputs to explain; by default all float inputs that the method reaches. Values inside the
+                model name a layer: the rest from there on is explained as a model of its own, baselines included.
             seed: Of all random numbers.
             progress: Called with (done, total, what) on long work.
             parameters: As the method's card lists them.
@@ -230,6 +233,10 @@ class Model:
         found = find_method(method)
         params: Any = read_params(found.params, parameters, method)
         checked = check_feeds(feeds, self.inputs, self.frozen_batch)
+        if inner := inner_values(self, inputs or ()):
+            rest, at = rest_at(self, inner, checked)
+            layer = rest.explain(at, method, target, inputs=inputs, seed=seed, progress=progress, **parameters)
+            return of_the_whole(self, layer)
         name, notes = target_name(self, found, target)
         value_of = cache(partial(self.value_of, checked))  # one forward pass names the target and gives its value
         resolved = resolve_target(target, name, value_of, self.batched(checked))
@@ -257,13 +264,14 @@ class Model:
         Args:
             method: A method that is one graph.
             target: Only its output matters ({"output": name}); the index is given by the seed at run time.
-            inputs: As in :meth:`explain`.
+            inputs: As in :meth:`explain`; the graph is the whole model in any case.
             parameters: As in :meth:`explain`.
         """
         found = find_method(method)
         params: Any = read_params(found.params, parameters, method)
         output, _ = target_name(self, found, target)
-        wanted = wanted_inputs(self, inputs, found, output)
+        inner = inner_values(self, inputs or ())
+        wanted = tuple(inputs or ()) if inner else wanted_inputs(self, inputs, found, output)
         graph = build(self, method, params, program_of(found, params), output, wanted)
         return CompiledExplanation(ir.to_proto(declare_ranks(graph, self.outputs)))
 
