@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import plain
 from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
@@ -43,9 +44,12 @@ class CompiledExplanation:
 
 def attribute(method: Method, params: Any, request: Request) -> Result:
     """Runs a method on a checked request: its explained graph, or its function."""
-    if method.run is not None:
-        result = method.run(request, params)
-        return replace(result, values={n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()})
+    result = method.run(request, params) if method.run is not None else _one_graph(method, params, request)
+    values = {n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()}
+    return replace(result, values=values, caveats=(*result.caveats, *value_caveats(values)))
+
+
+def _one_graph(method: Method, params: Any, request: Request) -> Result:
     values, output = _run(method.card.name, params, program_of(method, params), request)
     if method.complete != "output":
         return Result(values)

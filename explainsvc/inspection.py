@@ -165,6 +165,8 @@ def _reason(model: Model, trials: Trials, method: Method) -> str:
     """Empty when the graph of a method, or of the gradient that it samples, can be built; else why not in one sentence."""
     try:
         output, names = _defaults(model, method)
+        if method.requires is not None:
+            method.requires(model, output, names)
     except ExplainsvcError as error:
         return str(error)
     probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None

@@ -304,3 +304,14 @@ def test_exchanged_weights_are_another_model() -> None:
     np.testing.assert_allclose(found, expected.explain({"x": x}, target=0).values["x"], rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(model.explain({"x": x}, target=0).values["x"], before)
     assert other.digest != model.digest
+
+
+@pytest.mark.parametrize(("operator", "at", "caveat"), [
+    ("Relu", [[-1.0, -2.0]], 'every value of "x" is zero'),
+    ("Sqrt", [[0.0, 4.0]], '1 of 2 values of "x" are not finite'),
+    ("Sqrt", [[1.0, 4.0]], None),
+])  # fmt: skip
+def test_zeros_and_infinities_do_not_go_unnoticed(operator: str, at: list[list[float]], caveat: str | None) -> None:
+    """A map of nothing but zeros, and elements without a finite derivative, are named in the caveats."""
+    model = explainsvc.load(models.build(f"g (float[N, 2] x) => (float[N, 2] y) {{ y = {operator} (x) }}"))
+    assert model.explain({"x": np.array(at, np.float32)}, "gradient", 0).caveats == (() if caveat is None else (caveat,))

@@ -1,0 +1,75 @@
+"""Every method on every model that other people exported: numbers, or a refusal that `inspect` foretold or that says why."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import explainsvc
+from explainsvc.errors import ExplainsvcError
+from explainsvc.methods import METHODS
+from tests.models import Array
+from tests.test_corpus import CORPUS, FOLDERS, GOOD, advises, case, folders
+
+pytestmark = [pytest.mark.skipif(not FOLDERS, reason="the shared corpus is not beside this checkout"), pytest.mark.slow]
+
+FEW: dict[str, Any] = {"samples": 24, "steps": 4, "batch_size": 32}
+"""Of what a method repeats: here it only has to run."""
+
+
+def little(method: str, feeds: dict[str, Array]) -> dict[str, Any]:
+    """Parameters with which a method is quick; background data where it has to have them."""
+    fields = {f.name: f for f in dataclasses.fields(METHODS[method].params)}
+    chosen = {name: value for name, value in FEW.items() if name in fields}
+    if "background" in fields and METHODS[method].card.needs.lower().count("background"):
+        floats = {n: a for n, a in feeds.items() if a.dtype.kind == "f"} or feeds
+        chosen["background"] = {n: np.zeros((2, *a.shape[1:]), a.dtype) for n, a in floats.items()}
+    return chosen
+
+
+@folders(GOOD)
+def test_every_method_that_claims_to_apply_does(folder: Path) -> None:
+    """Finite values in the input's shape; all zeros or anything not finite only with a caveat; refusals advise."""
+    feeds, _ = case(folder)
+    model = explainsvc.load(folder / "model.onnx")
+    failures = []
+    for name, reason in model.info.methods.items():
+        try:
+            found = model.explain(feeds, name, **little(name, feeds))
+        except ExplainsvcError as error:
+            advises(error)
+            if not reason:
+                failures.append(f"{name}: inspect lists it, explain refuses: {error}")
+            continue
+        for inp, values in found.values.items():
+            doubtful = not np.isfinite(values).all() or not values.any()
+            if values.shape != feeds[inp].shape or (doubtful and not found.caveats) or np.isnan(values).any():
+                failures.append(f"{name}: {inp} {values.shape}, finite {np.isfinite(values).mean():.2f}, {found.caveats}")
+    assert not failures, "\n".join(failures)
+
+
+def test_every_deterministic_method_agrees_on_the_twins() -> None:
+    """SqueezeNet in half precision and in float32: the rank correlation of the two maps is at least 0.99."""
+    from scipy.stats import spearmanr
+
+    half, single = (CORPUS / f"squeezenet10-{name}" for name in ("fp16-caffe2", "fp32-derived"))
+    x = case(half)[0]["data_0"]
+    models = {kind: explainsvc.load(f / "model.onnx") for f, kind in ((half, np.float16), (single, np.float32))}
+    target = {"output": "pool10_1", "index": (340, 0, 0)}  # the logit of the zebra, so named in both
+    low = []
+    for name, method in METHODS.items():
+        if method.program is None:
+            continue
+        maps = []
+        for kind, model in models.items():
+            try:
+                maps.append(model.explain({"data_0": x.astype(kind)}, name, target).values["data_0"].ravel())
+            except ExplainsvcError:
+                break
+        if len(maps) == 2 and spearmanr(*maps).statistic < 0.99:
+            low.append((name, float(spearmanr(*maps).statistic)))
+    assert not low
