@@ -51,9 +51,9 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:
     values, output = _run(method.card.name, params, program_of(method, params), request)
-    if method.complete != "output":
-        return Result(values)
-    return Result(values, None, request.excess(values, request.target.value(output, request.batched)))
+    claimed = method.complete == "output"
+    residual = request.excess(values, request.target.value(output, request.batched)) if claimed else None
+    return Result(values, None, residual, output=output)
 
 
 def gradients(request: Request) -> dict[str, Array]:

@@ -23,13 +23,17 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a method returns before it becomes an Attribution; see there for the fields."""
+    """What a method returns before it becomes an Attribution; see there for the fields.
+
+    ``output`` is the explained value, where the method's own run gave it.
+    """
 
     values: dict[str, Array]
     baseline_value: Array | None = None
     residual: Array | None = None
     caveats: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    output: Array | None = None
 
 
 @dataclass(frozen=True)
