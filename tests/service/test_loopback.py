@@ -15,6 +15,7 @@ import explainsvc
 from explainsvc import Attribution, cli
 from explainsvc.client import Client
 from explainsvc.model import Model
+from tests import models as small
 from tests.graph.test_quantised import fake_quantised_mlp
 from tests.models import numbers, weights
 from tests.service import models
@@ -65,6 +66,15 @@ def test_kept_rounding(client: Client) -> None:
     assert kept.caveats != local.caveats
     assert b"Round" in client.compile(digest, straight_through=True)
     assert b"Round" not in client.compile(digest)
+
+
+def test_a_layer(client: Client) -> None:
+    """The values of an inner value, by a gradient and by many forwards, and the graph that gives them."""
+    local, x = explainsvc.load(small.cnn()), numbers(2, 2, 8, 8)
+    digest = client.upload(small.cnn().SerializeToString())
+    for method in ("gradient", "occlusion"):
+        assert_equal(local.explain({"x": x}, method, 1, inputs=["r1"]), client.explain(digest, {"x": x}, method, 1, inputs=["r1"]))
+    assert b"explain.r1" in client.compile(digest, inputs=["r1"])
 
 
 @pytest.mark.parametrize("method", sorted(explainsvc.methods()))
