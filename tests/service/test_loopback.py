@@ -73,8 +73,9 @@ def test_a_layer(client: Client) -> None:
     local, x = explainsvc.load(small.cnn()), numbers(2, 2, 8, 8)
     digest = client.upload(small.cnn().SerializeToString())
     for method in ("gradient", "occlusion"):
-        assert_equal(local.explain({"x": x}, method, 1, inputs=["r1"]), client.explain(digest, {"x": x}, method, 1, inputs=["r1"]))
-    assert b"explain.r1" in client.compile(digest, inputs=["r1"])
+        here = local.explain({"x": x}, method, 1, inputs=["r1"])
+        assert_equal(here, client.explain(digest, {"x": x}, method, 1, inputs_wanted=["r1"]))
+    assert b"explain.r1" in client.compile(digest, inputs_wanted=["r1"])
 
 
 @pytest.mark.parametrize("method", sorted(explainsvc.methods()))
