@@ -75,7 +75,8 @@ def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
 
 def split(parameters: Mapping[str, Any]) -> tuple[struct_pb2.Struct, list[tensor_pb2.NamedTensor]]:
     """The two fields of a request: what goes into a ``Struct``, and the arrays. ``{p: {x: array}}`` is array "p.x"."""
-    arrays, plain = {}, {}
+    arrays: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for name, value in parameters.items():
         inner = value if isinstance(value, Mapping) else {}
         arrays |= {f"{name}.{key}": part for key, part in inner.items() if isinstance(part, np.ndarray)}
