@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import onnx_ir as ir
 
 from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain
+from explainsvc.cards import recorded
 from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
 from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_value, prefix_in
 from explainsvc.graph.passes.opset import WORKING_OPSET
@@ -50,7 +49,7 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:
-    values, output = _run(method.card.name, params, program_of(method, params), request)
+    values, output = run_graph(method.card.name, params, program_of(method, params), request)
     claimed = method.complete == "output"
     residual = request.excess(values, request.target.value(output, request.batched)) if claimed else None
     return Result(values, None, residual, output=output)
@@ -58,7 +57,7 @@ def _one_graph(method: Method, params: Any, request: Request) -> Result:
 
 def gradients(request: Request) -> dict[str, Array]:
     """∂S/∂x of every wanted input, on a checked request."""
-    return _run("gradient", None, lambda b: b.backward(), request)[0]
+    return run_graph("gradient", None, lambda b: b.backward(), request)[0]
 
 
 def program_of(method: Method, params: Any) -> Program:
@@ -84,7 +83,7 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
         NothingToDifferentiate: No gradient reaches a wanted input.
     """
     require_working_opset(model)
-    in_force = {} if params is None else plain(dataclasses.asdict(params))
+    in_force = {} if params is None else recorded(params)
     metadata = {
         "method": name,
         "parameters": json.dumps(in_force),
@@ -110,10 +109,10 @@ def require_working_opset(model: Model) -> None:
         )
 
 
-def _run(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
+def run_graph(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
     """The explained graph's results for the wanted inputs, and the explained value."""
     model, target = request.model, request.target.output
-    key = (model.digest, name, repr(params), target, request.wanted)
+    key = (model.digest, name, _key_of(params), target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
     feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}
@@ -125,6 +124,11 @@ def _run(name: str, params: Any, program: Program, request: Request) -> tuple[di
         hold_against(model, request.feeds, outputs)
         model.verified(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
+
+
+def _key_of(params: Any) -> str:
+    """Equal for equal parameters only: numpy's repr leaves out the middle of a long array."""
+    return "" if params is None else json.dumps(recorded(params, large=64), default=repr)
 
 
 def _seed_type(model: Model, target: str) -> Any:

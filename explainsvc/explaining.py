@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -12,7 +11,7 @@ import numpy as np
 
 from explainsvc.attribution import Attribution, versions
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain, read_params
+from explainsvc.cards import plain, read_params, recorded
 from explainsvc.engine import attribute
 from explainsvc.errors import ExplainsvcError
 from explainsvc.inputs import check_feeds, check_seed
@@ -55,7 +54,7 @@ def explain(
         return request, attribute(found, params, request)
 
     request, result, output = _on_known_shape(model, checked, target, name, run)
-    in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
+    in_force = recorded(params) | plain(result.parameters)
     resolved = request.target
     return Attribution(
         method, result.values, resolved, resolved.value(output, request.batched), result.baseline_value, result.residual,

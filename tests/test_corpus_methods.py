@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,23 +10,10 @@ import pytest
 import explainsvc
 from explainsvc.errors import ExplainsvcError
 from explainsvc.methods import METHODS
-from tests.models import Array
+from tests.methods.little import little
 from tests.test_corpus import CORPUS, FOLDERS, GOOD, advises, case, folders
 
 pytestmark = [pytest.mark.skipif(not FOLDERS, reason="the shared corpus is not beside this checkout"), pytest.mark.slow]
-
-FEW: dict[str, Any] = {"samples": 24, "steps": 4, "batch_size": 32}
-"""Of what a method repeats: here it only has to run."""
-
-
-def little(method: str, feeds: dict[str, Array]) -> dict[str, Any]:
-    """Parameters with which a method is quick; background data where it has to have them."""
-    fields = {f.name: f for f in dataclasses.fields(METHODS[method].params)}
-    chosen = {name: value for name, value in FEW.items() if name in fields}
-    if "background" in fields and METHODS[method].card.needs.lower().count("background"):
-        floats = {n: a for n, a in feeds.items() if a.dtype.kind == "f"} or feeds
-        chosen["background"] = {n: np.zeros((2, *a.shape[1:]), a.dtype) for n, a in floats.items()}
-    return chosen
 
 
 @folders(GOOD)
