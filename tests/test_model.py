@@ -143,6 +143,14 @@ def test_rules_start_before_the_softmax_and_say_so() -> None:
     assert any("softmax probability" in caveat for caveat in probability.caveats)
 
 
+def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
+    """Opset conversion puts a Flatten before a Softmax of opset 12; the logit is still what the source calls it."""
+    graph = "g (float[N, 4] x) => (float[N, 3] y) { z = MatMul (x, w)  y = LogSoftmax (z) }"
+    model = explainsvc.load(models.build(graph, {"w": models.weights("w", 4, 3)}, opset=11))
+    assert "Flatten" in {n.op_type for n in model.graph}
+    assert model.explain({"x": numbers(2, 4)}, "lrp_epsilon", 1).target.output == "z"
+
+
 # Batches --------------------------------------------------------------------------------------------------------------
 
 
