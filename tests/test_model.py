@@ -145,8 +145,11 @@ def test_rules_start_before_the_softmax_and_say_so() -> None:
 
 def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
     """Opset conversion puts a Flatten before a Softmax of opset 12; the logit is still what the source calls it."""
-    graph = "g (float[N, 4] x) => (float[N, 3] y) { z = MatMul (x, w)  y = LogSoftmax (z) }"
-    model = explainsvc.load(models.build(graph, {"w": models.weights("w", 4, 3)}, opset=11))
+    graph = """g (float[N, 4] x) => (float[N, 3] y) {
+      s = Shape (x)  r = Reshape (x, s)  z = Gemm (r, w, b)  y = LogSoftmax <axis = 1> (z)
+    }"""
+    tensors = {"w": models.weights("w", 4, 3), "b": models.weights("b", 3)}
+    model = explainsvc.load(models.build(graph, tensors, opset=11))
     assert "Flatten" in {n.op_type for n in model.graph}
     assert model.explain({"x": numbers(2, 4)}, "lrp_epsilon", 1).target.output == "z"
 
