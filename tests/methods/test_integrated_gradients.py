@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import explainsvc
-from explainsvc.methods.integrated_gradients import quadrature
+from explainsvc.methods._path import quadrature
 from tests import models
 from tests.models import Array, numbers
 
