@@ -4,7 +4,8 @@ Computes: −Σ_i (σ_{i+1} − σ_i) ∂S(L(x, σ_i))/∂x ⊙ ∂L(x, σ_i)/�
 Output: Signed, the input's shape, in units of S; sums to S(x) − S(L(x, max_sigma)) up to the reported residual.
 Needs: A differentiable path of float values from the input to the target; an input with positions.
 Cost: `steps` forward and backward passes, stacked in batches.
-Properties: Completeness in the limit of many steps; no baseline to choose, no colour that counts as absent.
+Properties: Nearly complete: the kernel is cut off at 4σ, and where that grows by a pixel the path jumps, which ∂L/∂σ does not
+  see (about 1 % of S); no baseline to choose, no colour that counts as absent.
 Limits: What has no scale (a colour that fills the image) gets nothing; outside of the image everything is 0, so that blurred
   borders fade to it.
 Source: Xu, Venugopalan, Sundararajan 2020, arXiv:2004.03383, section 3; PAIR's code for kernel, border and ∂L/∂σ.

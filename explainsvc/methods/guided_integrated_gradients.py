@@ -6,7 +6,8 @@ Output: Signed, the input's shape, in units of S; sums to S(x) − S(x′) up to
 Needs: A differentiable path of float values from the input to the target; a baseline x′ that means "absent".
 Cost: `steps` forward and backward passes one after the other (the items of a batch together).
 Properties: Completeness in the limit of many steps; less noise from saturated directions than integrated_gradients.
-Limits: Depends on the baseline; the path depends on the model: no implementation-independent symmetry.
+Limits: Depends on the baseline. The gradient that chooses a step is also the one that is integrated, which is then small: on deep
+  ReLU networks the residual can be as large as S with hundreds of steps (PAIR's code has the same, and does not report it).
 Source: Kapishnikov, Venugopalan, Avci, Wedin, Terry, Bolukbasi 2021, arXiv:2106.09788, algorithm 1, with the
   bound on the distance from the straight line.
 Differs: A tenth of the elements moves at a time (PAIR's code: fraction 0.25); several inputs share one path.
