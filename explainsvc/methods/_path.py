@@ -9,6 +9,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.engine import gradients
+from explainsvc.errors import MethodNotApplicable
 from explainsvc.features import result_type
 from explainsvc.method import Request
 from explainsvc.variations import per_variation, split_array, split_values, target_values
@@ -23,7 +24,23 @@ def along(request: Request, path: Iterable[Step], batch_size: int) -> Iterator[d
     points = ({n: np.asarray(point[n], request.feeds[n].dtype) for n in request.wanted} for point, _ in ahead)
     slopes = per_variation(request, points, gradients, split_values, batch_size)
     for (_, velocity), slope in zip(behind, slopes, strict=True):
+        require_finite(slope)
         yield {n: velocity[n] * slope[n] for n in request.wanted}
+
+
+def require_finite(slopes: Mapping[str, Array]) -> None:
+    """A path may lead through points where the model has no derivative: the norm of 0, the logarithm of 0.
+
+    Raises:
+        MethodNotApplicable: A gradient on the path is infinite or no number.
+    """
+    for name, slope in slopes.items():
+        if not np.isfinite(slope).all():
+            raise MethodNotApplicable(
+                "the gradient is not finite at a point of the path, most often at the baseline", where=f'input "{name}"',
+                expected="a path along which the model has a derivative",
+                to_do="Give another baseline, such as a small number in place of 0",
+            )  # fmt: skip
 
 
 def summed(request: Request, terms: Iterable[Mapping[str, Array]], count: int, owner: str) -> dict[str, Array]:

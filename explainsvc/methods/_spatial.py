@@ -11,12 +11,11 @@ from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
 from explainsvc.features import channel_axis as image_channels
 from explainsvc.graph.spatial import channel_axis
-from explainsvc.method import Request
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
-def spatial_axes(request: Request, name: str, method: str) -> tuple[int, tuple[int, ...]]:
+def spatial_axes(graph: ir.Graph, name: str, target: str, method: str) -> tuple[int, tuple[int, ...]]:
     """The axis of an input that holds channels, and those that are positions, axis 0 counted.
 
     A convolution that reads the input with as many axes tells which is which; without one, an image [N, H, W, C] or
@@ -25,10 +24,9 @@ def spatial_axes(request: Request, name: str, method: str) -> tuple[int, tuple[i
     Raises:
         MethodNotApplicable: The input has no positions.
     """
-    value = find_value(request.model.graph, name)
-    target = find_value(request.model.graph, request.target.output)
+    value = find_value(graph, name)
     shape = shape_of(value)
-    axis = None if shape is None else _channels(request.model.graph, value, target, shape)
+    axis = None if shape is None else _channels(graph, value, find_value(graph, target), shape)
     if shape is None or axis is None:
         raise MethodNotApplicable(
             f'{method} needs an input with positions; "{name}" has shape {list(shape or ())}',

@@ -44,7 +44,7 @@ class Params:
 
 def run(request: Request, p: Params) -> Result:
     """Sums over the scales, from the sharp input on."""
-    axes = {name: spatial_axes(request, name, "blur_ig")[1] for name in request.wanted}
+    axes = {name: spatial_axes(request.model.graph, name, request.target.output, "blur_ig")[1] for name in request.wanted}
 
     def blurred(sigma: float) -> dict[str, Array]:
         return {n: blur(request.feeds[n].astype(np.float64), sigma, axes[n]) for n in request.wanted}

@@ -26,7 +26,7 @@ from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.engine import gradients
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._path import typed
+from explainsvc.methods._path import require_finite, typed
 from explainsvc.variations import target_values
 
 CLOSE = 1e-9
@@ -52,7 +52,9 @@ def run(request: Request, p: Params) -> Result:
     x, total = start.copy(), np.zeros_like(start)
     for k in range(p.steps):
         here = {n: v.astype(request.feeds[n].dtype) for n, v in shaped(request, x).items()}
-        slope = flat(request, gradients(request.on(request.feeds | here)))
+        slopes = gradients(request.on(request.feeds | here))
+        require_finite(slopes)
+        slope = flat(request, slopes)
         moved = np.stack([advance(*row, (k + 1) / p.steps, p) for row in zip(x, slope, start, end, strict=True)])
         total += (moved - x) * slope
         x = moved

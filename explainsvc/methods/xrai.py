@@ -60,7 +60,7 @@ def _image_axes(request: Request, name: str) -> tuple[int, ...]:
     Raises:
         MethodNotApplicable: The input is no image.
     """
-    channel, positions = spatial_axes(request, name, "xrai")
+    channel, positions = spatial_axes(request.model.graph, name, request.target.output, "xrai")
     x = request.feeds[name]
     if len(positions) != 2 or x.shape[channel] > 4:
         raise MethodNotApplicable(

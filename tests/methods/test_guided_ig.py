@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import explainsvc
+from explainsvc.errors import MethodNotApplicable
 from tests import models
 from tests.methods.torch_truth import TARGETS, Gradient, gradient_of, mlp
 from tests.models import Array, numbers
@@ -105,3 +108,18 @@ def test_inputs_that_items_share_are_walked_together() -> None:
     assert found.residual.shape == (1,)
     np.testing.assert_allclose(found.residual[0], total - found.output_value.sum(), atol=1e-5)
     assert np.abs(found.values["k"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("method", "options"), [
+    (GUIDED, {"steps": 4}), ("integrated_gradients", {"rule": "left"}), ("integrated_gradients", {"rule": "trapezoid"}),
+])  # fmt: skip
+def test_a_baseline_without_a_derivative_is_refused(method: str, options: dict[str, Any]) -> None:
+    """√x has no derivative at 0: an error that names the input and says what to do, never NaN; another baseline is fine."""
+    model = explainsvc.load(models.build("g (float[N, 3] x) => (float[N, 3] y) { y = Sqrt (x) }"))
+    x = np.abs(numbers(2, 3)) + 1
+    with pytest.raises(MethodNotApplicable, match="not finite") as caught:
+        model.explain({"x": x}, method, target=0, **options)
+    assert caught.value.where == 'input "x"'
+    found = model.explain({"x": x}, method, target=0, baseline=0.5, **options)
+    assert np.isfinite(found.values["x"]).all()
+    assert np.abs(found.values["x"][:, 0]).min() > 0.1
