@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
-from explainsvc.autograd.shapes import Array
+from explainsvc.autograd.shapes import Array, shape_of
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
+from explainsvc.explained import find_value
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._path import straight_lines, typed
 from explainsvc.methods._segments import SIDE, segments
@@ -42,7 +44,7 @@ class Params:
 
 def run(request: Request, p: Params) -> Result:
     """One heat map per image and item."""
-    axes = {name: _image_axes(request, name) for name in request.wanted}
+    axes = {name: _image_axes(request.model.graph, name, request.target.output) for name in request.wanted}
     rows = [{n: _extreme(request.feeds[n], extreme) for n in request.wanted} for extreme in (np.min, np.max)]
     found = straight_lines(request, rows, "gauss_legendre", p.steps, p.batch_size, "xrai")
     values = {}
@@ -54,17 +56,17 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed(values, request))
 
 
-def _image_axes(request: Request, name: str) -> tuple[int, ...]:
+def _image_axes(graph: ir.Graph, name: str, target: str) -> tuple[int, ...]:
     """The permutation to [N, H, W, C].
 
     Raises:
         MethodNotApplicable: The input is no image.
     """
-    channel, positions = spatial_axes(request.model.graph, name, request.target.output, "xrai")
-    x = request.feeds[name]
-    if len(positions) != 2 or x.shape[channel] > 4:
+    channel, positions = spatial_axes(graph, name, target, "xrai")
+    channels = (shape_of(find_value(graph, name)) or ())[channel]
+    if len(positions) != 2 or not isinstance(channels, int) or channels > 4:
         raise MethodNotApplicable(
-            f'xrai needs images; "{name}" has {x.shape[channel]} channels over {len(positions)} spatial axes',
+            f'xrai needs images; "{name}" has {channels} channels over {len(positions)} spatial axes',
             where=f'input "{name}"', expected="two spatial axes and at most 4 channels", to_do="Use integrated_gradients",
         )  # fmt: skip
     return (0, *positions, channel)
