@@ -297,7 +297,7 @@ def test_parameters_in_force_are_recorded() -> None:
     """Defaults are in the record as well as what was given, and all of it is JSON."""
     found = explainsvc.load(models.mlp()).explain({"x": numbers(1, 6)}, "integrated_gradients", steps=5)
     assert json.loads(json.dumps(found.parameters)) == {
-        "steps": 5, "baseline": 0.0, "rule": "gauss_legendre", "tolerance": 0.0, "batch_size": 16,
+        "steps": 5, "baseline": 0.0, "background": None, "rule": "gauss_legendre", "tolerance": 0.0, "batch_size": 16,
     }  # fmt: skip
 
 
