@@ -130,6 +130,12 @@ def explanation(attribution: Attribution, written: Sequence[Path] = ()) -> str:
     return table([("method", attribution.method), target, *items, *ranges, *caveats, *_files(written)])
 
 
+def explanations(attributions: Sequence[Attribution], written: Sequence[Path] = ()) -> str:
+    """A block a method, and the files at the end."""
+    *first, last = attributions
+    return "\n\n".join([*(explanation(one) for one in first), explanation(last, written)])
+
+
 def _beyond(attribution: Attribution, item: int) -> str:
     """Baseline and residual, where the method has them."""
     given = (("baseline", attribution.baseline_value), ("residual", attribution.residual))

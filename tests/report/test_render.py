@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from explainsvc.errors import InvalidInput
-from explainsvc.report import canvas, render
+from explainsvc.report import bars, canvas, render
 from explainsvc.report.colors import Pixels, colours, scale_of
 
 RED, BLUE = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
@@ -93,7 +93,7 @@ def test_bars_are_as_long_as_their_values() -> None:
     red, blue = places(pixels, RED), places(pixels, BLUE)
     lengths = np.unique(red[:, 0], return_counts=True)[1]
     assert blue[:, 1].max() <= red[:, 1].min() + 1
-    assert sorted(set(lengths.tolist())) == [render.BAR_SPAN // 4, render.BAR_SPAN // 2]
+    assert sorted(set(lengths.tolist())) == [bars.SPAN // 4, bars.SPAN // 2]
 
 
 def test_many_columns_are_cut_to_the_largest() -> None:

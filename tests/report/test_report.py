@@ -162,9 +162,9 @@ def test_a_report_without_pictures_or_rows_is_a_page() -> None:
 
 
 def test_maps_of_rows_are_drawn_as_bars(report: Report) -> None:
-    """Tabular maps come without images, and as one bar chart a method."""
-    table = dataclasses.replace(report, maps={"gradient": np.ones((2, 5))}, images=None)
-    assert len(parse(table.to_html()).addresses) == 1
+    """Tabular maps come without images, and as one figure an input, with all methods in it."""
+    table = dataclasses.replace(report, maps={"gradient": np.ones((2, 5)), "occlusion": np.ones((2, 5))}, images=None)
+    assert len(parse(table.to_html()).addresses) == 2
 
 
 def test_maps_that_cannot_be_drawn_do_not_hide_the_report(report: Report) -> None:
