@@ -122,7 +122,7 @@ def _bar(pen: ImageDraw.ImageDraw, value: float, scale: Scale, zero: int, half: 
     """One bar with its number at the far end."""
     if not np.isfinite(value):
         pen.rectangle((zero - half, middle - 9, zero + half, middle + 9), NOT_FINITE)
-        pen.text((zero, middle), str(value), (255, 255, 255), canvas.font(SMALL), anchor="mm")
+        pen.text((zero + 8, middle), str(value), (255, 255, 255), canvas.font(SMALL), anchor="lm")
         return
     reach = round(value / scale.limit * half)
     if reach:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from PIL import Image, ImageDraw
 
@@ -67,17 +68,18 @@ def with_bar(picture: Image.Image, scale: Scale, unit: str, height: int, notes: 
 
 
 def figure(title: str, rows: Sequence[Sequence[Block]]) -> Image.Image:
-    """The rows below one another under the title; blocks of a row stand side by side."""
-    inner = max(sum(block.width + GAP for block in row) - GAP for row in rows)
+    """The rows below one another under the title; blocks of a row stand side by side, those of a column below one another."""
+    columns = [max(block.width for block in column if block is not None) for column in zip_longest(*rows)]
+    inner = sum(columns) + GAP * (len(columns) - 1)
     heights = [max(block.picture.height + _notes_height(block) for block in row) for row in rows]
     top = MARGIN + (TITLE + 14) * bool(title)
     picture, pen = canvas.sheet(inner + 2 * MARGIN, top + sum(heights) + ROW_GAP * (len(rows) - 1) + MARGIN - FOOT)
     canvas.write(pen, (MARGIN, MARGIN), title, TITLE, inner)
     for row, height in zip(rows, heights, strict=True):
         x = MARGIN - EDGE
-        for block in row:
+        for block, width in zip(row, columns, strict=False):
             _place(picture, block, x, top)
-            x += block.width + GAP
+            x += width + GAP
         top += height + ROW_GAP
     return picture
 

@@ -25,7 +25,7 @@ from explainsvc.report.kinds import View
 
 SHORT_SIDE, LONG_SIDE = 320, 720
 """Pixels: smaller maps are enlarged by whole factors, larger ones reduced."""
-SEVERAL_SIDE = 380
+SEVERAL_SIDE = 448
 """The longest side where several methods share a row."""
 PERCENTILE = 99.0
 

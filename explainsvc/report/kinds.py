@@ -63,7 +63,7 @@ def kind_of(shape: Sequence[int], kind: str = "f", tokens: bool = False, names: 
     """The kind for one item of this shape and numpy kind (``f``, ``i``, ``U``, …).
 
     [] and [T] floats are a table (a signal when long and without names), [T] ids or strings are tokens; [C, T] or [T, C]
-    with few channels is a series, any other matrix an image, as three axes are; four axes are a volume.
+    and [C, 1, T] with few channels are a series, any other matrix and three axes an image; four axes are a volume.
 
     Raises:
         InvalidInput: More axes than can be drawn.
@@ -75,8 +75,8 @@ def kind_of(shape: Sequence[int], kind: str = "f", tokens: bool = False, names: 
         return "tokens"
     if rank <= 1:
         return _row(int(np.prod(shape)), kind, names)
-    if rank == 2:
-        short, long = sorted(shape)
+    if rank == 2 or (rank == 3 and shape[1] == 1):
+        short, long = sorted((shape[0], shape[-1]))
         return "series" if short <= MOST_CHANNELS and long >= 2 * short else "image"
     return "image" if rank == 3 else "volume"
 

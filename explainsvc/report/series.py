@@ -31,6 +31,7 @@ MANY_VALUES = 1000
 def rows(maps: Mapping[str, npt.NDArray[np.float64]], view: View) -> list[list[Block]]:
     """The methods below one another over the same positions; without an input the values themselves, as columns."""
     several = len(maps) > 1
+    maps = {name: _flat(values) for name, values in maps.items()}
     shape = next(iter(maps.values())).shape
     axis = channels(shape, view)
     axes = "" if axis is None or shape[axis] == 1 else f"{shape[axis]} channels (axis {axis} of {list(shape)})"
@@ -41,8 +42,13 @@ def rows(maps: Mapping[str, npt.NDArray[np.float64]], view: View) -> list[list[B
             found.append([_columns_of(name if several else view.label, lines, view, axes)])
         else:
             caption = name if several else "attribution behind the input"
-            found.append([_plot(caption, lines, _by_channel(view.x, axis, shape), view, axes)])
+            found.append([_plot(caption, lines, _by_channel(_flat(view.x), axis, shape), view, axes)])
     return found
+
+
+def _flat(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[C, 1, T], as networks of 2-d convolutions want signals, is [C, T]."""
+    return array[:, 0] if array.ndim == 3 and array.shape[1] == 1 else array
 
 
 def channels(shape: Sequence[int], view: View) -> int | None:
@@ -50,7 +56,7 @@ def channels(shape: Sequence[int], view: View) -> int | None:
     if len(shape) == 1:
         axis = None
     elif len(shape) != 2:
-        raise unfit(shape, "a signal: [T], [C, T] or [T, C]")
+        raise unfit(shape, "a signal: [T], [C, T], [C, 1, T] or [T, C]")
     elif view.layout is not None:
         axis = 0 if view.layout.upper().removeprefix("N").startswith("C") else 1
     else:

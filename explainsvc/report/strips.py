@@ -85,7 +85,7 @@ def _strip(caption: str, values: npt.NDArray[np.float64], axis: int, texts: Sequ
     scale = scale_of(flat, view.mode, 100.0 if view.percentile is None else view.percentile)
     numbers = flat.size <= MOST_NUMBERS
     boxes, height = layout(texts, numbers)
-    picture, pen = headed(caption, WIDTH, height)
+    picture, pen = headed(caption, max(box.left + box.width for box in boxes), height)
     for index, (box, value) in enumerate(zip(boxes, flat, strict=True)):
         if index == 0 or box.top != boxes[index - 1].top:
             pen.text((EDGE + _gutter(texts) - 8, box.top + HEAD + 13), str(index), QUIET, canvas.font(TINY), anchor="rm")
