@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 import explainsvc
 from explainsvc.arguments import UsageError
 from explainsvc.drawings import Answers, Given, Wishes
-from explainsvc.errors import InvalidInput
+from explainsvc.errors import ExplainsvcError, InvalidInput
 from tests import models
 from tests.models import Array
+from tests.test_corpus import GOOD, case, folders
 
 
 def answers(
@@ -130,3 +134,18 @@ def test_a_wrong_number_of_names_is_refused() -> None:
     (drawing,) = answers(models.linear(), {"x": models.numbers(1, 4)}, "gradient", names=list("abc")).drawings()
     with pytest.raises(InvalidInput, match="3 names for 4 values"):
         drawing.png()
+
+
+@folders(GOOD)
+def test_models_of_others_are_drawn(folder: Path) -> None:
+    """Whatever the gradient explains is drawn, an item at a time, at a size that can be looked at."""
+    feeds, _ = case(folder)
+    try:
+        attribution = explainsvc.load(folder / "model.onnx").explain(feeds, "gradient")
+    except ExplainsvcError as error:
+        pytest.skip(error.what)
+    pictures = {name: list(values) for name, values in feeds.items() if values.ndim}
+    for drawing in Answers([attribution], Given(feeds, pictures)).drawings():
+        with Image.open(io.BytesIO(drawing.png())) as picture:
+            assert 300 <= picture.width <= 2000
+            assert 150 <= picture.height <= 4000

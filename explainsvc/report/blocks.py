@@ -21,6 +21,8 @@ EDGE = 1
 GAP, ROW_GAP = 20, 18
 MOST_CAPTION = 600
 NOTE_LINE = 22
+MOST_BAR = 720
+"""Height of a colour bar beside a very tall panel."""
 LEAST_NOTES = 280
 """Notes are wrapped no narrower than this."""
 
@@ -59,7 +61,7 @@ def framed(caption: str, panel: Pixels) -> Block:
 
 def with_bar(picture: Image.Image, scale: Scale, unit: str, height: int, notes: Sequence[str], zero: str = WHITE) -> Block:
     """A headed picture, widened by the colour bar of its values; the scale is also said in words."""
-    tall = max(min(height, 360), canvas.LEAST_BAR)
+    tall = max(min(height, MOST_BAR), canvas.LEAST_BAR)
     left = picture.width - 2 * EDGE + GAP + EDGE
     wider, _ = canvas.sheet(left + canvas.bar_space(scale, unit), max(picture.height, HEAD + tall + FOOT))
     wider.paste(picture, (0, 0))

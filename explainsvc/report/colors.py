@@ -24,8 +24,8 @@ Pixels = npt.NDArray[np.uint8]
 WHITE, COLOURLESS = "0 is white", "0 has no colour"
 """What zero looks like: on white, and over a pale picture."""
 WITHOUT_SIGNS = "magnitudes are shown, without their signs"
-COLOUR_CHANNELS = (1, 3, 4)
-"""Axis lengths that are read as channels when no layout is given."""
+MOST_CHANNELS = 4
+"""Entries of an axis that is read as the channels when no layout is given."""
 
 # ColorBrewer (Brewer, Harrower & Pennsylvania State University): 9-class RdBu between white and its second-darkest
 # ends, so that equal magnitudes have nearly equal lightness; 5 colours of YlOrRd for maps without sign.
@@ -181,7 +181,7 @@ def channel_axis(shape: Sequence[int], layout: Layout | None = None) -> int:
     """The first axis or the last, as the layout says; else a short first one, a short last one, or the first."""
     if layout is not None:
         return 0 if layout.upper().removeprefix("N").startswith("C") else len(shape) - 1
-    return len(shape) - 1 if shape[0] not in COLOUR_CHANNELS and shape[-1] in COLOUR_CHANNELS else 0
+    return len(shape) - 1 if shape[0] > MOST_CHANNELS >= shape[-1] else 0
 
 
 def _intensities(pixels: npt.NDArray[Any]) -> Floats:

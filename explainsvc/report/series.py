@@ -92,9 +92,8 @@ class Frame:
         return self.count * self.tall + (self.count - 1) * BETWEEN
 
 
-def _frame(values: Floats, ends: Sequence[str]) -> Frame:
+def _frame(values: Floats, ends: Sequence[str], names: Sequence[str]) -> Frame:
     count, length = values.shape
-    names = [f"ch {count}"] if count > 1 else []
     gutter = max(canvas.length(word, SMALL) for word in (*ends, *names)) + 12
     return Frame(length * (WIDTH // length) if length <= WIDTH else WIDTH, ALONE if count == 1 else AMONG, gutter, count)
 
@@ -103,13 +102,15 @@ def _plot(caption: str, values: Floats, signal: Floats, view: View, axes: str) -
     """Colours over the position, and the input as a line before them."""
     share = 99.0 if values.size >= MANY_VALUES else 100.0
     scale = scale_of(values, view.mode, share if view.percentile is None else view.percentile)
-    frame = _frame(values, [word for line in signal for word in _ends(line)])
+    ends = [_ends(line) for line in signal]
+    names = [_name(channel, len(ends), *each) for channel, each in enumerate(ends)]
+    frame = _frame(values, [word for each in ends for word in each], names)
     picture, pen = headed(caption, frame.gutter + frame.width + RIGHT, frame.height + BELOW)
     for channel, (row, line) in enumerate(zip(values, signal, strict=True)):
         band = np.broadcast_to(colours(shown(row, frame.width), scale), (frame.tall, frame.width, 3))
         canvas.paste(picture, _with_line(np.ascontiguousarray(band), line), (EDGE + frame.gutter, frame.top(channel)))
-        low, high = _ends(line)
-        _side(pen, frame, channel, [] if low == high else [(PAD, high), (1 - PAD, low)], high if low == high else "")
+        low, high = ends[channel]
+        _side(pen, frame, channel, [] if low == high else [(PAD, high), (1 - PAD, low)], names[channel])
     _positions(pen, values.shape[1], frame)
     return with_bar(picture, scale, view.label, frame.height, [axes, _crowded(values.shape[1], frame.width)])
 
@@ -119,11 +120,12 @@ def _columns_of(caption: str, values: Floats, view: View, axes: str) -> Block:
     values = view.sized(values)
     scale = scale_of(values, "signed", 100.0)
     ends = (canvas.number(scale.limit), canvas.number(-scale.limit))
-    frame = _frame(values, ends)
+    names = [_name(channel, len(values), "0", "0") if len(values) > 1 else "0" for channel in range(len(values))]
+    frame = _frame(values, ends, names)
     picture, pen = headed(caption, frame.gutter + frame.width + RIGHT, frame.height + BELOW)
     for channel, row in enumerate(values):
         canvas.paste(picture, _columns(shown(row, frame.width), scale, frame.tall), (EDGE + frame.gutter, frame.top(channel)))
-        _side(pen, frame, channel, [(0.06, ends[0]), (0.94, ends[1])], "0")
+        _side(pen, frame, channel, [(0.06, ends[0]), (0.94, ends[1])], names[channel])
     _positions(pen, values.shape[1], frame)
     notes = [scale.words("columns start at 0"), axes, _crowded(values.shape[1], frame.width), view.said, *scale.notes]
     return Block(picture, tuple(note for note in notes if note))
@@ -204,11 +206,16 @@ def _ends(signal: Floats) -> tuple[str, str]:
     return f"{finite.min():.3g}", f"{finite.max():.3g}"
 
 
-def _side(pen: ImageDraw.ImageDraw, frame: Frame, channel: int, marks: Sequence[tuple[float, str]], middle: str) -> None:
-    """Numbers at their heights left of a panel; halfway the channel's name, or what stands there instead."""
+def _name(channel: int, count: int, low: str, high: str) -> str:
+    """What stands halfway: the channel's number where there are several, the value of a constant one."""
+    value = high if low == high else ""
+    return value if count == 1 else f"ch {channel}" + (f" = {value}" if value else "")
+
+
+def _side(pen: ImageDraw.ImageDraw, frame: Frame, channel: int, marks: Sequence[tuple[float, str]], name: str) -> None:
+    """Numbers at their heights left of a panel, and its name halfway."""
     right, top = EDGE + frame.gutter - 8, frame.top(channel)
-    name = f"ch {channel}" if frame.count > 1 else ""
-    for share, text, ink in ((0.5, name or middle, QUIET if name else INK), *((at, text, INK) for at, text in marks)):
+    for share, text, ink in ((0.5, name, QUIET if frame.count > 1 else INK), *((at, text, INK) for at, text in marks)):
         pen.text((right, top + round(share * (frame.tall - 1))), text, ink, canvas.font(SMALL), anchor="rm")
 
 

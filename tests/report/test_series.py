@@ -57,6 +57,14 @@ def test_channels_are_rows_wherever_their_axis_is() -> None:
     assert reads(first, "ch 2", ink=canvas.QUIET)
 
 
+def test_constant_channels_show_their_value() -> None:
+    """A channel without a range has its one value beside it, alone or among others."""
+    assert reads(drawn(np.ones(3), np.full(3, 2.5))[0], "2.5")
+    among, _ = drawn(np.ones((2, 6)), np.array([[4.0] * 6, [1, 2, 3, 4, 5, 6]]))
+    assert reads(among, "ch 0 = 4", ink=canvas.QUIET)
+    assert reads(among, "ch 1", ink=canvas.QUIET)
+
+
 def test_the_layout_decides_where_shapes_do_not() -> None:
     """[2, 3] has two channels, or three when the layout says that they are last."""
     values = np.ones((2, 3))
