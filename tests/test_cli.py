@@ -280,6 +280,7 @@ def test_server_gives_the_same(printed: Printed, npz: str, tmp_path: Path) -> No
         ("checks", "--json"),
         ("inspect", DIGITS, "--json"),
         ("explain", DIGITS, "--inputs", npz, "--method", "lrp_epsilon_plus", "-p", "epsilon=1e-4", "--json"),
+        ("explain", DIGITS, "--inputs", npz, "--method", "gradient,occlusion", "-p", "occlusion.window=4", "--json"),
         ("compile", DIGITS, "--method", "gradient", "--out", str(tmp_path / "explained.onnx")),
         ("audit", DIGITS, "--inputs", npz, "--methods", "gradient", "--out", str(tmp_path / "report")),
     ]

@@ -15,18 +15,34 @@ from tests.report.pictures import decode, places, reads
 SHAPES = {"image": (1, 9, 7), "tokens": (7,), "bars": (7,), "series": (2, 30), "volume": (1, 3, 5, 5)}
 
 
-def test_blocks_lie_apart_and_whole() -> None:
+@pytest.mark.parametrize("notes", [(), ("words " * 30, "more")])
+def test_blocks_lie_apart_and_whole(notes: tuple[str, ...]) -> None:
     """Blocks of many sizes, each of its own colour: every pixel of every block is in the figure."""
     rng = np.random.default_rng(0)
-    sizes = rng.integers(5, 300, (7, 2)).tolist()
-    solid = [
-        Block(Image.new("RGB", (width, height), (index, 7, 9)), ("words " * 30,)) for index, (width, height) in enumerate(sizes)
-    ]
+    sizes = rng.integers(5, 400, (7, 2)).tolist()
+    solid = [Block(Image.new("RGB", (width, height), (index, 7, 9)), notes) for index, (width, height) in enumerate(sizes)]
     pixels = np.asarray(blocks.figure("title", blocks.in_rows(solid, 3)))
+    corners = []
     for index, (width, height) in enumerate(sizes):
         found = places(pixels, (index, 7, 9))
         assert len(found) == width * height
         assert (found.max(0) - found.min(0) + 1).tolist() == [height, width]
+        corners.append(found.min(0))
+    for index, (width, height) in enumerate(sizes[:4]):
+        if index % 3 < 2:
+            assert corners[index + 1][1] >= corners[index][1] + width + blocks.GAP
+        below = corners[index][0] + height + blocks.NOTE_LINE * len(solid[index].lines())
+        assert corners[index + 3][0] >= below + blocks.ROW_GAP
+
+
+def test_notes_are_wrapped_by_their_width() -> None:
+    """No line is longer than asked, no word is lost, and a word that is too long ends in an ellipsis."""
+    rng = np.random.default_rng(1)
+    note = " ".join("Wim"[int(kind)] * int(count) for kind, count in rng.integers((0, 1), (3, 9), (80, 2)))
+    lines = canvas.wrap([note, "x" * 400], canvas.SMALL, 200)
+    assert max(canvas.length(line, canvas.SMALL) for line in lines) <= 200
+    assert " ".join(lines[:-1]) == note
+    assert lines[-1].endswith("...")
 
 
 def test_notes_and_titles_keep_inside() -> None:
@@ -81,6 +97,14 @@ def test_a_pixel_of_the_map_has_the_colour_of_its_value() -> None:
     picture = np.asarray(heat.rows({"m": values}, View())[0][0].picture)
     panel = picture[HEAD : HEAD + 320 : 40, EDGE : EDGE + 320 : 40]
     assert np.array_equal(panel, colours(as_map(values), scale_of(values)))
+
+
+def test_the_input_is_shown_in_the_maps_layout() -> None:
+    """[3, 5, 3] with channels last: the panel beside the map is that image, not the one of its transpose."""
+    image = np.random.default_rng(4).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    block = heat.rows({"m": np.ones((3, 5, 3))}, View(image, layout="nhwc"))[0][0]
+    panel = np.asarray(block.picture)[HEAD : HEAD + 3 * 64 : 64, EDGE : EDGE + 320 : 64]
+    assert np.array_equal(panel, image)
 
 
 def test_comparisons_are_signed() -> None:
