@@ -14,6 +14,7 @@ from explainsvc.errors import ExplainsvcError
 from explainsvc.explained import Builder
 from explainsvc.methods import METHODS
 from tests import models
+from tests.methods.little import little
 from tests.models import numbers
 
 
@@ -64,7 +65,7 @@ def test_applicability_is_what_explain_does(name: str, method: str) -> None:
     proto, x = SUBJECTS[name]
     model = explainsvc.load(proto)
     reason = model.info.methods[method]
-    options = {"samples": 2} if "samples" in {p.name for p in METHODS[method].card.parameters} else {}
+    options = little(method, {"x": x})
     if method == "sobel" and name != "cnn":
         return  # whether an input is a picture shows in its values' shape
     if reason == "":
