@@ -1,4 +1,4 @@
-"""Positions: which axes of an input hold them, and linear maps along them (interpolation, blur), one matrix an axis."""
+"""Positions: which axes of an input hold them, and linear maps along them: interpolation, one matrix an axis, and blur."""
 
 from __future__ import annotations
 
@@ -71,9 +71,11 @@ def upsampling(cells: int, size: int) -> Array:
     return interpolation((np.arange(size) + 0.5) * cells / size - 0.5, cells)
 
 
-def blurring(size: int, sigma: float) -> Array:
-    """Gaussian blur with standard deviation ``sigma`` in positions, the edge values repeated beyond the edges: [size, size]."""
-    return np.asarray(ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode="nearest"))
+def blurred(values: Array, sigma: float, axes: Sequence[int]) -> Array:
+    """Gaussian blur along ``axes`` with standard deviation ``sigma`` in positions, edge values repeated beyond the edges."""
+    for axis in axes:
+        values = ndimage.gaussian_filter1d(values, sigma, axis=axis, mode="nearest") if sigma > 0 else values
+    return np.asarray(values)
 
 
 def along(matrices: Sequence[Array], values: Array, axes: Sequence[int]) -> Array:

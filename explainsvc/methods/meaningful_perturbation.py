@@ -31,7 +31,7 @@ from explainsvc.explained import find_value
 from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._canvas import Canvas, outside_disc, roughness, roughness_gradient
-from explainsvc.methods._positions import along, blurring, item_shape, position_axes, upsampling
+from explainsvc.methods._positions import blurred, item_shape, position_axes, upsampling
 from explainsvc.variations import target_values
 
 PAPER_SIZE = 224
@@ -91,20 +91,19 @@ def canvas(request: Request, name: str, p: Params) -> Canvas:
     sizes = [item_shape(request, name)[a] for a in axes]
     unit = max(sizes) / PAPER_SIZE
     counts = [max(1, round(n / max(1.0, p.cell * unit))) for n in sizes]
-    up = tuple(blurring(n, p.mask_blur * unit) @ upsampling(c, n) for n, c in zip(sizes, counts, strict=True))
+    up = tuple(blurred(upsampling(c, n), p.mask_blur * unit, [0]) for n, c in zip(sizes, counts, strict=True))
     return Canvas(x if lead else x[None], null if lead else null[None], tuple(a + 1 for a in axes), up)
 
 
 def _replacement(request: Request, name: str, p: Params, axes: tuple[int, ...]) -> Array:
     """What is seen where the mask is 0, float64: the blurred picture, or a baseline."""
     given = p.baseline if isinstance(p.baseline, Mapping) else dict.fromkeys(request.wanted, p.baseline)
-    blurred = {n for n in request.wanted if _is_blur(given.get(n, "blur"))}
-    plain = baselines({n: 0.0 if n in blurred else spec for n, spec in given.items()}, request.feeds, request.wanted)
+    own = {n for n in request.wanted if _is_blur(given.get(n, "blur"))}
+    plain = baselines({n: 0.0 if n in own else spec for n, spec in given.items()}, request.feeds, request.wanted)
     x = request.feeds[name].astype(np.float64)
-    if name not in blurred:
+    if name not in own:
         return plain[name].astype(np.float64)
-    sigma = p.blur * max(x.shape[a] for a in axes) / PAPER_SIZE
-    return along([blurring(x.shape[a], sigma) for a in axes], x, axes)
+    return blurred(x, p.blur * max(x.shape[a] for a in axes) / PAPER_SIZE, axes)
 
 
 def _is_blur(spec: Any) -> bool:
@@ -168,6 +167,7 @@ def _softmax(z: Array) -> Array:
 
 def run(request: Request, p: Params) -> Result:
     """Finds the mask and tells what it does."""
+    gradients(request)  # a model without one is refused for that, whatever its inputs look like
     canvases = {n: canvas(request, n, p) for n in request.wanted}
     made = p.softmax == "yes" or (p.softmax == "auto" and _is_logits(request))
     objective = Objective(request, p, made, canvases)
