@@ -47,13 +47,15 @@ def masks_of(shape: tuple[int, ...], axes: tuple[int, ...], seed: int, p: Params
 def test_the_map_is_a_plain_loop(batch_size: int) -> None:
     """1/(N p) Σ S(x m + x′ (1 − m)) m, mask by mask, whatever the batch size; items with targets of their own."""
     model, x, p = explainsvc.load(models.cnn()), numbers(2, 2, 8, 8), Params(samples=40, grid=3, probability=0.3)
-    expected = np.zeros(x.shape)
+    seen = []
     for mask in masks_of((2, 8, 8), (1, 2), 9, p):
         y = model.predict({"x": (x * mask + 0.4 * (1 - mask)).astype(np.float32)})["y"]
-        expected += y[[0, 1], [2, 0]][:, None, None, None] * mask / (40 * 0.3)
+        seen.append(y[[0, 1], [2, 0]].astype(float)[:, None, None, None] * np.broadcast_to(mask, x.shape) / 0.3)
     options = {"samples": 40, "grid": 3, "probability": 0.3, "baseline": 0.4}
     found = model.explain({"x": x}, "rise", [2, 0], seed=9, batch_size=batch_size, **options)
-    np.testing.assert_allclose(found.values["x"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.values["x"], np.mean(seen, axis=0), rtol=1e-4, atol=1e-6)
+    error = np.std(seen, axis=0, ddof=1) / np.sqrt(40)
+    assert found.parameters["standard_error"]["x"] == pytest.approx(error.mean(), rel=1e-4)
 
 
 def all_masks(grid: int, size: int) -> list[Array]:
