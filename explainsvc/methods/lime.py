@@ -44,6 +44,10 @@ EUCLIDEAN_WIDTH = 0.75
 """σ for Euclidean distances over √features, as in lime_tabular."""
 
 
+LARGEST = 10**8
+"""Samples times features, as float64 several times in memory while the model is fitted."""
+
+
 @dataclass(frozen=True)
 class Params:
     """Samples, features, kernel and penalty."""
@@ -76,6 +80,7 @@ def run(request: Request, p: Params) -> Result:
 def _presence(request: Request, p: Params) -> tuple[Partition, Array, Array]:
     """Features, which are present [1, samples, M] (in the first sample all), and the scores [samples, items]."""
     features = partition(p.feature_mask, request)
+    _require_fits(features.count, p)
     rng = np.random.default_rng(request.seed)
     present = rng.integers(0, 2, (features.count, p.samples), dtype=np.uint8).astype(bool).T  # a row of numbers per feature
     present[0] = True
@@ -87,6 +92,7 @@ def _gaussian(request: Request, p: Params) -> tuple[Partition, Array, Array]:
     """One feature an element, z [items, samples, M], and the scores [samples, items] (lime_tabular's __data_inverse)."""
     mean, deviation = _statistics(request, p)
     features = partition("element", request)
+    _require_fits(features.count, p)
     rng = np.random.default_rng(request.seed)
     draws = [{n: rng.standard_normal(mean[n].shape) for n in request.wanted} for _ in range(p.samples - 1)]
 
@@ -101,6 +107,17 @@ def _gaussian(request: Request, p: Params) -> tuple[Partition, Array, Array]:
     drawn = np.stack([np.concatenate([d[n].reshape(-1) * (deviation[n].reshape(-1) > 0) for n in request.wanted]) for d in draws])
     first = np.concatenate(itself, axis=1)
     return features, np.stack([np.concatenate([row[None], drawn]) for row in first]), scores
+
+
+def _require_fits(features: int, p: Params) -> None:
+    """Refuses what would not fit into memory, before the model runs.
+
+    Raises:
+        InvalidParameter: Too many samples of too many features.
+    """
+    if features * p.samples > LARGEST:
+        wrong = f"is {p.samples}, for {features} features: together more than {LARGEST:.0e}; group the features by feature_mask"
+        raise InvalidParameter("the regression is too large", violations=[Violation("parameters.samples", wrong)])
 
 
 def _statistics(request: Request, p: Params) -> tuple[dict[str, Array], dict[str, Array]]:

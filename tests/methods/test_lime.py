@@ -169,6 +169,12 @@ def test_gaussian_neighbourhoods_that_cannot_be(options: dict[str, Any]) -> None
         explainsvc.load(models.linear()).explain({"x": numbers(1, 4)}, "lime", 0, neighbourhood="gaussian", **options)
 
 
+def test_a_regression_that_does_not_fit_into_memory_is_refused() -> None:
+    """Before any sample is drawn, naming the number of features."""
+    with pytest.raises(InvalidParameter, match=r"parameters\.samples.*128 features"):
+        explainsvc.load(models.cnn()).explain({"x": numbers(1, 2, 8, 8)}, "lime", 0, feature_mask="element", samples=1_000_000)
+
+
 def test_a_poor_fit_is_told() -> None:
     """Exclusive or, (x₀ − x₁)² at (1, 1), is not linear, x·w is; too few samples for the features are told as well."""
     graph = "g (float[N, 2] x) => (float[N, 1] y) { a, b = Split <axis = 1> (x, halves)  d = Sub (a, b)  y = Mul (d, d) }"
