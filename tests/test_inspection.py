@@ -53,9 +53,9 @@ def test_differentiability_is_told_per_input(proto: onnx.ModelProto, reached: di
     assert {name: reason == "" for name, reason in info.differentiable.items()} == reached
 
 
-IMAGE = numbers(1, 2, 8, 8)
-SUBJECTS = {"cnn": (models.cnn(), IMAGE), "mlp": (models.mlp(), numbers(1, 6)), "tree": (models.trees(), numbers(1, 2))}
-SUBJECTS["tanh"] = (models.mlp(activation="Tanh"), numbers(1, 6))
+IMAGE = numbers(2, 2, 8, 8)
+SUBJECTS = {"cnn": (models.cnn(), IMAGE), "mlp": (models.mlp(), numbers(2, 6)), "tree": (models.trees(), numbers(2, 2))}
+SUBJECTS["tanh"] = (models.mlp(activation="Tanh"), numbers(2, 6))
 
 
 @pytest.mark.parametrize("method", METHODS)
