@@ -14,7 +14,8 @@ from explainsvc.cards import param, read_card
 from explainsvc.engine import attribute
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import Builder, find_value
-from explainsvc.graph.spatial import CHANNELS, ITEMS, ONE, Labels, Tokens, default_layer, positions, spatial_values
+from explainsvc.graph.following import CHANNELS, ITEMS, ONE, Labels, Tokens
+from explainsvc.graph.spatial import default_layer, positions, spatial_values
 from explainsvc.method import Method, Request, Result
 
 INSTEAD = "Use gradient or occlusion"

@@ -7,7 +7,7 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.features import result_type
-from explainsvc.graph.spatial import Tokens
+from explainsvc.graph.following import Tokens
 from explainsvc.method import Request
 from explainsvc.methods._cam import Layer, cam_layer, reading
 
