@@ -50,7 +50,7 @@ _KEEPS = frozenset(
     "QuantizeLinear DequantizeLinear Expand".split()
 )
 MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
-_CONVOLVES = frozenset({"Conv", "ConvTranspose"})
+CONVOLVES = frozenset({"Conv", "ConvTranspose"})
 _REARRANGES = _KEEPS | MOVES | {"Concat", "Slice", "Gather", "Split"}
 _FAR = 2**31 - 1
 """Exporters write an end at or beyond this for "to the end"."""
@@ -72,11 +72,11 @@ def followed(path: Sequence[NodeView], start: ir.Value) -> dict[ir.Value, Labels
         known = [None if v is None else found.get(v) for v in n.node.inputs]
         rule = _RULES.get(n.op_type) if any(k is not None for k in known) else None
         labels = None if rule is None else rule(n, known)
-        if n.op_type in _CONVOLVES and n.x.value in rearranged:
+        if n.op_type in CONVOLVES and n.x.value in rearranged:
             labels = convolved.get(n.x.rank or 0)
         if labels is not None:
             found.update(dict.fromkeys(n.node.outputs, labels))
-            convolved |= {len(labels): labels} if n.op_type in _CONVOLVES else {}
+            convolved |= {len(labels): labels} if n.op_type in CONVOLVES else {}
         elif n.op_type in _REARRANGES and any(v in found or v in rearranged for v in n.node.inputs):
             rearranged.update(n.node.outputs)
     return found

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import shape_of
 from explainsvc.autograd.view import NodeView
-from explainsvc.graph.following import CHANNELS, ITEMS, LOST, MOVES, ONE, PART, Labels, Tokens, followed
+from explainsvc.graph.following import CHANNELS, CONVOLVES, ITEMS, LOST, MOVES, ONE, PART, Labels, Tokens, followed
 from explainsvc.graph.roles import role
 
 _NORMALISES = frozenset(
@@ -44,7 +44,8 @@ def _is_spatial(value: ir.Value, labels: Labels) -> bool:
 
 
 def default_layer(path: Sequence[NodeView], start: ir.Value, target: ir.Value) -> ir.Value | None:
-    """The value that activation maps are drawn from where the user names none; None where there is no clear choice.
+    """The value that activation maps are drawn from where the user names none; None where there is no clear choice, as where
+    attention goes on over axes that cannot be followed.
 
     The last one with positions: before global pooling or flattening. A transformer over patches reads its class token at the
     end, on which the last patches have no influence: there it is what the last attention reads, the normalised input of its
@@ -54,14 +55,31 @@ def default_layer(path: Sequence[NodeView], start: ir.Value, target: ir.Value) -
     if not spots:
         return None
     last = list(spots)[-1]
-    attentions = [n for n in path if role(n.node) == "attention.softmax" or n.op_type in _ATTENDS]
+    attentions = [n for n in path if _attends(n)]
     if attentions and any(isinstance(label, Tokens) for label in spots[last]):
         return _before_attention(path, attentions, spots)
+    if _goes_on(path, last, spots):
+        return None
     producer = last.producer()
     while producer is not None and producer.op_type in MOVES and producer.inputs[0] in spots:
         last = producer.inputs[0]
         producer = last.producer()
     return last
+
+
+def _attends(n: NodeView) -> bool:
+    return role(n.node) == "attention.softmax" or n.op_type in _ATTENDS
+
+
+def _goes_on(path: Sequence[NodeView], last: ir.Value, spots: dict[ir.Value, Labels]) -> bool:
+    """Whether positions are still worked on after the last value whose axes can be followed."""
+    reached = {last}
+    for n in path:
+        if any(v in reached for v in n.node.inputs):
+            reached.update(n.node.outputs)
+            if _attends(n) or (n.op_type in CONVOLVES and n.y.value not in spots and any(d != 1 for d in (n.y.shape or ())[2:])):
+                return True
+    return False
 
 
 def _before_attention(path: Sequence[NodeView], attentions: Sequence[NodeView], spots: dict[ir.Value, Labels]) -> ir.Value | None:
