@@ -44,21 +44,21 @@ def _is_spatial(value: ir.Value, labels: Labels) -> bool:
 
 
 def default_layer(path: Sequence[NodeView], start: ir.Value, target: ir.Value) -> ir.Value | None:
-    """The value that activation maps are drawn from where the user names none; None where there is no clear choice, as where
-    attention goes on over axes that cannot be followed.
+    """The value that activation maps are drawn from where the user names none; None where there is no clear choice.
 
     The last one with positions: before global pooling or flattening. A transformer over patches reads its class token at the
     end, on which the last patches have no influence: there it is what the last attention reads, the normalised input of its
-    block (``norm1``).
+    block (``norm1``). The choice is not clear where the model works on over axes that cannot be followed.
     """
-    spots = {v: labels for v, labels in spatial_values(path, start).items() if v is not target}
+    known = spatial_values(path, start)
+    spots = {v: labels for v, labels in known.items() if v is not target}
     if not spots:
         return None
     last = list(spots)[-1]
     attentions = [n for n in path if _attends(n)]
     if attentions and any(isinstance(label, Tokens) for label in spots[last]):
         return _before_attention(path, attentions, spots)
-    if _goes_on(path, last, spots):
+    if _goes_on(path, last, known):
         return None
     producer = last.producer()
     while producer is not None and producer.op_type in MOVES and producer.inputs[0] in spots:
@@ -71,13 +71,13 @@ def _attends(n: NodeView) -> bool:
     return role(n.node) == "attention.softmax" or n.op_type in _ATTENDS
 
 
-def _goes_on(path: Sequence[NodeView], last: ir.Value, spots: dict[ir.Value, Labels]) -> bool:
+def _goes_on(path: Sequence[NodeView], last: ir.Value, known: dict[ir.Value, Labels]) -> bool:
     """Whether positions are still worked on after the last value whose axes can be followed."""
     reached = {last}
     for n in path:
         if any(v in reached for v in n.node.inputs):
             reached.update(n.node.outputs)
-            if _attends(n) or (n.op_type in CONVOLVES and n.y.value not in spots and any(d != 1 for d in (n.y.shape or ())[2:])):
+            if _attends(n) or (n.op_type in CONVOLVES and n.y.value not in known and any(d != 1 for d in (n.y.shape or ())[2:])):
                 return True
     return False
 
