@@ -7,7 +7,7 @@ pointwise operators keep them. What cannot be followed has no labels, and no map
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -21,6 +21,8 @@ ITEMS, ONE, CHANNELS, PART, LOST = "items", "one item", "channels", "part of the
 class Tokens:
     """Positions of several axes, flattened into one: the patches of a vision transformer.
 
+    The same positions are equal whichever value they were flattened from last.
+
     Attributes:
         grid: The value whose axes were merged.
         axes: Those axes of it.
@@ -29,8 +31,8 @@ class Tokens:
         after: The same, after them.
     """
 
-    grid: ir.Value
-    axes: tuple[int, ...]
+    grid: ir.Value = field(compare=False)
+    axes: tuple[int, ...] = field(compare=False)
     along: tuple[int, ...]
     before: bool = False
     after: bool = False

@@ -17,6 +17,7 @@ Differs: Divided by |S| where the paper has S: a negative S would turn evidence 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,14 +27,18 @@ from onnx_ir.passes import common
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.errors import MethodNotApplicable
+from explainsvc.engine import RUN_TOLERANCE
+from explainsvc.errors import MethodNotApplicable, PassChangedFunction
 from explainsvc.explained import find_value, forward_graph, prefix_in
+from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._cam import Layer, MapParams, told
 from explainsvc.methods._cam_arrays import activation, combined, in_front, laid_over_inputs, read_layer
 from explainsvc.variations import stack_size, target_values
 
 LAYER = "layer"
+After = Callable[[list[Array]], list[Array]]
+"""Values of the layer → S of each, [N]; all in one run."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +52,58 @@ def run(request: Request, p: Params) -> Result:
     """Switches off every channel."""
     layer = read_layer(request, p.layer, "ablation_cam")
     value, whole = activation(request, layer), target_values(request)
-    weights = (whole[:, None] - ablated(request, layer, value, p.batch_size)) / np.where(whole == 0, 1.0, np.abs(whole))[:, None]
+    after = part_after(request, layer)
+    require_same(whole, after([value])[0], request.model.prepared.tolerance)
+    drops = whole[:, None] - ablated(request, layer, value, after, p.batch_size)
+    weights = drops / np.where(whole == 0, 1.0, np.abs(whole))[:, None]
     heat = combined(weights, in_front(request, layer, value), p.relu)
     result = told(request, laid_over_inputs(request, layer, heat), layer)
     zero = ("S is 0: the drops are not divided by it",) if (whole == 0).any() else ()
     return replace(result, caveats=(*result.caveats, *zero))
 
 
-def ablated(request: Request, layer: Layer, value: Array, batch_size: int) -> Array:
-    """S with each channel of the layer set to 0, [N, C], by the part of the model that comes after the layer."""
-    model, target, axis = request.model, request.target, layer.order[1]
+def ablated(request: Request, layer: Layer, value: Array, after: After, batch_size: int) -> Array:
+    """S with each channel of the layer set to 0, [N, C]."""
+    size, axis = stack_size(request, batch_size), layer.order[1]
+    count, found = value.shape[axis], []
+    for start in range(0, count, size):
+        group = range(start, min(start + size, count))
+        found += after([without(value, k, axis) for k in group])
+        request.progress(group.stop, count, "ablation_cam")
+    return np.stack(found, axis=1)
+
+
+def part_after(request: Request, layer: Layer) -> After:
+    """The part of the model that comes after the layer; all other feeds stay as they are."""
+    model, target = request.model, request.target
     name = prefix_in(model.graph) + LAYER
     key = (model.digest, "ablation_cam", layer.name, target.output)
     session = model.session(key, partial(cut_graph, model.prepared.model, layer.name, target.output, name))
     feeds = {n: a for n, a in model.internal(request.feeds).items() if n in session.inputs}
-    size, count, found = stack_size(request, batch_size), value.shape[axis], []
-    for start in range(0, count, size):
-        group = range(start, min(start + size, count))
-        stacked = {n: np.concatenate([a] * len(group)) for n, a in feeds.items()} if size > 1 else feeds
-        layers = np.concatenate([without(value, k, axis) for k in group])
-        output = model.run(session, {**stacked, name: layers}, [target.output])[target.output]
-        seeded = replace(target, seed=np.concatenate([target.seed] * len(group))) if size > 1 else target
-        found += np.split(seeded.value(output, request.batched), len(group))
-        request.progress(group.stop, count, "ablation_cam")
-    return np.stack(found, axis=1)
+
+    def after(values: list[Array]) -> list[Array]:
+        times = len(values)
+        stacked = {n: np.concatenate([a] * times) if times > 1 else a for n, a in feeds.items()}
+        output = model.run(session, {**stacked, name: np.concatenate(values)}, [target.output])[target.output]
+        seed = np.concatenate([target.seed] * times) if times > 1 else target.seed
+        return list(np.split(replace(target, seed=seed).value(output, request.batched), times))
+
+    return after
+
+
+def require_same(whole: Array, again: Array, tolerance: float) -> None:
+    """The part after the layer must compute what the model computes.
+
+    Raises:
+        PassChangedFunction: It does not.
+    """
+    error = deviation({"S": whole}, {"S": again})
+    if not error <= max(RUN_TOLERANCE, tolerance):
+        raise PassChangedFunction(
+            f"the part of the model after the layer deviates from it by {error:.3g}",
+            expected=f"at most {max(RUN_TOLERANCE, tolerance):g} relative",
+            to_do="Please report this model: its explanation would not be of the model",
+        )
 
 
 def without(value: Array, channel: int, axis: int) -> Array:

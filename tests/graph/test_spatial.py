@@ -143,6 +143,14 @@ def test_tokens_remember_their_grid() -> None:
         assert positions(found) == (2, 3)
 
 
+def test_tokens_flattened_anew_are_the_same_positions() -> None:
+    """A residual branch that opens the tokens to a grid, convolves and flattens it keeps their meaning."""
+    flat = "r = Reshape (c, s) u = Reshape (r, o) d = Conv (u, k) q = Reshape (d, s) v = Add (r, q)"
+    found = labels(CONV + flat, s=ints(0, 4, 48), o=ints(0, 4, 8, 6), k=models.weights("k", 4, 4, 1, 1))
+    assert found is not None
+    assert isinstance(found[2], Tokens)
+
+
 def test_an_added_batch_axis_is_one_item() -> None:
     """An input without a batch axis, as a convolution sees it."""
     assert labels("u = Unsqueeze (x, s) v = Conv (u, w)", "float[3, 8, 6] x", s=ints(0)) == (ONE, CHANNELS, 1, 2)

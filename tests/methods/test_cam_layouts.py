@@ -12,7 +12,7 @@ import pytest
 import explainsvc
 from explainsvc.errors import MethodNotApplicable
 from tests import models
-from tests.methods.cams import FORMULAS, expected_map, run
+from tests.methods.cams import FORMULAS, expected_map, run, upsampled
 from tests.models import Array, numbers
 
 PADS = {1: "[1, 1]", 2: "[1, 1, 1, 1]", 3: "[1, 1, 1, 1, 1, 1]"}
@@ -135,3 +135,17 @@ def test_an_input_that_the_layer_does_not_lie_over_is_refused() -> None:
         model.explain(feeds, "grad_cam")
     assert 'inputs=["x"]' in caught.value.to_do
     assert model.explain(feeds, "grad_cam", inputs=["x"]).values["x"].shape == (2, 2, 6, 6)
+
+
+@pytest.mark.parametrize("method", [*FORMULAS, "eigen_cam", "ablation_cam"])
+def test_a_layer_over_two_pictures_is_laid_over_both(method: str) -> None:
+    """Two inputs of different size and layout that meet in one value get one map, each at its own size."""
+    graph = """g (float[N, 2, 8, 8] x, float[N, 4, 4, 3] z) => (float[N, 3] y) {
+      a = Conv <strides = [2, 2], kernel_shape = [2, 2]> (x, w)  t = Transpose <perm = [0, 3, 1, 2]> (z)  b = Conv (t, u)
+      s = Add (a, b)  r = Relu (s)  m = GlobalAveragePool (r)  f = Flatten (m)  y = Gemm (f, v)
+    }"""
+    tensors = {"w": models.weights("w", 4, 2, 2, 2), "u": models.weights("u", 4, 3, 1, 1), "v": models.weights("v", 4, 3)}
+    feeds = {"x": numbers(2, 2, 8, 8), "z": numbers(2, 4, 4, 3)}
+    found = explainsvc.load(models.build(graph, tensors)).explain(feeds, method, target=1).values
+    assert np.abs(found["z"]).max() > 0
+    np.testing.assert_allclose(found["x"][:, 0], upsampled(found["z"][..., 0], 8, 8), rtol=1e-4, atol=1e-5)
