@@ -208,8 +208,8 @@ def with_blank_maps_told(method: Method) -> Method:
     """The method, its graph run by a function that names the layer it took, and tells of maps that are zero everywhere."""
 
     def run(request: Request, p: Any) -> Result:
-        layer = cam_layer(reading(request), p.layer, method.card.name)
-        return told(request, attribute(method, p, request).values, layer)
+        values = attribute(method, p, request).values
+        return told(request, values, cam_layer(reading(request), p.layer, method.card.name))
 
     return replace(method, run=run)
 
