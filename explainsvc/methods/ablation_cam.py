@@ -6,13 +6,14 @@ Output: Non-negative (signed with relu=false), the input's shape, the same value
 Needs: A value with channels and positions that lies over the input; by default the last one before global pooling or
     flattening. Of a transformer over patches: what its last attention reads (the last block's norm1), where a channel is
     ablated in the class token too. No gradient.
-Cost: A forward from the layer on per channel of it and item, stacked in batches: 512 for SqueezeNet, 2048 for ResNet-50.
+Cost: A forward from the layer on per channel of it and item, stacked in batches: 1000 for SqueezeNet, 2048 for ResNet-50.
 Properties: Free of gradients, so free of their saturation; class-discriminative.
 Limits: As coarse as the layer. Channels that stand in for one another all get a small weight.
-Source: Desai, Ramaswamy 2020, WACV, doi:10.1109/WACV45572.2020.9093360, equations 3 and 4; target before the final Softmax.
-Differs: Divided by |S| where the paper has S: a negative S would turn evidence for the target into evidence against it. Where S
-    is 0 the drops are not divided, and a caveat says so. pytorch-grad-cam sets a channel of a layer without a ReLU far below
-    its minimum instead of to 0.
+Source: Desai, Ramaswamy 2020, WACV, doi:10.1109/WACV45572.2020.9093360, the weight that divides by the score; target before
+    the final Softmax.
+Differs: Divided by |S| where the paper has S (in place of ‖A_k‖, from which it starts): a negative S would turn evidence for the
+    target into evidence against it. Where S is 0 the drops are not divided, and a caveat says so. pytorch-grad-cam sets a
+    channel of a layer without a ReLU far below its minimum instead of to 0.
 """
 
 from __future__ import annotations

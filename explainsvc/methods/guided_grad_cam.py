@@ -2,7 +2,7 @@
 
 Computes: Upsampled Grad-CAM ⊙ guided backpropagation.
 Output: Signed, the input's shape; no physical unit.
-Needs: What grad_cam and guided_backprop need: a layer with positions, and ReLUs.
+Needs: What grad_cam and guided_backprop need: a layer with positions (by default grad_cam's), and ReLUs.
 Cost: One forward and two backward passes.
 Properties: Class-discriminative and fine-grained.
 Limits: The fine structure is guided backpropagation's: largely invariant to the weights (Adebayo et al. 2018).

@@ -5,10 +5,10 @@ Output: Signed, the input's shape, the same value in every channel.
 Needs: A value with channels and positions that lies over the input; by default the last one before global pooling or
     flattening. Of a transformer over patches: what its last attention reads (the last block's norm1), class token left out.
 Cost: One forward and a backward pass down to the layer.
-Properties: Before upsampling it sums to S less the bias where S is linear in the layer (Draelos & Carin, section 3.4): faithful
+Properties: Before upsampling it sums to S less the bias where S is linear in the layer (proved there): faithful
     for networks of one dense layer after the layer, which grad_cam is not.
 Limits: As coarse as the layer.
-Source: Draelos, Carin 2020, arXiv:2011.08891, section 3.3; target before the final Softmax.
+Source: Draelos, Carin 2020, arXiv:2011.08891, the definition of HiResCAM; target before the final Softmax.
 Differs: No ReLU, as in the paper; pytorch-grad-cam cuts off the negative part.
 """
 

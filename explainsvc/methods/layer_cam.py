@@ -7,7 +7,7 @@ Needs: A value with channels and positions that lies over the input; by default 
 Cost: One forward and a backward pass down to the layer.
 Properties: Fine-grained at shallow layers too, as weights are not averaged over positions.
 Limits: As coarse as the layer. Not linear in the target: evidence against it is left out position by position.
-Source: Jiang et al. 2021, IEEE TIP 30, doi:10.1109/TIP.2021.3089943, equations 4 to 6; target before the Softmax.
+Source: Jiang et al. 2021, IEEE TIP 30, doi:10.1109/TIP.2021.3089943, the map of one layer; target before the Softmax.
 Differs: Maps of shallow layers are not rescaled by tanh, which the paper does when it fuses several layers.
 """
 

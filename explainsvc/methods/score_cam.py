@@ -6,11 +6,11 @@ Output: Non-negative (signed with relu=false), the input's shape, the same value
 Needs: A value with channels and positions that lies over the input; by default the last one before global pooling or
     flattening. Of a transformer over patches: what its last attention reads (the last block's norm1), class token left out.
     Inputs where 0 means nothing. No gradient.
-Cost: One forward per channel of the layer and item, stacked in batches: 512 for SqueezeNet, 2048 for ResNet-50.
+Cost: One forward per channel of the layer and item, stacked in batches: 1000 for SqueezeNet, 2048 for ResNet-50.
 Properties: Free of gradients; class-discriminative.
 Limits: As coarse as the layer. The softmax makes the map depend on the scale of S: one channel may get all of the weight.
     Masked inputs may lie off the data distribution.
-Source: Wang et al. 2020, arXiv:1910.01279, equations 5 to 8 and algorithm 1; target before the final Softmax.
+Source: Wang et al. 2020, arXiv:1910.01279, definitions 2 and 3 and algorithm 1; target before the final Softmax.
 Differs: S(baseline) is not subtracted from the scores, the softmax cancels it. A channel that is constant has no H_k and gets
     no weight; pytorch-grad-cam scores it with an empty mask. Upsampling is between the centres of positions, where
     pytorch-grad-cam aligns corners for H_k only. Several explained inputs are masked together.
@@ -62,7 +62,7 @@ def scores(request: Request, layer: Layer, a: Array, batch_size: int) -> Array:
 
 
 def scaled(mask: Array, items: bool) -> Array:
-    """(M − min M) / (max M − min M) per item, equation 8; 0 where M is constant."""
+    """(M − min M) / (max M − min M) per item, the normalisation s(·); 0 where M is constant."""
     axes = tuple(range(1, mask.ndim)) if items else None
     low, span = mask.min(axis=axes, keepdims=True), np.ptp(mask, axis=axes, keepdims=True)
     return np.asarray((mask - low) / np.where(span > 0, span, 1.0))

@@ -8,7 +8,7 @@ Cost: One forward and a backward pass down to the layer.
 Properties: Before upsampling and ReLU the map sums to Σ A ⊙ ∂S/∂A: conservation, as far as S is linear in the layer.
 Limits: As coarse as the layer. Where positive and negative activations of a channel nearly cancel, its weight grows without
     bound; a channel that sums to 0 gets weight 0.
-Source: Fu, Hu, Dong, Guo, Gao, Li 2020, arXiv:2008.02312, equation 8; target before the final Softmax.
+Source: Fu, Hu, Dong, Guo, Gao, Li 2020, arXiv:2008.02312, section 3, its final weights; target before the final Softmax.
 Differs: pytorch-grad-cam adds 1e-7 to the denominator; here nothing is added.
 """
 

@@ -123,6 +123,23 @@ def test_an_inner_value_in_another_layout_is_read_by_its_own_axes() -> None:
         np.testing.assert_allclose(last, first, rtol=1e-4, atol=1e-6 * np.abs(first).max())
 
 
+def test_items_along_another_axis() -> None:
+    """Items second, as in torch's attention: one graph reads it; what would run it in batches refuses, with advice."""
+    graph = """g (float[N, 2, 6, 6] x) => (float[N, 3] y) {
+      c = Conv (x, w)  r = Relu (c)  t = Transpose <perm = [2, 0, 1, 3]> (r)
+      s = Mul (t, t)  u = Transpose <perm = [1, 2, 0, 3]> (s)  m = GlobalAveragePool (u)  f = Flatten (m)  y = Gemm (f, v)
+    }"""
+    model = explainsvc.load(models.build(graph, {"w": models.weights("w", 4, 2, 3, 3), "v": models.weights("v", 4, 3)}))
+    x = numbers(2, 2, 6, 6)
+    first, turned = (model.explain({"x": x}, "hires_cam", target=1, layer=layer).values["x"] for layer in ("r", "t"))
+    assert np.abs(first).max() > 0
+    np.testing.assert_allclose(turned, first, rtol=1e-4, atol=1e-6)
+    for method in ("eigen_cam", "score_cam", "ablation_cam"):
+        with pytest.raises(MethodNotApplicable, match="first axis") as caught:
+            model.explain({"x": x}, method, target=1, layer="t")
+        assert caught.value.to_do
+
+
 def test_an_input_that_the_layer_does_not_lie_over_is_refused() -> None:
     """A vector beside a picture: refused by name with the input that can be explained, which then is."""
     graph = """g (float[N, 2, 6, 6] x, float[N, 4] z) => (float[N, 3] y) {
