@@ -224,14 +224,17 @@ def reading(request: Request) -> Builder:
 
 def told(request: Request, values: dict[str, Array], layer: Layer) -> Result:
     """A result with the layer that was taken, and a caveat where a map is zero everywhere."""
-    return Result(values, caveats=blank_maps(request, values), parameters={"layer": layer.name})
+    return Result(values, caveats=blank_maps(request, values, layer.name), parameters={"layer": layer.name})
 
 
-def blank_maps(request: Request, values: Mapping[str, Array]) -> tuple[str, ...]:
+def blank_maps(request: Request, values: Mapping[str, Array], layer: str) -> tuple[str, ...]:
     """A caveat where the map of an item is zero everywhere."""
     blank = []
     for name, value in values.items():
         rows = value if request.has_items(name) else value[None]
         if empty := [str(i) for i, row in enumerate(rows) if not row.any()]:
-            blank.append(f'the map of "{name}" is zero everywhere (items {", ".join(empty)}): no evidence for the target remains')
+            items = ", ".join(empty)
+            blank.append(
+                f'the map of "{name}" is zero everywhere (items {items}): no evidence for the target is left at "{layer}"'
+            )
     return tuple(blank)
