@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -39,17 +41,28 @@ def test_channels_last_inputs_keep_their_layout() -> None:
     np.testing.assert_allclose(found, np.stack([heat, heat], axis=3), rtol=1e-4, atol=1e-7)
 
 
+@cache
+def plain() -> explainsvc.Model:
+    """The network without BatchNorm, whose values keep their names."""
+    return explainsvc.load(models.cnn(batchnorm=False))
+
+
+@cache
+def at(layer: str) -> tuple[Array, Array]:
+    """A layer's activation, and the gradient of class 0 there."""
+    a = activation(models.cnn(batchnorm=False), numbers(2, 2, 8, 8), layer)
+    return a, gradient_at(models.cnn(batchnorm=False), layer, a, target=0)
+
+
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("layer", ["r1", "a2", "p", "both"])
 @pytest.mark.parametrize("method", FORMULAS)
 def test_any_spatial_value_can_be_the_layer(method: str, layer: str, relu: bool) -> None:
     """Each paper's formula on the activation and its gradient at the layer named, of the network cut there."""
-    proto, x = models.cnn(batchnorm=False), numbers(2, 2, 8, 8)
-    a = activation(proto, x, layer)
-    gradient = gradient_at(proto, layer, a, target=0)
+    x, (a, gradient) = numbers(2, 2, 8, 8), at(layer)
     assert np.abs(gradient).max() > 0
     options = {} if method == "hires_cam" else {"relu": relu}
-    found = explainsvc.load(proto).explain({"x": x}, method, target=0, layer=layer, **options)
+    found = plain().explain({"x": x}, method, target=0, layer=layer, **options)
     expected = expected_map(method, a, gradient, (8, 8), relu)
     np.testing.assert_allclose(found.values["x"][:, 0], expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
     np.testing.assert_array_equal(found.values["x"][:, 0], found.values["x"][:, 1])
