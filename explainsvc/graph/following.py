@@ -46,14 +46,15 @@ Labels = tuple[Label, ...]
 _KEEPS = frozenset(
     "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip Erf "
     "ThresholdedRelu Shrink Add Sub Mul Div Pow Sum Mean Max Min Neg Abs Sign Sqrt Exp Log Reciprocal Round Floor Ceil Sin Cos "
-    "Where MaxPool AveragePool LpPool BatchNormalization LRN InstanceNormalization GroupNormalization LayerNormalization "
+    "Where BatchNormalization LRN InstanceNormalization GroupNormalization LayerNormalization "
     "RMSNormalization LpNormalization SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization "
-    "BiasGelu FastGelu QuickGelu Dropout Identity Cast Pad Resize Upsample DepthToSpace SpaceToDepth "
+    "BiasGelu FastGelu QuickGelu Dropout Identity Cast "
     "QuantizeLinear DequantizeLinear Expand".split()
 )
+_RESIZES = frozenset("MaxPool AveragePool LpPool Pad Resize Upsample DepthToSpace SpaceToDepth".split())
 MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
 CONVOLVES = frozenset({"Conv", "ConvTranspose"})
-_REARRANGES = _KEEPS | MOVES | {"Concat", "Slice", "Gather", "Split"}
+_REARRANGES = _KEEPS | _RESIZES | MOVES | {"Concat", "Slice", "Gather", "Split"}
 _FAR = 2**31 - 1
 """Exporters write an end at or beyond this for "to the end"."""
 
@@ -102,6 +103,12 @@ def _agreed(column: Sequence[Label]) -> Label:
     """Of a residual sum: what is lost on one branch is known from the other."""
     told = list(dict.fromkeys(label for label in column if label is not None and label != LOST))
     return told[0] if len(told) == 1 else None if set(column) == {None} else LOST
+
+
+def _resizes(n: NodeView, known: Known) -> Labels | None:
+    """Fewer or more positions still span the input; a row of tokens is no longer its grid."""
+    labels = _keeps(n, known)
+    return None if labels is None else tuple(LOST if isinstance(label, Tokens) else label for label in labels)
 
 
 def _conv(n: NodeView, known: Known) -> Labels | None:
@@ -233,6 +240,7 @@ def _matmul(n: NodeView, known: Known) -> Labels | None:
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_KEEPS, _keeps),
+    **dict.fromkeys(_RESIZES, _resizes),
     "Conv": _conv, "ConvTranspose": _conv, "Transpose": _transpose, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze,
     "Reshape": _reshape, "Concat": _concat, "Slice": _slice, "Gather": _gather, "Split": _split, "MatMul": _matmul,
 }  # fmt: skip

@@ -102,6 +102,9 @@ ROWS: list[tuple[str, dict[str, Array], Labels | None]] = [
     (CONV + "v = Reshape (c, s)", {"s": ints(0, 8, 6, 4)}, None),
     (CONV + "r = Reshape (c, s) v = Reshape (r, u)", {"s": ints(0, 4, 48), "u": ints(0, 4, 8, 6)}, (ITEMS, CHANNELS, 2, 3)),
     (CONV + "r = Reshape (c, s) v = Reshape (r, u)", {"s": ints(0, 4, 48), "u": ints(0, 4, 6, 8)}, None),
+    # pooling
+    (CONV + "v = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)", {}, (ITEMS, CHANNELS, 2, 3)),
+    (CONV + "r = Reshape (c, s) v = MaxPool <kernel_shape = [2]> (r)", {"s": ints(0, 4, 48)}, (ITEMS, CHANNELS, LOST)),
     # slices
     (CONV + "v = Slice (c, a, z, k, s)", {"a": ints(0), "z": ints(9), "k": ints(1), "s": ints(2)}, (ITEMS, CHANNELS, 2, 3)),
     (CONV + "v = Slice (c, a, z, k, s)", {"a": ints(1), "z": ints(9), "k": ints(2), "s": ints(2)}, (ITEMS, CHANNELS, 2, 3)),
