@@ -1,4 +1,4 @@
-"""Where a graph has spatial activations, and how an input's axes map to them."""
+"""Where a graph has activations with positions, and which of them activation maps are drawn from."""
 
 from __future__ import annotations
 
@@ -8,61 +8,90 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import shape_of
 from explainsvc.autograd.view import NodeView
+from explainsvc.graph.following import CHANNELS, CONVOLVES, ITEMS, LOST, MOVES, ONE, PART, Labels, Tokens, followed
+from explainsvc.graph.roles import role
 
-_STARTS = frozenset({"Conv", "ConvTranspose"})
-_KEEPS_LAYOUT = frozenset(
-    "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip Erf "
-    "ThresholdedRelu Add Sub Mul Div Sum Mean Max Min Concat MaxPool AveragePool LpPool BatchNormalization LRN "
-    "InstanceNormalization GroupNormalization Dropout Identity Cast Pad Resize Split DepthToSpace SpaceToDepth".split()
+_NORMALISES = frozenset(
+    "LayerNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization "
+    "GroupNormalization InstanceNormalization BatchNormalization".split()
 )
+_ATTENDS = frozenset("Attention MultiHeadAttention GroupQueryAttention PackedAttention PackedMultiHeadAttention".split())
 
 
-def spatial_values(path: Sequence[NodeView]) -> list[ir.Value]:
-    """Results in [N, C, spatial…] layout with more than one position: convolutions and what keeps their layout."""
-    inside: set[ir.Value] = set()
-    found = []
-    for n in path:
-        fed = any(v in inside for v in n.node.inputs if v is not None)
-        if n.op_type in _STARTS or (fed and n.op_type in _KEEPS_LAYOUT):
-            inside.update(n.node.outputs)
-            found += [v for v in n.node.outputs if v.name and _is_spatial(v)]
-    return found
+def positions(labels: Labels) -> tuple[int, ...]:
+    """The input's axes that a value's positions run along, in the value's order."""
+    runs = [label.along if isinstance(label, Tokens) else (label,) for label in labels if isinstance(label, (int, Tokens))]
+    return tuple(axis for run in runs for axis in run)
 
 
-def _is_spatial(value: ir.Value) -> bool:
+def spatial_values(path: Sequence[NodeView], start: ir.Value) -> dict[ir.Value, Labels]:
+    """Values with channels and more than one position that can be laid over the input ``start``, in the order of the path."""
+    return {v: labels for v, labels in followed(path, start).items() if v.name and _is_spatial(v, labels)}
+
+
+def _is_spatial(value: ir.Value, labels: Labels) -> bool:
     shape = shape_of(value)
-    return shape is not None and len(shape) in (3, 4, 5) and any(d != 1 for d in shape[2:])
+    if shape is None or len(shape) != len(labels) or labels.count(CHANNELS) != 1 or LOST in labels or PART in labels:
+        return False
+    if labels.count(ITEMS) + labels.count(ONE) != 1 or any(
+        label is None and d != 1 for label, d in zip(labels, shape, strict=True)
+    ):
+        return False
+    flat = [label for label in labels if isinstance(label, Tokens)]
+    spread = [d for label, d in zip(labels, shape, strict=True) if isinstance(label, (int, Tokens)) and d != 1]
+    both = any(t.before and t.after for t in flat)
+    return bool(spread) and not both and (not flat or (len(flat) == 1 and sum(isinstance(label, int) for label in labels) == 0))
 
 
-def default_layer(path: Sequence[NodeView], target: ir.Value) -> ir.Value | None:
-    """The last spatial value before global pooling or flattening (Grad-CAM's usual layer); None where there is none."""
-    values = [v for v in spatial_values(path) if v is not target]
-    return values[-1] if values else None
+def default_layer(path: Sequence[NodeView], start: ir.Value, target: ir.Value) -> ir.Value | None:
+    """The value that activation maps are drawn from where the user names none; None where there is no clear choice.
 
-
-def channel_axis(value: ir.Value, path: Sequence[NodeView]) -> int:
-    """The axis of an input that holds channels, found by following it to the first convolution; 1 where nothing says otherwise.
-
-    A Transpose on the way tells a channels-last input: ``perm[1]`` is where the convolution's channels come from.
+    The last one with positions: before global pooling or flattening. A transformer over patches reads its class token at the
+    end, on which the last patches have no influence: there it is what the last attention reads, the normalised input of its
+    block (``norm1``). The choice is not clear where the model works on over axes that cannot be followed.
     """
-    axis, reached = 1, {value}
+    known = spatial_values(path, start)
+    spots = {v: labels for v, labels in known.items() if v is not target}
+    if not spots:
+        return None
+    last = list(spots)[-1]
+    attentions = [n for n in path if _attends(n)]
+    if attentions and any(isinstance(label, Tokens) for label in spots[last]):
+        return _before_attention(path, attentions, spots)
+    if _goes_on(path, last, known):
+        return None
+    producer = last.producer()
+    while producer is not None and producer.op_type in MOVES and producer.inputs[0] in spots:
+        last = producer.inputs[0]
+        producer = last.producer()
+    return last
+
+
+def _attends(n: NodeView) -> bool:
+    return role(n.node) == "attention.softmax" or n.op_type in _ATTENDS
+
+
+def _goes_on(path: Sequence[NodeView], last: ir.Value, known: dict[ir.Value, Labels]) -> bool:
+    """Whether positions are still worked on after the last value whose axes can be followed."""
+    reached = {last}
     for n in path:
-        if not any(v in reached for v in n.node.inputs if v is not None):
-            continue
-        if n.op_type in _STARTS:
-            return axis
-        if n.op_type == "Transpose":
-            axis = int((n.attr("perm") or (0, 1))[axis])
-        elif n.op_type == "Reshape" and _moves_singleton_channel(n):
-            axis = (n.x.rank or 4) - 1
-        reached.update(n.node.outputs)
-    return axis
+        if any(v in reached for v in n.node.inputs):
+            reached.update(n.node.outputs)
+            if _attends(n) or (n.op_type in CONVOLVES and n.y.value not in known and any(d != 1 for d in (n.y.shape or ())[2:])):
+                return True
+    return False
 
 
-def _moves_singleton_channel(n: NodeView) -> bool:
-    """[N, H, W, 1] → [N, 1, H, W] written as a Reshape, as TensorFlow exporters do for one channel."""
-    before, after = n.x.shape, n.y.shape
-    return (
-        before is not None and after is not None and len(before) == len(after) > 2
-        and before[-1] == 1 and after[1] == 1 and tuple(before[1:-1]) == tuple(after[2:]) and before[1] != 1
-    )  # fmt: skip
+def _before_attention(path: Sequence[NodeView], attentions: Sequence[NodeView], spots: dict[ir.Value, Labels]) -> ir.Value | None:
+    """The last normalisation of tokens that the last attention reads; in attention pooling, the convolutional value before."""
+    needed = {v for v in attentions[-1].node.inputs if v is not None}
+    for n in reversed(path):
+        if any(v in needed for v in n.node.outputs):
+            needed.update(v for v in n.node.inputs if v is not None)
+    read = [v for v in spots if v in needed]
+    flat = [v for v in read if any(isinstance(label, Tokens) for label in spots[v])]
+    norms = [v for v in flat if (p := v.producer()) is not None and p.op_type in _NORMALISES]
+    if norms:
+        return norms[-1]
+    pooled = [v for v in read if v not in flat]
+    return pooled[-1] if len(attentions) == 1 and pooled else None

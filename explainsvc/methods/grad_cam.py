@@ -2,38 +2,25 @@
 
 Computes: L = (Σ_k α_k A_k)⁺ with α_k = mean over positions of ∂S/∂A_k, upsampled linearly to the input's positions.
 Output: Non-negative (signed with relu=false), the input's shape, the same value in every channel.
-Needs: A value with spatial extent between input and target; by default the last one before global pooling or flattening.
+Needs: A value with channels and positions that lies over the input; by default the last one before global pooling or
+    flattening. Of a transformer over patches: what its last attention reads (the last block's norm1), class token left out.
 Cost: One forward and a backward pass down to the layer.
 Properties: Class-discriminative; passes the sanity checks of Adebayo et al. 2018.
-Limits: As coarse as the layer.
+Limits: As coarse as the layer. A map that is zero everywhere says so in a caveat.
 Source: Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2; target before the final Softmax.
 Differs: The map is repeated over the input's channels, so that it has exactly the input's shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from explainsvc.autograd import Term
-from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
-from explainsvc.method import Method
-from explainsvc.methods._cam import cam_layer, grad_cam_map, to_input_size
+from explainsvc.methods._cam import Layer, MapParams, cam_method, grad_cam_map
 
 
-@dataclass(frozen=True)
-class Params:
-    """The layer, and whether negative evidence is cut off."""
-
-    layer: str = param("", "str", "name of the tapped value; empty: the last one with spatial extent")
-    relu: bool = param(True, "bool", "keep only positive evidence")
+def heat(b: Builder, layer: Layer, p: MapParams) -> Term:
+    """The Grad-CAM map over the layer's positions."""
+    return grad_cam_map(b, layer, p.relu)
 
 
-def program(b: Builder, p: Params) -> Mapping[str, Term]:
-    """The Grad-CAM map over every wanted input."""
-    heat = grad_cam_map(b, cam_layer(b, p.layer, "grad_cam"), p.relu)
-    return {name: to_input_size(b, heat, wanted) for name, wanted in b.wanted.items()}
-
-
-METHOD = Method(read_card("grad_cam", __doc__, Params), Params, program=program, from_logit=True)
+METHOD = cam_method("grad_cam", __doc__, MapParams, heat)

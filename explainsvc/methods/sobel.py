@@ -1,14 +1,16 @@
 """sobel: A control that looks only at the input: an edge detector.
 
-Computes: √(gx² + gy²) of every channel, by Sobel's 3×3 kernels along the two spatial axes, edges mirrored.
-Output: Not negative, the input's shape, in units of the input.
+Computes: √(gx² + gy²) of every channel, by Sobel's 3×3 kernels along the two spatial axes, edges mirrored. With variant="roar"
+    the slope along the rows' axis alone, smoothed by [1, 2, 1] across columns and across channels, as ROAR's code does.
+Output: Not negative (signed with variant="roar"), the input's shape, in units of the input.
 Needs: Inputs with two spatial axes of at least 3 elements: [N, C, H, W], [N, H, W, C] or [N, H, W].
 Cost: None; the model is not run.
 Properties: Independent of model, target and seed.
 Limits: Not an explanation. The axes are guessed from the shape: the channels are the first axis of an item, unless only
     its last has at most 4 elements.
-Source: Adebayo et al. 2018, arXiv:1810.03292, figure 1 (the edge detector); a baseline in Hooker et al. 2019.
-Differs: Per channel; those papers give one map per image.
+Source: Adebayo et al. 2018, arXiv:1810.03292, figure 1 (the edge detector); a baseline in Hooker et al. 2019, whose code computes
+    scipy.ndimage.sobel(image, axis=0) of a picture [H, W, C], which is variant="roar".
+Differs: Per channel; Adebayo et al. give one map per image. ROAR's paper speaks of an edge detector; its code has one direction.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import read_card
+from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Method, Request, Result
 
@@ -29,7 +31,9 @@ KERNEL = 3
 
 @dataclass(frozen=True)
 class Params:
-    """None."""
+    """Which of two operators."""
+
+    variant: str = param("magnitude", "str", "both directions, or the one that ROAR's code takes", choices=("magnitude", "roar"))
 
 
 def spatial_axes(item: tuple[int, ...]) -> tuple[int, int] | None:
@@ -44,10 +48,10 @@ def spatial_axes(item: tuple[int, ...]) -> tuple[int, int] | None:
 
 def run(request: Request, p: Params) -> Result:
     """The edges of every wanted input."""
-    return Result({name: _edges(name, request.feeds[name], request.has_items(name)) for name in request.wanted})
+    return Result({name: _edges(name, request.feeds[name], request.has_items(name), p) for name in request.wanted})
 
 
-def _edges(name: str, array: Array, batched: bool) -> Array:
+def _edges(name: str, array: Array, batched: bool, p: Params) -> Array:
     axes = spatial_axes(array.shape[1:] if batched else array.shape)
     if axes is None or array.dtype.kind not in "fiub":
         raise MethodNotApplicable(
@@ -57,15 +61,20 @@ def _edges(name: str, array: Array, batched: bool) -> Array:
             to_do="Leave sobel out, or explain an image input only",
         )
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32)
-    rows, columns = (axis + int(batched) for axis in axes)
+    lead = int(batched)
+    rows, columns = (axis + lead for axis in axes)
     plane = array.astype(np.float64)
-    return np.hypot(_slope(plane, rows, columns), _slope(plane, columns, rows)).astype(dtype)
+    if p.variant == "roar":
+        return _slope(plane, rows, [axis for axis in range(lead, plane.ndim) if axis != rows]).astype(dtype)
+    return np.hypot(_slope(plane, rows, [columns]), _slope(plane, columns, [rows])).astype(dtype)
 
 
-def _slope(plane: Array, along: int, across: int) -> Array:
-    """Sobel's kernel in its plane only: ndimage.sobel would smooth over channels and items too."""
-    difference = ndimage.correlate1d(plane, [-1.0, 0.0, 1.0], axis=along)
-    return np.asarray(ndimage.correlate1d(difference, [1.0, 2.0, 1.0], axis=across))
+def _slope(plane: Array, along: int, across: list[int]) -> Array:
+    """Sobel's kernel over the axes named: ndimage.sobel would smooth over items too."""
+    slope = ndimage.correlate1d(plane, [-1.0, 0.0, 1.0], axis=along)
+    for axis in across:
+        slope = ndimage.correlate1d(slope, [1.0, 2.0, 1.0], axis=axis)
+    return np.asarray(slope)
 
 
 METHOD = Method(

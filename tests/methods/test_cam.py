@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 
 import explainsvc
 from explainsvc.errors import MethodNotApplicable
 from tests import models
+from tests.methods.cams import FORMULAS, activation, expected_map, gradient_at, upsampled
 from tests.models import Array, numbers
-
-
-def upsampled(heat: Array, height: int, width: int) -> Array:
-    """[N, h, w] → [N, height, width] linearly between pixel centres, edges held."""
-
-    def along(a: Array, size: int) -> Array:
-        centres = (np.arange(size) + 0.5) * a.shape[-1] / size - 0.5
-        return np.apply_along_axis(lambda row: np.interp(centres, np.arange(len(row)), row), -1, a)
-
-    return np.swapaxes(along(np.swapaxes(along(heat.astype(np.float64), width), 1, 2), height), 1, 2)
-
-
-def activation(proto: onnx.ModelProto, x: Array, name: str) -> Array:
-    """An inner value of the untouched model, by a bare onnxruntime with one more output."""
-    wider = onnx.ModelProto.FromString(proto.SerializeToString())
-    wider.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = ort.InferenceSession(wider.SerializeToString(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run([name], {"x": x})[0])
 
 
 def cnn_map(x: Array, target: int, relu: bool = True) -> Array:
@@ -58,17 +41,32 @@ def test_channels_last_inputs_keep_their_layout() -> None:
     np.testing.assert_allclose(found, np.stack([heat, heat], axis=3), rtol=1e-4, atol=1e-7)
 
 
+@cache
+def plain() -> explainsvc.Model:
+    """The network without BatchNorm, whose values keep their names."""
+    return explainsvc.load(models.cnn(batchnorm=False))
+
+
+@cache
+def at(layer: str) -> tuple[Array, Array]:
+    """A layer's activation, and the gradient of class 0 there."""
+    a = activation(models.cnn(batchnorm=False), numbers(2, 2, 8, 8), layer)
+    return a, gradient_at(models.cnn(batchnorm=False), layer, a, target=0)
+
+
+@pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("layer", ["r1", "a2", "p", "both"])
-def test_any_spatial_value_can_be_the_layer(layer: str) -> None:
-    """α is the mean gradient at the layer named, here taken from the gradient of the network cut there."""
-    proto, x = models.cnn(batchnorm=False), numbers(2, 2, 8, 8)
-    a = activation(proto, x, layer)
-    tail = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(proto)).extract_model([layer], ["y"])
-    gradient = explainsvc.load(tail).explain({layer: a}, target=0).values[layer]
+@pytest.mark.parametrize("method", FORMULAS)
+def test_any_spatial_value_can_be_the_layer(method: str, layer: str, relu: bool) -> None:
+    """Each paper's formula on the activation and its gradient at the layer named, of the network cut there."""
+    x, (a, gradient) = numbers(2, 2, 8, 8), at(layer)
     assert np.abs(gradient).max() > 0
-    heat = np.maximum(np.einsum("nk,nkhw->nhw", gradient.mean(axis=(2, 3)), a), 0)
-    found = explainsvc.load(proto).explain({"x": x}, "grad_cam", target=0, layer=layer).values["x"][:, 0]
-    np.testing.assert_allclose(found, upsampled(heat, 8, 8), rtol=1e-4, atol=1e-6)
+    options = {} if method == "hires_cam" else {"relu": relu}
+    found = plain().explain({"x": x}, method, target=0, layer=layer, **options)
+    expected = expected_map(method, a, gradient, (8, 8), relu)
+    np.testing.assert_allclose(found.values["x"][:, 0], expected, rtol=1e-4, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(found.values["x"][:, 0], found.values["x"][:, 1])
+    assert found.parameters["layer"] == layer
 
 
 def test_guided_grad_cam_is_the_product() -> None:
@@ -82,11 +80,56 @@ def test_guided_grad_cam_is_the_product() -> None:
         np.testing.assert_allclose(found, cam * guided, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "guided_grad_cam"])
+METHODS = [*FORMULAS, "guided_grad_cam", "eigen_cam", "score_cam", "ablation_cam"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_models_without_spatial_activations_are_refused(method: str) -> None:
-    """A perceptron has no positions: typed, with advice, and known to inspect beforehand."""
-    model = explainsvc.load(models.mlp())
+    """A perceptron has no positions: typed, with advice."""
     with pytest.raises(MethodNotApplicable, match="spatial") as caught:
-        model.explain({"x": numbers(1, 6)}, method)
+        explainsvc.load(models.mlp()).explain({"x": numbers(1, 6)}, method)
     assert caught.value.to_do
-    assert "spatial" in model.info.methods[method]
+
+
+@pytest.mark.parametrize("method", [*FORMULAS, "guided_grad_cam"])
+def test_inspection_knows_that_they_are(method: str) -> None:
+    """Methods that are one graph are found out not to apply before anything runs."""
+    assert "spatial" in explainsvc.load(models.mlp()).info.methods[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_without_evidence_says_so(method: str) -> None:
+    """Dead activations give a map of zeros, never NaN, and a caveat that names the items."""
+    x = np.concatenate([numbers(1, 2, 8, 8), np.zeros((1, 2, 8, 8), np.float32)])
+    found = explainsvc.load(models.cnn(bias=False, batchnorm=False)).explain({"x": x}, method, target=0)
+    assert not found.values["x"][1].any()
+    blank = [caveat for caveat in found.caveats if "zero everywhere" in caveat]
+    assert len(blank) == 1
+    assert "1)" in blank[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_value_without_positions_is_no_layer(method: str) -> None:
+    """A value by name that lies over no positions is refused, and spatial ones are named."""
+    with pytest.raises(MethodNotApplicable, match=r"parameters\.layer") as caught:
+        explainsvc.load(models.cnn()).explain({"x": numbers(1, 2, 8, 8)}, method, layer="f")
+    assert "r3" in caught.value.expected
+
+
+def test_xgrad_cam_conserves() -> None:
+    """Before the ReLU and at the input's size the map sums to Σ A ⊙ ∂S/∂A, times the pixels per position."""
+    x = numbers(2, 2, 8, 8)
+    a = activation(models.cnn(), x, "r3")
+    logit = np.einsum("k,nkhw->n", models.weights("w5", 3, 5)[0] / 16, a)
+    found = explainsvc.load(models.cnn()).explain({"x": x}, "xgrad_cam", target=0, relu=False).values["x"]
+    np.testing.assert_allclose(found[:, 0].sum(axis=(1, 2)), 4 * logit, rtol=1e-4)
+
+
+def test_grad_cam_plus_plus_weighs_tiny_gradients() -> None:
+    """α is scale-free in the limit of small gradients, w → Σ g⁺ / 2: no epsilon cuts them off."""
+    x, tiny = numbers(2, 2, 8, 8), np.array([[1e-12, 0, 0]] * 2, np.float32)
+    a = activation(models.cnn(), x, "r3")
+    weights = np.maximum(models.weights("w5", 3, 5)[0], 0) / 2
+    heat = np.einsum("k,nkhw->nhw", 1e-12 * weights, a)
+    found = explainsvc.load(models.cnn()).explain({"x": x}, "grad_cam_plus_plus", target={"seed": tiny}).values["x"][:, 0]
+    np.testing.assert_allclose(found, upsampled(heat, 8, 8), rtol=1e-4, atol=1e-18)

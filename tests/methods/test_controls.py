@@ -1,4 +1,4 @@
-"""random and sobel: what a check reports for maps that do not know the model."""
+"""random, sobel, constant and input: what a check reports for maps that do not know the model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 import explainsvc
+from explainsvc.errors import MethodNotApplicable
 from tests import models
 from tests.models import Array, numbers
 
@@ -66,14 +67,70 @@ def test_sobel_of_a_ramp() -> None:
     np.testing.assert_allclose(found[0, 1:-1, 1:-1, 1], 16)
 
 
-@pytest.mark.parametrize("method", ["random", "sobel"])
+def test_sobel_in_roars_direction_is_its_code() -> None:
+    """scipy.ndimage.sobel(image [H, W, C], axis=0), signed, of every picture, whichever axis holds the channels."""
+    x = numbers(2, 3, 8, 6)
+    last = np.stack([ndimage.sobel(item.transpose(1, 2, 0).astype(np.float64), axis=0) for item in x])
+    graph = "g (float[N, {0}] x) => (float[N, {0}] y) {{ y = Relu (x) }}"
+    for shape, picture, expected in (("3, 8, 6", x, last.transpose(0, 3, 1, 2)), ("8, 6, 3", x.transpose(0, 2, 3, 1), last)):
+        model = explainsvc.load(models.build(graph.format(shape)))
+        found = model.explain({"x": picture}, "sobel", target=(0, 0, 0), variant="roar").values["x"]
+        assert found.min() < 0
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sobel_in_roars_direction_is_scipys_on_a_grey_picture() -> None:
+    """Without channels there is nothing to smooth across but columns."""
+    x = numbers(2, 8, 6)
+    model = explainsvc.load(models.build("g (float[N, 8, 6] x) => (float[N, 8, 6] y) { y = Relu (x) }"))
+    found = model.explain({"x": x}, "sobel", target=(0, 0), variant="roar").values["x"]
+    np.testing.assert_allclose(found, np.stack([ndimage.sobel(item, axis=0) for item in x]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [1.0, -2.5])
+def test_constant_is_one_number(value: float) -> None:
+    """The value given, 1 by default, in the input's shape; of integers in float32."""
+    options = {} if value == 1.0 else {"value": value}
+    found = CNN.explain({"x": numbers(3, 2, 8, 8)}, "constant", target=0, **options).values["x"]
+    np.testing.assert_array_equal(found, np.full((3, 2, 8, 8), value, np.float32))
+    ids = explainsvc.load(models.embedding()).explain({"ids": np.zeros((2, 5), np.int64)}, "constant", target=0).values["ids"]
+    assert ids.dtype == np.float32
+    np.testing.assert_array_equal(ids, np.ones((2, 5)))
+
+
+def test_input_is_the_input() -> None:
+    """Signed, as it is; integers as float32, half precision too."""
+    x = numbers(3, 2, 8, 8)
+    np.testing.assert_array_equal(CNN.explain({"x": x}, "input", target=0).values["x"], x)
+    ids = np.arange(10).reshape(2, 5)
+    found = explainsvc.load(models.embedding()).explain({"ids": ids}, "input", target=0).values["ids"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, ids)
+    half = numbers(2, 6).astype(np.float16)
+    np.testing.assert_array_equal(explainsvc.load(models.half()).explain({"x": half}, "input", target=0).values["x"], half)
+
+
+def test_words_are_no_map() -> None:
+    """A string input has no values of its own: refused with advice; a constant lies over it."""
+    model = explainsvc.load(models.labelled())
+    feeds = {"x": numbers(2, 4), "word": np.array(["a", "b"])}
+    with pytest.raises(MethodNotApplicable, match='input "word"') as caught:
+        model.explain(feeds, "input", target=0, inputs=["word"])
+    assert caught.value.to_do
+    np.testing.assert_array_equal(model.explain(feeds, "constant", target=0, inputs=["word"]).values["word"], [1, 1])
+
+
+CONTROLS = ["random", "sobel", "constant", "input"]
+
+
+@pytest.mark.parametrize("method", CONTROLS)
 def test_controls_say_that_they_are(method: str) -> None:
     """Nobody takes one for an explanation: the result says it."""
     found = CNN.explain({"x": numbers(1, 2, 8, 8)}, method)
     assert any("a control" in caveat for caveat in found.caveats)
 
 
-@pytest.mark.parametrize("method", ["random", "sobel"])
+@pytest.mark.parametrize("method", CONTROLS)
 def test_controls_do_not_look_at_the_weights(method: str) -> None:
     """The map is the same for a model of other weights."""
     x = numbers(2, 2, 8, 8)
