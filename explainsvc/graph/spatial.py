@@ -29,6 +29,13 @@ def spatial_values(path: Sequence[NodeView], start: ir.Value) -> dict[ir.Value, 
     return {v: labels for v, labels in followed(path, start).items() if v.name and _is_spatial(v, labels)}
 
 
+def input_positions(path: Sequence[NodeView], start: ir.Value) -> tuple[int, ...]:
+    """The input's axes, axis 0 counted, that the first convolution takes for positions, ascending; () without one."""
+    known = followed(path, start)
+    first = next((known[n.y.value] for n in path if n.op_type in CONVOLVES and n.y.value in known), ())
+    return tuple(sorted(positions(first)))
+
+
 def _is_spatial(value: ir.Value, labels: Labels) -> bool:
     shape = shape_of(value)
     if shape is None or len(shape) != len(labels) or labels.count(CHANNELS) != 1 or LOST in labels or PART in labels:

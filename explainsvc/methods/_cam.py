@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -216,10 +216,14 @@ def with_blank_maps_told(method: Method) -> Method:
 
 def reading(request: Request) -> Builder:
     """The model's own graph, to look up values in; nothing is to be emitted into it."""
-    emit = Emitter(request.model.graph)
-    terms = {v.name or "": emit.term(v) for v in request.model.graph.inputs if v.name in request.wanted}
-    target = emit.term(find_value(request.model.graph, request.target.output))
-    return Builder(emit, target, target, {name: terms[name] for name in request.wanted})
+    return reading_graph(request.model.graph, request.target.output, request.wanted)
+
+
+def reading_graph(graph: ir.Graph, output: str, inputs: Sequence[str]) -> Builder:
+    """The same, of any graph."""
+    emit = Emitter(graph)
+    target = emit.term(find_value(graph, output))
+    return Builder(emit, target, target, {name: emit.term(find_value(graph, name)) for name in inputs})
 
 
 def told(request: Request, values: dict[str, Array], layer: Layer) -> Result:

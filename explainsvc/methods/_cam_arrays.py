@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import MethodNotApplicable
+from explainsvc.explained import Builder
 from explainsvc.features import result_type
 from explainsvc.graph.following import Tokens
 from explainsvc.method import Request
-from explainsvc.methods._cam import Layer, cam_layer, reading
+from explainsvc.methods._cam import Layer, cam_layer, reading, reading_graph
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 
-def read_layer(request: Request, name: str, method: str) -> Layer:
-    """The layer of a request; see :func:`cam_layer`.
+def layer_of(b: Builder, name: str, method: str) -> Layer:
+    """The layer of a graph; see :func:`cam_layer`.
 
     Raises:
         MethodNotApplicable: Also where its items are not along its first axis: it could not be run in batches.
     """
-    layer = cam_layer(reading(request), name, method)
+    layer = cam_layer(b, name, method)
     if layer.order[0] != 0:
         raise MethodNotApplicable(
             f'"{layer.name}" does not count items along its first axis', where="parameters.layer",
             expected="a value [N, …]", to_do="Name the value before it was transposed",
         )  # fmt: skip
     return layer
+
+
+def read_layer(request: Request, name: str, method: str) -> Layer:
+    """The layer of a request."""
+    return layer_of(reading(request), name, method)
+
+
+def requires_layer(method: str) -> Callable[[Model, str, Sequence[str]], None]:
+    """What a method that is no one graph requires of a model: raises where it has no such layer."""
+
+    def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+        layer_of(reading_graph(model.graph, output, inputs), "", method)
+
+    return requires
 
 
 def activation(request: Request, layer: Layer) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 from scipy import ndimage
 
 from explainsvc.autograd import Emitter, NodeView
@@ -13,8 +15,15 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.explained import find_value
 from explainsvc.features import channel_axis
-from explainsvc.graph import spatial
+from explainsvc.graph.spatial import input_positions
 from explainsvc.method import Request
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
+
+MANY = 1024
+"""Stands for a length that the model leaves open: more than channels or a kernel have."""
 
 
 def item_shape(request: Request, name: str) -> tuple[int, ...]:
@@ -46,18 +55,24 @@ def position_axes(request: Request, name: str, given: tuple[int, ...]) -> tuple[
     return () if channel is None else tuple(a for a in range(3) if a != channel)
 
 
+def convolved_axes(graph: ir.Graph, name: str, target: str) -> tuple[int, ...]:
+    """The axes of an input, axis 0 counted, that a convolution takes for positions, whatever the layout; () without one."""
+    value, emit = find_value(graph, name), Emitter(graph)  # writes nothing: the views only read
+    return input_positions([NodeView(node, emit) for node in nodes_between(graph, [value], find_value(graph, target))], value)
+
+
+def declared_item(model: Model, name: str) -> tuple[int, ...] | None:
+    """The declared shape of one item of an input, MANY where a length is open; None where not even the rank is declared."""
+    shape = next(t.shape for t in model.inputs if t.name == name)
+    if shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else MANY for d in (shape[1:] if model.leads_with_items(name) else shape))
+
+
 def _convolved_axes(request: Request, name: str) -> tuple[int, ...]:
-    """The spatial axes of an input that a convolution of the same rank takes in, whatever the layout; () without one."""
-    graph = request.model.graph
-    value, target = find_value(graph, name), find_value(graph, request.target.output)
-    emit = Emitter(graph)
-    path = [NodeView(node, emit) for node in nodes_between(graph, [value], target)]
-    first = next((n for n in path if n.op_type in ("Conv", "ConvTranspose")), None)
-    rank = request.feeds[name].ndim
-    if first is None or first.x.rank != rank:
-        return ()
-    channel, lead = spatial.channel_axis(value, path), int(request.has_items(name))
-    return tuple(a - lead for a in range(1, rank) if a != channel)
+    """The same, of one item."""
+    lead = int(request.has_items(name))
+    return tuple(a - lead for a in convolved_axes(request.model.graph, name, request.target.output))
 
 
 def interpolation(positions: Array, cells: int) -> Array:

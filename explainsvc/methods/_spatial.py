@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from explainsvc.autograd import Emitter, NodeView
-from explainsvc.autograd.backward import nodes_between
-from explainsvc.autograd.shapes import shape_of
+from explainsvc.autograd.shapes import Shape, shape_of
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
-from explainsvc.features import channel_axis as image_channels
-from explainsvc.graph.spatial import channel_axis
-
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+from explainsvc.features import channel_axis
+from explainsvc.methods._positions import convolved_axes
 
 
 def spatial_axes(graph: ir.Graph, name: str, target: str, method: str) -> tuple[int, tuple[int, ...]]:
@@ -24,9 +20,8 @@ def spatial_axes(graph: ir.Graph, name: str, target: str, method: str) -> tuple[
     Raises:
         MethodNotApplicable: The input has no positions.
     """
-    value = find_value(graph, name)
-    shape = shape_of(value)
-    axis = None if shape is None else _channels(graph, value, find_value(graph, target), shape)
+    shape = shape_of(find_value(graph, name))
+    axis = None if shape is None else _channels(graph, name, target, shape)
     if shape is None or axis is None:
         raise MethodNotApplicable(
             f'{method} needs an input with positions; "{name}" has shape {list(shape or ())}',
@@ -37,12 +32,10 @@ def spatial_axes(graph: ir.Graph, name: str, target: str, method: str) -> tuple[
     return axis, tuple(i for i in range(1, len(shape)) if i != axis)
 
 
-def _channels(graph: ir.Graph, value: ir.Value, target: ir.Value, shape: tuple[int | str | None, ...]) -> int | None:
-    emit = Emitter(graph)  # writes nothing: the views only read
-    path = [NodeView(node, emit) for node in nodes_between(graph, [value], target)]
-    first = next((n for n in path if n.op_type in CONVOLUTIONS), None)
-    if first is not None and first.y.rank == len(shape) > 2:
-        return channel_axis(value, path)
+def _channels(graph: ir.Graph, name: str, target: str, shape: Shape) -> int | None:
+    rest = set(range(1, len(shape))) - set(convolved_axes(graph, name, target))
+    if len(rest) == 1 and len(shape) > 2:
+        return rest.pop()
     sizes = tuple(d if isinstance(d, int) else 0 for d in shape[1:])
-    image = None if 0 in sizes else image_channels(sizes)
+    image = None if 0 in sizes else channel_axis(sizes)
     return None if image is None else image + 1

@@ -34,7 +34,7 @@ from explainsvc.explained import find_value, forward_graph, prefix_in
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._cam import Layer, MapParams, told
-from explainsvc.methods._cam_arrays import activation, combined, in_front, laid_over_inputs, read_layer
+from explainsvc.methods._cam_arrays import activation, combined, in_front, laid_over_inputs, read_layer, requires_layer
 from explainsvc.variations import stack_size, target_values
 
 LAYER = "layer"
@@ -137,4 +137,6 @@ def cut_graph(prepared: ir.Model, layer: str, target: str, name: str) -> ir.Mode
     return model
 
 
-METHOD = Method(read_card("ablation_cam", __doc__, Params), Params, run=run, from_logit=True)
+METHOD = Method(
+    read_card("ablation_cam", __doc__, Params), Params, run=run, from_logit=True, requires=requires_layer("ablation_cam")
+)

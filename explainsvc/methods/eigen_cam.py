@@ -25,7 +25,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._cam import LayerParams, told
-from explainsvc.methods._cam_arrays import activation, in_front, laid_over_inputs, read_layer
+from explainsvc.methods._cam_arrays import activation, in_front, laid_over_inputs, read_layer, requires_layer
 
 
 @dataclass(frozen=True)
@@ -53,4 +53,10 @@ def principal(item: Array, center: bool) -> Array:
     return np.asarray(sign * projection.reshape(item.shape[1:]))
 
 
-METHOD = Method(read_card("eigen_cam", __doc__, Params), Params, run=run, caveats=("the map is the same for every target",))
+METHOD = Method(
+    read_card("eigen_cam", __doc__, Params),
+    Params,
+    run=run,
+    caveats=("the map is the same for every target",),
+    requires=requires_layer("eigen_cam"),
+)

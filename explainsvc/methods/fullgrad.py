@@ -14,7 +14,7 @@ Differs: BatchNorm is folded into the convolution, so that both are one layer (t
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -25,9 +25,9 @@ from explainsvc.cards import read_card
 from explainsvc.engine import attribute
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import Builder
-from explainsvc.graph.spatial import channel_axis, spatial_values
+from explainsvc.graph.spatial import spatial_values
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._cam import to_input_size
+from explainsvc.methods._cam import Layer, in_front, to_input_size
 
 STABILIZER = 1e-6
 """Added to the largest value that a map is divided by (the authors' eps)."""
@@ -46,21 +46,25 @@ def run(request: Request, p: Params) -> Result:
 
 def program(b: Builder, p: Params) -> Mapping[str, Term]:
     """Σ of the ψ of every term, over every wanted input."""
-    layers = spatial_values(b.path())
     inner, gradients = _terms(b)
-    maps = [rescaled(term) for value, term in inner if value in layers]
-    if not maps:
+    return {name: _laid_over(b, name, inner, gradient) for name, gradient in gradients.items()}
+
+
+def _laid_over(b: Builder, name: str, inner: Sequence[tuple[ir.Value, Term]], gradient: Term) -> Term:
+    """Σ ψ over one input: its own term, and that of every layer whose axes lie over it."""
+    x = b.wanted[name]
+    over = spatial_values(b.path(), x.value)
+    layers = [(Layer(value, {name: over[value]}), rescaled(term)) for value, term in inner if value in over]
+    if not layers:
         raise MethodNotApplicable(
             "fullgrad needs layers with positions and biases; there are none", where="model",
             expected="convolutions with biases between the input and the target", to_do="Use input_x_gradient or occlusion",
         )  # fmt: skip
-    result = {}
-    for name, gradient in gradients.items():
-        x = b.wanted[name]
-        ups = [to_input_size(b, b.emit.sum(m, [1]), x) for m in maps]  # channels are summed first: upsampling is linear
-        own = b.emit.sum(rescaled(x * gradient), [channel_axis(x.value, b.path())])
-        result[name] = sum(ups, b.emit.expand_like(own, x))
-    return result
+    places = layers[0][0].places(name)
+    own = b.emit.sum(rescaled(x * gradient), [axis for axis in range(1, x.rank or 1) if axis not in places])
+    # channels are summed first: upsampling is linear
+    ups = [to_input_size(b, b.emit.sum(in_front(b, layer, m), [1]), layer, name) for layer, m in layers]
+    return sum(ups, b.emit.expand_like(own, x))
 
 
 def rescaled(term: Term) -> Term:

@@ -16,9 +16,9 @@ of a picture of 224 and grow or shrink with the input. For logits, S is their so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,11 +28,14 @@ from explainsvc.cards import param, read_card
 from explainsvc.engine import gradients
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
-from explainsvc.features import result_type
+from explainsvc.features import channel_axis, result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._canvas import Canvas, outside_disc, roughness, roughness_gradient
-from explainsvc.methods._positions import blurred, item_shape, position_axes, upsampling
+from explainsvc.methods._positions import blurred, convolved_axes, declared_item, item_shape, position_axes, upsampling
 from explainsvc.variations import target_values
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 PAPER_SIZE = 224
 """Pixels along a side of the pictures that the paper's sizes are made for."""
@@ -71,6 +74,23 @@ Masks = dict[str, Array]
 Canvases = Mapping[str, Canvas]
 
 
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Every input has positions."""
+    for name in inputs:
+        item = declared_item(model, name)
+        if item is not None and not convolved_axes(model.graph, name, output) and channel_axis(item) is None:
+            raise _without_positions(name, item)
+
+
+def _without_positions(name: str, item: tuple[int, ...]) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        f"meaningful_perturbation blurs positions; an item of shape {list(item)} shows none",
+        where=f'input "{name}"',
+        expected="an image, an input of convolutions, or parameter axes",
+        to_do="Use lime or occlusion",
+    )
+
+
 def canvas(request: Request, name: str, p: Params) -> Canvas:
     """The canvas of one input.
 
@@ -79,12 +99,7 @@ def canvas(request: Request, name: str, p: Params) -> Canvas:
     """
     axes = position_axes(request, name, p.axes)
     if not axes:
-        raise MethodNotApplicable(
-            f"meaningful_perturbation blurs positions; an item of shape {list(item_shape(request, name))} shows none",
-            where=f'input "{name}"',
-            expected="an image, an input of convolutions, or parameter axes",
-            to_do="Use lime or occlusion",
-        )
+        raise _without_positions(name, item_shape(request, name))
     lead = int(request.has_items(name))
     x = request.feeds[name].astype(np.float64)
     null = _replacement(request, name, p, tuple(a + lead for a in axes))
@@ -167,7 +182,6 @@ def _softmax(z: Array) -> Array:
 
 def run(request: Request, p: Params) -> Result:
     """Finds the mask and tells what it does."""
-    gradients(request)  # a model without one is refused for that, whatever its inputs look like
     canvases = {n: canvas(request, n, p) for n in request.wanted}
     made = p.softmax == "yes" or (p.softmax == "auto" and _is_logits(request))
     objective = Objective(request, p, made, canvases)
@@ -256,4 +270,4 @@ def _caveats(request: Request, made: bool, original: Array, perturbed: Array, nu
     return tuple(said)
 
 
-METHOD = Method(read_card("meaningful_perturbation", __doc__, Params), Params, run=run, family="sampling")
+METHOD = Method(read_card("meaningful_perturbation", __doc__, Params), Params, run=run, family="sampling", requires=requires)

@@ -27,7 +27,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._cam import Layer, MapParams, told
-from explainsvc.methods._cam_arrays import activation, combined, in_front, laid_over, laid_over_inputs, read_layer
+from explainsvc.methods._cam_arrays import activation, combined, in_front, laid_over, laid_over_inputs, read_layer, requires_layer
 from explainsvc.variations import per_variation, split_array, target_values
 
 
@@ -81,4 +81,4 @@ def softmax(values: Array, counted: Array) -> Array:
     return np.asarray(raised / np.where(total > 0, total, 1.0))
 
 
-METHOD = Method(read_card("score_cam", __doc__, Params), Params, run=run, from_logit=True)
+METHOD = Method(read_card("score_cam", __doc__, Params), Params, run=run, requires=requires_layer("score_cam"), from_logit=True)

@@ -15,7 +15,9 @@ Differs: Per channel; Adebayo et al. give one map per image. ROAR's paper speaks
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -24,6 +26,10 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Method, Request, Result
+from explainsvc.methods._positions import declared_item
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 MOST_COLOURS = 4
 KERNEL = 3
@@ -46,6 +52,23 @@ def spatial_axes(item: tuple[int, ...]) -> tuple[int, int] | None:
     return axes if axes is not None and min(item[axis] for axis in axes) >= KERNEL else None
 
 
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Every input is a picture."""
+    for name in inputs:
+        item = declared_item(model, name)
+        if item is not None and spatial_axes(item) is None:
+            raise _no_picture(name, next(t for t in model.inputs if t.name == name).describe())
+
+
+def _no_picture(name: str, what: str) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        f"it is {what}, which is not a picture",
+        where=f'method sobel, input "{name}"',
+        expected="two spatial axes of at least 3 elements: [N, C, H, W], [N, H, W, C] or [N, H, W]",
+        to_do="Leave sobel out, or explain an image input only",
+    )
+
+
 def run(request: Request, p: Params) -> Result:
     """The edges of every wanted input."""
     return Result({name: _edges(name, request.feeds[name], request.has_items(name), p) for name in request.wanted})
@@ -54,12 +77,7 @@ def run(request: Request, p: Params) -> Result:
 def _edges(name: str, array: Array, batched: bool, p: Params) -> Array:
     axes = spatial_axes(array.shape[1:] if batched else array.shape)
     if axes is None or array.dtype.kind not in "fiub":
-        raise MethodNotApplicable(
-            f"it is {array.dtype}{list(array.shape)}, which is not a picture",
-            where=f'method sobel, input "{name}"',
-            expected="two spatial axes of at least 3 elements: [N, C, H, W], [N, H, W, C] or [N, H, W]",
-            to_do="Leave sobel out, or explain an image input only",
-        )
+        raise _no_picture(name, f"{array.dtype}{list(array.shape)}")
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float32)
     lead = int(batched)
     rows, columns = (axis + lead for axis in axes)
@@ -83,4 +101,5 @@ METHOD = Method(
     run=run,
     caveats=("a control: edges of the input, not an explanation",),
     family="control",
+    requires=requires,
 )

@@ -91,10 +91,11 @@ def test_models_without_spatial_activations_are_refused(method: str) -> None:
     assert caught.value.to_do
 
 
-@pytest.mark.parametrize("method", [*FORMULAS, "guided_grad_cam"])
+@pytest.mark.parametrize("method", METHODS)
 def test_inspection_knows_that_they_are(method: str) -> None:
-    """Methods that are one graph are found out not to apply before anything runs."""
+    """That a method does not apply is known before anything runs; that it does, too."""
     assert "spatial" in explainsvc.load(models.mlp()).info.methods[method]
+    assert not explainsvc.load(models.cnn()).info.methods[method]
 
 
 @pytest.mark.parametrize("method", METHODS)

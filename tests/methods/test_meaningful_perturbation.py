@@ -237,7 +237,7 @@ def test_inputs_without_positions_or_gradient_are_refused() -> None:
     with pytest.raises(MethodNotApplicable, match=r"shape \[6\].*lime or occlusion"):
         explainsvc.load(models.mlp()).explain({"x": numbers(1, 6)}, "meaningful_perturbation", 0)
     with pytest.raises(NotDifferentiable, match="TreeEnsembleClassifier"):
-        explainsvc.load(models.trees()).explain({"x": numbers(1, 2)}, "meaningful_perturbation", 0)
+        explainsvc.load(models.trees()).explain({"x": numbers(1, 2)}, "meaningful_perturbation", 0, axes=[0])
 
 
 def test_an_input_that_all_items_share_has_one_mask() -> None:
