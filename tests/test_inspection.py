@@ -66,7 +66,7 @@ def test_applicability_is_what_explain_does(name: str, method: str) -> None:
     proto, x = SUBJECTS[name]
     model = explainsvc.load(proto)
     reason = model.info.methods[method]
-    options = little(method, {"x": x})
+    options = little(method, {"x": x}, model)
     if reason == "":
         assert model.explain({"x": x}, method, **options).values["x"].shape == x.shape
         return

@@ -33,7 +33,7 @@ FEWEST = 2
 class Params:
     """The data on which patterns are fitted."""
 
-    background: Any = param(None, "value", "data [rows, …item shape] on which the patterns are fitted, or {input: data}")
+    background: Any = param(None, "value", "required: data [rows, *item shape] to fit the patterns on, or {input: data}")
     batch_size: int = param(32, "int", "rows per run while fitting", low=1)
 
 
@@ -63,7 +63,17 @@ def explain_by_patterns(name: str, instead: Callable[[Fitted], Array], request: 
 
 def require_layers(name: str, model: Model, output: str, inputs: Sequence[str]) -> None:
     """See :attr:`explainsvc.method.Method.requires`."""
+    if {t.name for t in model.inputs} != set(inputs):
+        raise _other_inputs(name)
     _layers(Emitter(model.graph), name, output, inputs)
+
+
+def _other_inputs(name: str) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        f"{name} fits on data for the explained inputs, and the model has others",
+        expected="a model of float inputs, all explained",
+        to_do="Use integrated_gradients",
+    )
 
 
 def _layers(emit: Emitter, name: str, output: str, inputs: Sequence[str]) -> list[NodeView]:
@@ -80,11 +90,7 @@ def fit(request: Request, p: Params, name: str) -> dict[str, Fitted]:
     """
     model, output = request.model, request.target.output
     if set(request.feeds) != set(request.wanted):
-        raise MethodNotApplicable(
-            f"{name} fits on data for the explained inputs, and the model has others",
-            expected="a model of float inputs, all explained",
-            to_do="Use integrated_gradients",
-        )
+        raise _other_inputs(name)
     layers = _layers(Emitter(model.graph), name, output, request.wanted)
     rows = background_data(p.background, request)
     count = len(next(iter(rows.values())))

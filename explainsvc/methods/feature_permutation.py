@@ -14,10 +14,10 @@ twice (captum draws one permutation that may leave items in place).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from explainsvc.errors import InvalidInput, MethodNotApplicable, Violation
 from explainsvc.features import partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import per_variation, split_array, target_values
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
+
+OTHER = "feature_ablation, which takes absent features from a baseline"
 
 
 @dataclass(frozen=True)
@@ -76,15 +82,29 @@ def _require_items(request: Request) -> None:
         MethodNotApplicable: The model, or an explained input, has no axis that counts items.
         InvalidInput: There is one item.
     """
-    other = "feature_ablation, which takes absent features from a baseline"
     shared = [n for n in request.wanted if not request.has_items(n)]
     if shared:
-        raise MethodNotApplicable("feature_permutation exchanges features between items", where=f'input "{shared[0]}"',
-                                  expected="an axis 0 that counts items", to_do=f"Use {other}")  # fmt: skip
+        raise _no_items(shared[0])
     if len(request.target.seed) < 2:
         violations = [Violation(f'inputs["{n}"].shape', "has 1 item") for n in request.wanted]
         raise InvalidInput("feature_permutation exchanges features between items", violations=violations,
-                           expected="two items or more", to_do=f"Give more items, or use {other}")  # fmt: skip
+                           expected="two items or more", to_do=f"Give more items, or use {OTHER}")  # fmt: skip
 
 
-METHOD = Method(read_card("feature_permutation", __doc__, Params), Params, run=run, family="perturbation")
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Every input has an axis that counts items."""
+    shared = [n for n in inputs if not (model.stackable and model.leads_with_items(n))]
+    if shared:
+        raise _no_items(shared[0])
+
+
+def _no_items(name: str) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        "feature_permutation exchanges features between items",
+        where=f'input "{name}"',
+        expected="an axis 0 that counts items",
+        to_do=f"Use {OTHER}",
+    )
+
+
+METHOD = Method(read_card("feature_permutation", __doc__, Params), Params, run=run, family="perturbation", requires=requires)

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from explainsvc.errors import ExplainsvcError
+from explainsvc.inspection import reachable_inputs, target_name
 from explainsvc.methods import METHODS
+from explainsvc.model import Model
 from tests.models import Array
 
 FEW: dict[str, Any] = {"samples": 24, "steps": 4, "batch_size": 32}
 """Of what a method repeats."""
 
 
-def little(method: str, feeds: Mapping[str, Array]) -> dict[str, Any]:
-    """A few repetitions; three rows of background data for the float inputs where the card says that it needs them."""
+def little(method: str, feeds: Mapping[str, Array], model: Model) -> dict[str, Any]:
+    """A few repetitions; three rows of background data for the explained inputs where they are required."""
     names = {f.name for f in dataclasses.fields(METHODS[method].params)}
     chosen = {name: value for name, value in FEW.items() if name in names}
-    if "background" in names and "background" in METHODS[method].card.needs.lower():
-        explained = {n: a for n, a in feeds.items() if a.dtype.kind == "f"} or feeds
-        rng = np.random.default_rng(0)
-        chosen["background"] = {n: rng.standard_normal((3, *a.shape[1:])).astype(a.dtype) for n, a in explained.items()}
+    required = any(p.name == "background" and p.description.startswith("required") for p in METHODS[method].card.parameters)
+    if required:
+        batched, names = model.batched(feeds), _explained(method, model)
+        chosen["background"] = {n: _rows(feeds[n], batched and model.leads_with_items(n)) for n in names}
     return chosen
+
+
+def _explained(method: str, model: Model) -> Sequence[str]:
+    try:
+        return reachable_inputs(model, METHODS[method], target_name(model, METHODS[method], None)[0])
+    except ExplainsvcError:  # the method will refuse for the same reason, whatever the background
+        return [t.name for t in model.inputs]
+
+
+def _rows(x: Array, items: bool) -> Array:
+    shape = (3, *(x.shape[1:] if items else x.shape))
+    return np.asarray(np.random.default_rng(0).standard_normal(shape).astype(x.dtype))

@@ -85,7 +85,7 @@ def test_a_layer(client: Client) -> None:
 def test_every_method(client: Client, digest: str, cnn: Model, method: str) -> None:
     """Every method gives the same numbers, those with random numbers too, or the same refusal."""
     inputs = models.image()
-    parameters = little(method, inputs)
+    parameters = little(method, inputs, cnn)
 
     def there() -> Attribution:
         return client.explain(digest, inputs, method, 0, seed=7, parameters=parameters)
