@@ -24,8 +24,8 @@ def little(method: str, feeds: Mapping[str, Array], model: Model) -> dict[str, A
     chosen = {name: value for name, value in FEW.items() if name in names}
     required = any(p.name == "background" and p.description.startswith("required") for p in METHODS[method].card.parameters)
     if required:
-        batched, names = model.batched(feeds), _explained(method, model)
-        chosen["background"] = {n: _rows(feeds[n], batched and model.leads_with_items(n)) for n in names}
+        batched, explained = model.batched(feeds), _explained(method, model)
+        chosen["background"] = {n: _rows(feeds[n], batched and model.leads_with_items(n)) for n in explained}
     return chosen
 
 
