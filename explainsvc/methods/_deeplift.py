@@ -42,10 +42,15 @@ def deeplift_method(name: str, docstring: str | None, rules: Rules) -> Method:
         Params,
         program=partial(contributions, rules),
         run=partial(_run, name, rules),
-        rulebook=lambda b, p: rules(b.reference),
+        rulebook=partial(rulebook, rules),
         complete="difference",
         from_logit=True,
     )
+
+
+def rulebook(rules: Rules, b: Builder, _: Any) -> Rulebook:
+    """The multipliers of the backward pass."""
+    return rules(b.reference)
 
 
 def contributions(rules: Rules, b: Builder, p: Any) -> Mapping[str, Term]:
@@ -77,7 +82,6 @@ def unexplained(residual: Array, at_input: Array, at_baseline: Array) -> tuple[s
     if not missed.any():
         return ()
     worst = int(np.argmax(np.where(missed, np.abs(residual), 0)))
-    return (
-        f"the values do not sum to S(x) − S(x′): {residual[worst]:.3g} is left of {gap[worst]:.3g} (item {worst}); "
-        "a condition that changes between input and baseline, or rounding",
-    )
+    text = "the values do not sum to S(x) − S(x′): {:.3g} is left of {:.3g} (item {}); the cause may be {}"
+    causes = "a condition that changes between input and baseline, items that influence one another, or rounding"
+    return (text.format(residual[worst], gap[worst], worst, causes),)

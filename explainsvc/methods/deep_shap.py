@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._deeplift import contributions, lifted, unexplained
+from explainsvc.methods._deeplift import contributions, lifted, rulebook, unexplained
 from explainsvc.rules.deeplift_rulebook import deeplift_rulebook
 from explainsvc.variations import per_variation, split_array, split_values, target_values
 
@@ -68,9 +69,9 @@ def _values(request: Request, rows: Iterator[dict[str, Array]], batch_size: int)
 METHOD = Method(
     read_card("deep_shap", __doc__, Params),
     Params,
-    program=lambda b, p: contributions(deeplift_rulebook, b, p),
+    program=partial(contributions, deeplift_rulebook),
     run=run,
-    rulebook=lambda b, p: deeplift_rulebook(b.reference),
+    rulebook=partial(rulebook, deeplift_rulebook),
     complete="difference",
     from_logit=True,
 )

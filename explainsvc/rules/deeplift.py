@@ -14,6 +14,7 @@ from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.reference import Reference
 from explainsvc.autograd.registry import apply_vjp, apply_vjps, has_vjp
 from explainsvc.errors import NotDifferentiable
+from explainsvc.rules.signs import is_nonnegative
 
 FINITE = 3e38
 """No derivative above this is used: √x and x^p have an infinite one at 0."""
@@ -88,9 +89,11 @@ def deeplift_quotient(reference: Reference) -> Rule:
         b0, divided = reference.at(b), m / reference.middle(b)
         if not reference.changes(b):
             return [n.emit.sum_to(divided, a), None]
-        opposed = b * b0 < 0
-        to_a = n.emit.where(opposed, m * (0.5 / b + 0.5 / b0), divided)
-        to_b = n.emit.where(opposed, m * reference.middle(a) / (b * b0), divided * reference.middle(n.y))
+        to_a, to_b = divided, divided * reference.middle(n.y)
+        if not is_nonnegative(b.value):
+            opposed = b * b0 < 0
+            to_a = n.emit.where(opposed, m * (0.5 / b + 0.5 / b0), to_a)
+            to_b = n.emit.where(opposed, m * reference.middle(a) / (b * b0), to_b)
         terms = n.emit.sum_to(to_a, a), -n.emit.sum_to(to_b, b)
         return [term if i in n.asked else None for i, term in enumerate(terms)]
 

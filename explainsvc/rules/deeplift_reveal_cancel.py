@@ -19,6 +19,9 @@ from explainsvc.rules.deeplift_rulebook import deeplift_rulebook
 
 LAYERS = frozenset("Conv ConvTranspose Gemm MatMul".split())
 SUMS = frozenset({"Add", "Sub"})
+ROUTES = frozenset("Reshape Flatten Squeeze Unsqueeze Transpose Identity".split())
+"""Looked through: their operand 0 in another shape."""
+SPLITTING = LAYERS | SUMS | ROUTES
 ACTIVATIONS = frozenset(
     "Relu LeakyRelu PRelu Elu Selu Celu Gelu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Mish Clip "
     "ThresholdedRelu Shrink Erf Exp".split()
@@ -49,7 +52,7 @@ def deeplift_reveal_cancel_rulebook(reference: Reference) -> Rulebook:
         if n.node.domain in ("", "ai.onnx"):
             if n.op_type in ACTIVATIONS and n.asked == (0,) and _splitting(n.x) is not None:
                 return reveal
-            if n.op_type in LAYERS | SUMS:
+            if n.op_type in SPLITTING:
                 return by_sign
         return state.rescale(n)
 
@@ -88,8 +91,11 @@ def deeplift_linear_by_sign(state: _Pass) -> Rule:
         changing = _changing(n, reference)
         if surplus is None or not changing:
             return back
-        if n.op_type in SUMS and len(changing) == 1:
-            state.add(n.input(changing[0]), surplus)
+        if n.op_type not in LAYERS and len(changing) == 1:
+            (i,) = changing
+            passed = apply_vjp(n, i, surplus)
+            assert passed is not None
+            state.add(n.input(i), passed)
             return back
         for i in changing:
             extra, term = _surplus_of(n, i, surplus, reference), back[i]
@@ -116,20 +122,20 @@ def _surplus_of(n: NodeView, i: int, surplus: Term, reference: Reference) -> Ter
 def _splitting(x: Term) -> ir.Node | None:
     """The layer or sum that makes ``x``, if one does."""
     node = x.value.producer()
-    return node if node is not None and node.domain in ("", "ai.onnx") and node.op_type in LAYERS | SUMS else None
+    return node if node is not None and node.domain in ("", "ai.onnx") and node.op_type in SPLITTING else None
 
 
 def _changing(n: NodeView, reference: Reference) -> list[int]:
     """The operands that differ between x and x′; none where the node is no sum over one of them."""
     found = [i for i, t in enumerate(n.inputs) if reference.changes(t)]
-    if n.op_type in LAYERS and (len(found) != 1 or found[0] > 1 or n.attr("alpha", 1.0) < 0):
-        return []
-    if n.op_type in SUMS and len(found) == 1 and (found[0] != 0 or n.op_type == "Add"):
-        (i,) = found
-        inner = _splitting(n.input(i))
-        same = n.input(i).shape is not None and n.input(i).shape == n.y.shape
-        return found if inner is not None and same and not (n.op_type == "Sub" and i == 1) else []
-    return [] if n.op_type in SUMS and len(found) == 1 else found
+    if n.op_type in LAYERS:
+        return found if len(found) == 1 and found[0] < 2 and n.attr("alpha", 1.0) >= 0 else []
+    if len(found) != 1:
+        return found if n.op_type in SUMS else []
+    x = n.input(found[0])
+    kept = n.op_type in ROUTES or (x.shape is not None and x.shape == n.y.shape)
+    turned = n.op_type == "Sub" and found == [1]
+    return found if kept and not turned and _splitting(x) is not None else []
 
 
 def _positive_part(x: Term, reference: Reference) -> Term | None:
@@ -139,10 +145,11 @@ def _positive_part(x: Term, reference: Reference) -> Term | None:
     changing = [] if n is None else _changing(n, reference)
     if n is None or not changing:
         return None
+    if n.op_type not in LAYERS and len(changing) == 1:
+        inner = _positive_part(n.input(changing[0]), reference)
+        return inner if inner is None or n.op_type in SUMS else n.replace({0: inner}).y
     differences = [reference.difference(n.input(i)) for i in changing]
     if n.op_type in SUMS:
-        if len(changing) == 1:
-            return _positive_part(n.input(changing[0]), reference)
         return _plus(differences[0]) + _plus(-differences[1] if n.op_type == "Sub" else differences[1])
     (i,), (difference,) = changing, differences
     w = n.input(1 - i)

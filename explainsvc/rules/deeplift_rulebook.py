@@ -16,7 +16,8 @@ from explainsvc.rules.deeplift import (
     deeplift_where,
     refuse,
 )
-from explainsvc.rules.deeplift_definitions import deeplift_definition, definitions
+from explainsvc.rules.deeplift_definitions import deeplift_definition
+from explainsvc.rules.deeplift_formulas import definitions
 from explainsvc.rules.deeplift_shares import (
     deeplift_extremum,
     deeplift_log_softmax,
@@ -37,13 +38,15 @@ ELEMENTWISE = frozenset(
 """Functions of one changing operand, element by element; steps among them have differences though no derivative."""
 FUSED_ELEMENTWISE = frozenset("Gelu BiasGelu FastGelu QuickGelu".split())
 """Of onnxruntime's domain; the bias is constant."""
+ALL = "Add Sub Sum Mean Neg Identity Concat GlobalAveragePool AveragePool Transpose Flatten DepthToSpace SpaceToDepth"
+FIRST = (
+    "Split Reshape Squeeze Unsqueeze Slice Gather GatherElements GatherND Expand Tile Cast CastLike Dropout Trilu ReduceSum "
+    "ReduceMean Resize CumSum Compress ReverseSequence GridSample Col2Im CenterCropPad MaxUnpool DFT"
+)
 LINEAR: Mapping[str, frozenset[int] | None] = {
-    **dict.fromkeys("Add Sub Sum Mean Neg Identity Concat GlobalAveragePool AveragePool Transpose Flatten".split()),
-    **dict.fromkeys("DepthToSpace SpaceToDepth".split()),
-    **dict.fromkeys("Split Reshape Squeeze Unsqueeze Slice Gather GatherElements GatherND Expand Tile Cast".split(), frozenset({0})),
-    **dict.fromkeys("CastLike Dropout Trilu ReduceSum ReduceMean Resize CumSum Compress ReverseSequence".split(), frozenset({0})),
-    **dict.fromkeys("GridSample Col2Im CenterCropPad MaxUnpool DFT".split(), frozenset({0})),
-    **dict.fromkeys("Pad BatchNormalization".split(), frozenset({0, 2})),
+    **dict.fromkeys(ALL.split()),
+    **dict.fromkeys(FIRST.split(), frozenset({0})),
+    **dict.fromkeys(["Pad", "BatchNormalization"], frozenset({0, 2})),
     "TensorScatter": frozenset({0, 1}),
     "DeformConv": frozenset({0, 3}),
     "OneHot": frozenset({2}),
@@ -87,7 +90,7 @@ def deeplift_rulebook(reference: Reference) -> Rulebook:
 
     def rulebook(n: NodeView) -> Rule | None:
         key = key_of(n)
-        if key in SHAPE_READERS_:
+        if key[0] == "" and n.op_type in SHAPE_READERS:
             return None
         if is_linear(n):
             return linear
@@ -95,9 +98,6 @@ def deeplift_rulebook(reference: Reference) -> Rulebook:
 
     rules |= {key: deeplift_definition(d, reference, rulebook) for key, d in definitions().items()}
     return rulebook
-
-
-SHAPE_READERS_ = frozenset(("", name) for name in SHAPE_READERS)
 
 
 def key_of(n: NodeView) -> Key:
@@ -109,8 +109,7 @@ def is_linear(n: NodeView) -> bool:
     """Whether a node is linear in all operands that lead to the input."""
     domain, name = key_of(n)
     if domain != "":
-        return False
+        return (domain, name) in (("ai.onnx.ml", "FeatureVectorizer"), ("com.microsoft", "UnfoldTensor"))
     if name in ADDING:
         return n.attr("reduction", "none") in ("none", "add") and set(n.asked) <= {0, 2}
     return name in LINEAR and ((data := LINEAR[name]) is None or set(n.asked) <= data)
-

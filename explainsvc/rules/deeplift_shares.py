@@ -12,6 +12,7 @@ import onnx_ir as ir
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.reference import NEAR, Reference
 from explainsvc.autograd.vjps.reduce import again, kept
+from explainsvc.autograd.vjps.softmax import is_replaced
 from explainsvc.rules.deeplift import only
 
 SMALL = 1e-2
@@ -25,8 +26,9 @@ def deeplift_softmax(reference: Reference) -> Rule:
         axes = [n.attr("axis", -1)]
         slopes = _slopes(n.x, n.y, reference.at(n.y), _rise(n, axes, reference), reference)
         back = slopes * (m - n.emit.sum(m * reference.middle(n.y), axes))
-        replaced = any(user.op_type == "Where" for user, _ in n.y.value.uses())  # the NaN of fully masked rows: m is 0 there
-        return [n.emit.where(n.emit.op("IsNaN", back, dtype=ir.DataType.BOOL), 0.0, back) if replaced else back]
+        if is_replaced(n.y.value):  # the NaN of fully masked rows, where m is 0
+            back = n.emit.where(n.emit.op("IsNaN", back, dtype=ir.DataType.BOOL, shape=back.shape), 0.0, back)
+        return [back]
 
     return rule
 
