@@ -59,7 +59,7 @@ def derivative(n: NodeView, i: int, m: Term) -> Term | float:
     return n.emit.where(n.emit.op("Abs", g) <= FINITE, g, 0.0)
 
 
-def deeplift_product(reference: Reference, *factors: int) -> Rule:
+def deeplift_multilinear(reference: Reference, *factors: int) -> Rule:
     """Δ(ab) = b̄ Δa + ā Δb with ā = (a + a′)/2: each factor's derivative at the other's middle.
 
     It is the Shapley value of a game of two players, the factors (Lundberg & Lee 2017, arXiv:1705.07874, section 4.2). For

@@ -50,7 +50,7 @@ def deeplift_reveal_cancel_rulebook(reference: Reference) -> Rulebook:
 
     def rulebook(n: NodeView) -> Rule | None:
         if n.node.domain in ("", "ai.onnx"):
-            if n.op_type in ACTIVATIONS and n.asked == (0,) and _splitting(n.x) is not None:
+            if n.op_type in ACTIVATIONS and set(n.asked) <= {0} and _splitting(n.x) is not None:
                 return reveal
             if n.op_type in SPLITTING:
                 return by_sign

@@ -8,7 +8,7 @@ from explainsvc.autograd import NodeView, Rule, Rulebook
 from explainsvc.autograd.reference import SHAPE_READERS, Reference
 from explainsvc.rules.deeplift import (
     deeplift_linear,
-    deeplift_product,
+    deeplift_multilinear,
     deeplift_quotient,
     deeplift_reciprocal,
     deeplift_rescale,
@@ -85,7 +85,7 @@ def deeplift_rulebook(reference: Reference) -> Rulebook:
     """The multiplier of every operator; those that have none are refused."""
     linear, rescale = deeplift_linear(reference), deeplift_rescale(reference)
     rules = {key: make(reference) for key, make in SPECIAL.items()}
-    rules |= {key: deeplift_product(reference, *factors) for key, factors in FACTORS.items()}
+    rules |= {key: deeplift_multilinear(reference, *factors) for key, factors in FACTORS.items()}
     rules |= {("", name): rescale for name in ELEMENTWISE} | {("com.microsoft", name): rescale for name in FUSED_ELEMENTWISE}
 
     def rulebook(n: NodeView) -> Rule | None:

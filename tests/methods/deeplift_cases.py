@@ -84,7 +84,7 @@ RESCALED: dict[str, Case] = {
     "Mish": Case("z = Mish (x)", opset=18, single=True),
     "Gelu": Case("z = Gelu (x)", opset=20, single=True),
     "Gelu by tanh": Case('z = Gelu <approximate = "tanh"> (x)', opset=20, single=True),
-    "Shrink": Case("z = Shrink <lambd = 0.3> (x)"),
+    "Shrink": Case("z = Shrink <lambd = 0.3> (x)", single=True),
     "Clip": Case("z = Clip (x, low, high)", {"low": np.array(-0.3), "high": np.array(0.4)}),
     "PRelu": Case("z = PRelu (x, w)", _weights(3, 1, 1), single=True),
     "Pow": Case("z = Pow (x, p)", {"p": np.array(3.0)}),
