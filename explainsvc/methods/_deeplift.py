@@ -15,6 +15,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.engine import against_baselines
+from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.explained import Builder
 from explainsvc.method import Method, Request, Result
 from explainsvc.variations import target_values
@@ -69,6 +70,20 @@ def _run(name: str, rules: Rules, request: Request, p: Params) -> Result:
     start = baselines(p.baseline, request.feeds, request.wanted)
     values = lifted(name, rules, request, start)
     at_input, at_baseline = target_values(request), target_values(request.on(request.feeds | start))
+    return summed(request, values, at_input, at_baseline)
+
+
+def summed(request: Request, values: dict[str, Array], at_input: Array, at_baseline: Array) -> Result:
+    """The values, and what their sum leaves of S(x) − S(x′).
+
+    Raises:
+        InvalidParameter: The model has a finite value at x, and none at x′ or on the way: a logarithm of 0, say.
+    """
+    finite = all(np.isfinite(v).all() for v in (at_baseline, *values.values()))
+    if not finite and np.isfinite(at_input).all():
+        raise InvalidParameter("contributions against this baseline are not finite numbers", violations=[Violation(
+            "parameters.baseline", "is where an operator of the model has no finite value (a logarithm of 0, a root of −1)")],
+            to_do="Choose a baseline inside the domain of the model")  # fmt: skip
     residual = request.excess(values, at_input - at_baseline)
     return Result(values, at_baseline, residual, unexplained(residual, at_input, at_baseline))
 

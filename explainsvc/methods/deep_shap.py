@@ -24,7 +24,7 @@ from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._deeplift import contributions, lifted, rulebook, unexplained
+from explainsvc.methods._deeplift import contributions, lifted, rulebook, summed
 from explainsvc.rules.deeplift_rulebook import deeplift_rulebook
 from explainsvc.variations import per_variation, split_array, split_values, target_values
 
@@ -48,9 +48,7 @@ def run(request: Request, p: Params) -> Result:
         request.progress(k + 1, len(rows), "deep_shap")
     values = {n: np.asarray(t / len(rows), result_type(request.feeds[n])) for n, t in total.items()}
     at_rows = np.mean(list(_values(request, iter(rows), p.batch_size)), axis=0)
-    at_input = target_values(request)
-    residual = request.excess(values, at_input - at_rows)
-    return Result(values, at_rows, residual, unexplained(residual, at_input, at_rows))
+    return summed(request, values, target_values(request), at_rows)
 
 
 def _against(request: Request, stacked: Request) -> dict[str, Array]:
