@@ -32,6 +32,7 @@ class Reference:
     baselines: Mapping[ir.Value, Term]
     target: ir.Value
     _terms: dict[tuple[str, ir.Value], Term] = field(default_factory=dict)
+    _behind: dict[ir.Value, ir.Node] = field(default_factory=dict)
 
     @cached_property
     def _twins(self) -> dict[ir.Value, ir.Value]:
@@ -46,9 +47,6 @@ class Reference:
         Args:
             nodes: Those that depend on no changing value are left alone.
             replaced: Values that stand for others in these nodes → what they are at the baseline.
-
-        Raises:
-            NotDifferentiable: A node has subgraphs that read changing values.
         """
         self._twins.update((value, term.value) for value, term in replaced.items())
         self._mirror(nodes, self._twins)
@@ -56,15 +54,19 @@ class Reference:
     def _mirror(self, nodes: Iterable[ir.Node], twins: dict[ir.Value, ir.Value]) -> None:
         scope = self.emit.scope
         for node in nodes:
-            if node.op_type not in SHAPE_READERS and any(v in twins for v in operands(node)):
+            blocking = next((self._behind[v] for v in operands(node) if v in self._behind), None)
+            changes = node.op_type not in SHAPE_READERS and any(v in twins for v in operands(node))
+            if changes and blocking is None and _has_subgraphs(node):
+                blocking = node
+            if blocking is not None:
+                self._behind.update(dict.fromkeys(node.outputs, blocking))
+            elif changes:
                 self.emit.scope = node.name or node.outputs[0].name or node.op_type
                 twins.update(zip(node.outputs, self._copy(node, twins), strict=True))
         self.emit.scope = scope
 
     def _copy(self, node: ir.Node, twins: Mapping[ir.Value, ir.Value]) -> Iterable[ir.Value]:
         """The same operator on the operands' twins."""
-        if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
-            raise _control_flow(node)
         values = self.emit.append(
             node.op_type,
             [None if v is None else twins.get(v, v) for v in node.inputs],
@@ -78,12 +80,21 @@ class Reference:
         return values
 
     def changes(self, term: Term | None) -> bool:
-        """Whether a value may differ between x and x′."""
-        return term is not None and term.value in self._twins
+        """Whether a value may differ between x and x′.
+
+        Raises:
+            NotDifferentiable: It comes from a node whose subgraphs read changing values.
+        """
+        if term is None:
+            return False
+        changing = term.value in self._twins
+        if term.value in self._behind:
+            raise _control_flow(self._behind[term.value])
+        return changing
 
     def at(self, term: Term) -> Term:
-        """x′: the value at the baseline; itself where it does not depend on the inputs."""
-        return Term(self._twins.get(term.value, term.value), self.emit)
+        """x′: the value at the baseline; itself where it does not depend on the inputs. Raises as :meth:`changes`."""
+        return Term(self._twins[term.value], self.emit) if self.changes(term) else term
 
     def difference(self, term: Term) -> Term:
         """Δx = x − x′."""
@@ -113,6 +124,10 @@ def _leading_from(graph: ir.Graph, target: ir.Value) -> list[ir.Node]:
             found.append(node)
             needed.update(operands(node))
     return found[::-1]
+
+
+def _has_subgraphs(node: ir.Node) -> bool:
+    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
 
 
 def _control_flow(node: ir.Node) -> NotDifferentiable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -134,6 +134,29 @@ def _global_max(n: NodeView, x: Term) -> Term:
     return x.emit.reshape_like(x.emit.op("ReduceMax", rows, x.emit.ints([2]), keepdims=1, shape=(None, None, 1)), n.y)
 
 
+def _power_norm(n: NodeView, x: Term, total: Callable[[Term], Term]) -> Term:
+    """(Σ |x|^p)^(1/p)."""
+    p = int(n.attr("p", 2))
+    if p == 1:
+        return total(x.emit.op("Abs", x))
+    return _root(total(x * x)) if p == 2 else total(x.emit.op("Abs", x) ** float(p)) ** (1 / p)
+
+
+def _global_lp_pool(n: NodeView, x: Term) -> Term:
+    rows = x.emit.op("Reshape", x, x.emit.ints([0, 0, -1]), shape=(None, None, None))
+    return x.emit.reshape_like(_power_norm(n, rows, lambda t: x.emit.sum(t, [2])), n.y)
+
+
+def _lp_pool(n: NodeView, x: Term) -> Term:
+    """Sums over windows: averages that count the padding, times the cells of a window."""
+    if n.attr("ceil_mode", 0):
+        raise refusal(n, "ceil_mode in")
+    names = ("kernel_shape", "strides", "dilations", "pads", "auto_pad")
+    window: dict[str, Any] = {k: n.attr(k) for k in names} | {"count_include_pad": 1}
+    cells = float(np.prod(n.attr("kernel_shape")))
+    return _power_norm(n, x, lambda t: x.emit.op("AveragePool", t, shape=n.y.shape, **window) * cells)
+
+
 # Linear models and preprocessing of ai.onnx.ml, which give out float32 ------------------------------------------------
 
 
@@ -195,6 +218,8 @@ def definitions() -> dict[tuple[str, str], Definition]:
         "ReduceSumSquare": _sum_square,
         "ReduceLogSum": _log_sum,
         "GlobalMaxPool": _global_max,
+        "GlobalLpPool": _global_lp_pool,
+        "LpPool": _lp_pool,
     }
     fused: dict[str, Definition] = {
         "SkipLayerNormalization": _skip_layer,

@@ -38,9 +38,9 @@ ELEMENTWISE = frozenset(
 """Functions of one changing operand, element by element; steps among them have differences though no derivative."""
 FUSED_ELEMENTWISE = frozenset("Gelu BiasGelu FastGelu QuickGelu".split())
 """Of onnxruntime's domain; the bias is constant."""
-ALL = "Add Sub Sum Mean Neg Identity Concat GlobalAveragePool AveragePool Transpose Flatten DepthToSpace SpaceToDepth"
+ALL = "Add Sub Sum Mean Neg Identity Concat GlobalAveragePool AveragePool Transpose Flatten DepthToSpace SpaceToDepth CastLike"
 FIRST = (
-    "Split Reshape Squeeze Unsqueeze Slice Gather GatherElements GatherND Expand Tile Cast CastLike Dropout Trilu ReduceSum "
+    "Split Reshape Squeeze Unsqueeze Slice Gather GatherElements GatherND Expand Tile Cast Dropout Trilu ReduceSum "
     "ReduceMean Resize CumSum Compress ReverseSequence GridSample Col2Im CenterCropPad MaxUnpool DFT"
 )
 LINEAR: Mapping[str, frozenset[int] | None] = {

@@ -73,6 +73,17 @@ def test_multipliers_tend_to_the_derivative(name: str, method: str) -> None:
         np.testing.assert_allclose(found, gradient, rtol=0, atol=(100 * step + 1e-6) * np.abs(gradient).max())
 
 
+@pytest.mark.parametrize("body", ["Sqrt (x)", "Pow (x, half)", "ReduceL2 <axes = [1]> (x)", "LpNormalization (x)"])
+def test_infinite_slopes_do_not_come_through(body: str) -> None:
+    """At x = x′ = 0, where a root has no finite derivative, every value is 0; from 0 to 4 a root is its difference."""
+    text = f"g (float[N, 1] x) => (float[N, 1] y) {{ y = {body} }}"
+    model = explainsvc.load(models.build(text, {"half": np.array(0.5, np.float32)}))
+    for method in METHODS:
+        np.testing.assert_array_equal(model.explain({"x": np.zeros((1, 1), np.float32)}, method).values["x"], [[0]])
+        found = model.explain({"x": np.full((1, 1), 4, np.float32)}, method)
+        np.testing.assert_allclose(found.values["x"], found.output_value[:, None], rtol=1e-6)
+
+
 def test_linear_models_give_weight_times_difference() -> None:
     """w (x − x′), exactly the gradient times the difference."""
     model, x, x0 = explainsvc.load(models.linear()), numbers(2, 4), numbers(2, 4, seed=1)
@@ -223,11 +234,13 @@ def test_control_flow_is_refused() -> None:
     """The branches of an If that reads the input are not held against a baseline."""
     text = """g (float[N, 4] x) => (float[N, 4] y) {
       m = ReduceMax <keepdims = 0> (x)  c = Greater (m, zero)
-      y = If (c) <then_branch = t () => (float[N, 4] p) { p = Tanh (x) }, else_branch = e () => (float[N, 4] q) { q = Neg (x) }>
+      z = If (c) <then_branch = t () => (float[N, 4] p) { p = Tanh (x) }, else_branch = e () => (float[N, 4] q) { q = Neg (x) }>
+      y = Tanh (z)
     }"""
     model = explainsvc.load(models.build(text, {"zero": np.array(0, np.float32)}))
-    with pytest.raises(NotDifferentiable, match="If"):
+    with pytest.raises(NotDifferentiable, match="If") as caught:
         model.explain({"x": numbers(2, 4)}, "deeplift")
+    assert model.info.methods["deep_shap"] == str(caught.value)
 
 
 @pytest.mark.parametrize("method", [*METHODS, "deep_shap"])
