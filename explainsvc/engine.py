@@ -18,7 +18,7 @@ from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import recorded
 from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
-from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_value, prefix_in
+from explainsvc.explained import BASELINE, SEED, TARGET, Program, explained_graph, find_value, prefix_in
 from explainsvc.graph.passes.opset import WORKING_OPSET
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
@@ -58,6 +58,19 @@ def _one_graph(method: Method, params: Any, request: Request) -> Result:
 def gradients(request: Request) -> dict[str, Array]:
     """∂S/∂x of every wanted input, on a checked request."""
     return run_graph("gradient", None, lambda b: b.backward(), request)[0]
+
+
+def against_baselines(name: str, params: Any, program: Program, request: Request, start: Mapping[str, Array]) -> dict[str, Array]:
+    """The values of a program that reads :attr:`~explainsvc.explained.Builder.reference`.
+
+    Args:
+        name: Of the method; with ``params`` it names the graph, which is the same for all baselines.
+        params: What the graph depends on.
+        program: Emits the result for the wanted inputs.
+        request: A checked request.
+        start: Wanted input → its baseline, of the input's shape and type.
+    """
+    return run_graph(name, params, program, request, start)[0]
 
 
 def program_of(method: Method, params: Any) -> Program:
@@ -109,13 +122,16 @@ def require_working_opset(model: Model) -> None:
         )
 
 
-def run_graph(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
+def run_graph(
+    name: str, params: Any, program: Program, request: Request, start: Mapping[str, Array] | None = None
+) -> tuple[dict[str, Array], Array]:
     """The explained graph's results for the wanted inputs, and the explained value."""
     model, target = request.model, request.target.output
     key = (model.digest, name, _key_of(params), target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
     feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}
+    feeds |= {f"{prefix}{BASELINE}{n}": array for n, array in model.internal(start or {}).items()}
     names = {wanted: prefix + wanted for wanted in request.wanted}
     value = target if target in session.outputs else prefix + TARGET
     first = model.unverified(key)

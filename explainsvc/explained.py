@@ -1,14 +1,15 @@
 """The explained graph: the model plus what a method emits, one ONNX graph.
 
-Inputs: those of the model, and ``explain.seed``. Outputs: those of the model, ``explain.<input>`` per explained input,
-and ``explain.target`` where the explained value is not an output of the model. (Of a graph that is already an explained
-one: ``explain.explain.seed`` and so on.)
+Inputs: those of the model, ``explain.seed``, and ``explain.baseline.<input>`` where the method holds x against a baseline.
+Outputs: those of the model, ``explain.<input>`` per explained input, and ``explain.target`` where the explained value is not
+an output of the model. (Of a graph that is already an explained one: ``explain.explain.seed`` and so on.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -16,10 +17,12 @@ from onnx_ir.passes import common
 from explainsvc.autograd import Emitter, NodeView, Rulebook, Term, backward, gradient_rulebook
 from explainsvc.autograd.backward import nodes_between
 from explainsvc.autograd.emit import PREFIX
+from explainsvc.autograd.reference import Reference
 from explainsvc.errors import NothingToDifferentiate, TargetOutOfRange
 from explainsvc.info import TensorInfo
 
 SEED = "seed"
+BASELINE = "baseline."
 TARGET = "target"
 
 
@@ -40,6 +43,16 @@ class Builder:
     target: Term
     seed: Term
     wanted: dict[str, Term]
+    prefix: str = PREFIX
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The forward pass at baselines: ``explain.baseline.<input>``, one new input of the graph per wanted input."""
+        return Reference(
+            self.emit,
+            {t.value: self.emit.input(f"{self.prefix}{BASELINE}{name}", t.value) for name, t in self.wanted.items()},
+            self.target.value,
+        )
 
     @property
     def graph(self) -> ir.Graph:
@@ -111,7 +124,7 @@ def explained_graph(
     terms = {name: emit.term(find_value(model.graph, name)) for name in wanted}
     prefix = prefix_in(model.graph)
     seed = emit.input(prefix + SEED, value)
-    results = program(Builder(emit, emit.term(value), seed, terms))
+    results = program(Builder(emit, emit.term(value), seed, terms, prefix))
     require_reached(results, wanted, target)
     for name in wanted:
         emit.output(f"{prefix}{name}", results[name].like(terms[name]) if results[name].shape is None else results[name])

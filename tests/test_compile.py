@@ -32,7 +32,9 @@ def test_a_saved_graph_gives_the_same_numbers(tmp_path: Path, method: str) -> No
     path = tmp_path / "explained.onnx"
     model.compile(method).save(path)
     onnx.checker.check_model(str(path), full_check=True)
-    found = bare(str(path), {"x": x, "explain.seed": expected.target.seed})
+    feeds = {"x": x, "explain.seed": expected.target.seed, "explain.baseline.x": np.zeros_like(x)}
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = bare(str(path), {i.name: feeds[i.name] for i in session.get_inputs()})
     assert list(found) == ["y", "explain.x"]
     np.testing.assert_allclose(found["y"], model.predict({"x": x})["y"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["explain.x"], expected.values["x"], rtol=1e-5, atol=1e-7)

@@ -84,9 +84,9 @@ def test_units_are_named_after_the_source_output_side_first() -> None:
 
 
 def rules(**methods: str) -> dict[str, str]:
-    """What a node gets from every method with rules: ``lrp`` stands for all presets, ``guided`` for all three of its kind."""
+    """What a node gets from every method with rules: ``lrp``, ``deeplift``, ``guided`` stand for all of their kind."""
     ruled = [m for m, method in METHODS.items() if method.rulebook is not None]
-    kinds = {m: "lrp" if m.startswith("lrp") else "guided" for m in ruled}
+    kinds = {m: "lrp" if m.startswith("lrp") else "deeplift" if m.startswith("deep") else "guided" for m in ruled}
     return {m: methods.get(m, methods.get(kinds[m], "")) for m in ruled}
 
 
@@ -94,15 +94,18 @@ def test_every_node_of_the_file_is_accounted_for() -> None:
     """Under its own name: what it became, its vjp, and by each preset the rule that the papers put there."""
     nodes = {node.name: node for node in explainsvc.load(models.cnn()).info.nodes}
     assert list(nodes) == [node.name for node in models.cnn().graph.node]
-    conv = {"lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "lrp_z_plus", "lrp_epsilon_plus": "lrp_z_plus"}
+    signs = {"deeplift_reveal_cancel": "deeplift_linear_by_sign"}
+    dense = {"deeplift": "deeplift_multilinear"} | signs
+    conv = dense | {"lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "lrp_z_plus", "lrp_epsilon_plus": "lrp_z_plus"}
     first = conv | {"lrp_epsilon_plus_flat": "lrp_flat", "guided": "vjp"}
     assert nodes["conv1"].rules == rules(**first)
     assert nodes["bn1"].rules == nodes["conv1"].rules  # folded into it
     assert nodes["conv2"].rules == rules(**conv, lrp_epsilon_plus_flat="lrp_z_plus", guided="vjp")
-    assert nodes["relu1"].rules == rules(lrp="pass_through", guided="guided_relu", deconvnet="deconvnet_relu")
-    assert nodes["residual"].rules == rules(lrp="share", guided="vjp")
-    assert nodes["concat"].rules == rules(lrp="route", guided="vjp")
-    assert nodes["head"].rules == rules(lrp="lrp_epsilon", lrp_z_plus="lrp_z_plus", guided="vjp")
+    revealed = {"deeplift": "deeplift_rescale", "deeplift_reveal_cancel": "deeplift_reveal_cancel"}
+    assert nodes["relu1"].rules == rules(lrp="pass_through", guided="guided_relu", deconvnet="deconvnet_relu", **revealed)
+    assert nodes["residual"].rules == rules(lrp="share", guided="vjp", deeplift="deeplift_linear", **signs)
+    assert nodes["concat"].rules == rules(lrp="route", guided="vjp", deeplift="deeplift_linear")
+    assert nodes["head"].rules == rules(lrp="lrp_epsilon", lrp_z_plus="lrp_z_plus", guided="vjp", **dense)
     assert {node.vjp for node in nodes.values()} == {"vjp"}
     assert (nodes["bn1"].operator, nodes["bn1"].becomes) == ("BatchNormalization", ("Conv",))
     (output,) = nodes["left"].outputs

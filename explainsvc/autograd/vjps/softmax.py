@@ -9,17 +9,17 @@ from explainsvc.autograd.registry import vjp
 from explainsvc.autograd.view import NodeView
 
 
-def _replaced(value: ir.Value) -> bool:
+def is_replaced(value: ir.Value) -> bool:
     """Whether a Where chooses between the softmax and something else, as attention does at fully masked rows."""
     return any(
-        user.op_type == "Where" or (user.op_type in ("Cast", "Identity") and _replaced(user.outputs[0]))
+        user.op_type == "Where" or (user.op_type in ("Cast", "Identity") and is_replaced(user.outputs[0]))
         for user, _ in value.uses()
     )
 
 
 def _finite(n: NodeView) -> Term:
     """The softmax; 0 for NaN, the softmax of a fully masked row, where the model replaces it: 0 · NaN is not 0."""
-    if not _replaced(n.y.value):
+    if not is_replaced(n.y.value):
         return n.y
     return n.emit.where(n.emit.op("IsNaN", n.y, dtype=ir.DataType.BOOL, shape=n.y.shape), 0.0, n.y)
 
