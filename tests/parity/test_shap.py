@@ -78,7 +78,7 @@ def test_partition_explainer(linkage: Any) -> None:
 
 
 def test_partition_explainer_on_an_image() -> None:
-    """The rectangles of shap's image masker, which halves the longer side as well (of odd sides it makes the first half the larger)."""
+    """The rectangles of shap's image masker, which halves the longer side as well; odd sides differ: see the card."""
     text = """g (float[N, 8, 8, 1] x) => (float[N, 1] y) {
       f = Flatten (x)  h = MatMul (f, w)  t = Tanh (h)  y = MatMul (t, u)
     }"""
