@@ -49,14 +49,16 @@ class Nodes:
 
     def hold(self, x: Array) -> Array:
         """Whether each node's comparison holds for rows x [n, columns]: bool [n, nodes], in the precision of the thresholds."""
-        values = x[:, self.columns].astype(np.result_type(self.thresholds, np.float32 if x.dtype.kind in "iub" else x.dtype))
+        precision = np.result_type(self.thresholds, np.float32 if x.dtype.kind in "iub" else x.dtype)
+        values = x[:, self.columns].astype(precision)
         held = np.zeros(values.shape, bool)
         modes = np.array(self.modes)
         for mode, compare in COMPARE.items():
             held[:, modes == mode] = compare(values[:, modes == mode], self.thresholds[modes == mode])
         for node, taken in self.members.items():
             held[:, node] = np.isin(values[:, node], taken)
-        return held | (np.isnan(values) & self.missing)
+        result: Array = held | (np.isnan(values) & self.missing)
+        return result
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,18 @@ def _require_sum(table: Attributes) -> None:
             to_do="Use kernel_shap for this value, or set post_transform to NONE in the file to explain the sums",
         )  # fmt: skip
     if aggregate not in ("SUM", "AVERAGE"):
-        raise MethodNotApplicable(f"the trees are joined by {aggregate}", where=table.where(), expected="SUM or AVERAGE", to_do=TO_DO)
+        raise MethodNotApplicable(
+            f"the trees are joined by {aggregate}", where=table.where(), expected="SUM or AVERAGE", to_do=TO_DO
+        )
 
 
 Step = tuple[int, bool]
 """A node's comparison and whether it must hold."""
 
 
-def _paths(root: int, children: Callable[[int], Sequence[tuple[int, bool]]], limit: int) -> Iterator[tuple[int, tuple[Step, ...]]]:
+def _paths(
+    root: int, children: Callable[[int], Sequence[tuple[int, bool]]], limit: int
+) -> Iterator[tuple[int, tuple[Step, ...]]]:
     """Leaves below a root and the conditions on their ways; ``children``: (child, is leaf) if the comparison holds, if not."""
     stack: list[tuple[int, bool, tuple[Step, ...]]] = [(root, False, ())]
     while stack:
@@ -212,7 +218,9 @@ def _members(modes: Sequence[str], values: Array | None) -> dict[int, Array]:
         return {}
     ends = np.flatnonzero(np.isnan(values))
     sets = np.split(values, ends)
-    return {k: s[~np.isnan(s)] for k, s in zip((k for k, mode in enumerate(modes) if mode == "BRANCH_MEMBER"), sets, strict=False)}
+    return {
+        k: s[~np.isnan(s)] for k, s in zip((k for k, mode in enumerate(modes) if mode == "BRANCH_MEMBER"), sets, strict=False)
+    }
 
 
 def _old_form(table: Attributes) -> Ensemble:
@@ -253,9 +261,9 @@ def _votes(table: Attributes, place: Mapping[tuple[int, int], int], count: int, 
     if table.aggregate == "AVERAGE":
         weights /= trees
     base = table.get("base_values", np.zeros(0)).astype(np.float64)
-    if kind == "class" and width == 2 and len(set(ids.tolist())) == 1:
-        return _one_column(weights.sum(axis=1), float(base.sum()) if len(base) == 1 else base, bool((votes >= 0).all()))
-    return weights, base if len(base) == width else np.full(width, base[0] if len(base) == 1 else 0.0)
+    if kind == "class" and width == 2:
+        return _two_classes(table, weights, base, set(ids.tolist()) == {0}, bool((votes >= 0).all()))
+    return weights, base if len(base) else np.zeros(width)
 
 
 def _classes(table: Attributes) -> int:
@@ -263,7 +271,18 @@ def _classes(table: Attributes) -> int:
     return max(len(words) for words in labels if words is not None)
 
 
-def _one_column(votes: Array, base: float | Array, positive: bool) -> tuple[Array, Array]:
-    """Two classes, votes for one of them (onnxruntime): (1 − s, s) where no vote is negative, else (−s, s)."""
-    start = float(base) if np.ndim(base) == 0 else float(base[-1]) if len(base) else 0.0
-    return np.stack([-votes, votes], axis=1), np.array([(1.0 if positive else 0.0) - start, start])
+def _two_classes(table: Attributes, weights: Array, base: Array, first_only: bool, positive: bool) -> tuple[Array, Array]:
+    """Votes for the first class alone are one score s (onnxruntime): (1 − s, s) where no vote is negative, else (−s, s).
+
+    Raises:
+        MethodNotApplicable: Base values that onnxruntime does not just add.
+    """
+    if len(base) > (1 if first_only else 0):
+        raise MethodNotApplicable(
+            f"{len(base)} base values of two classes", where=table.where(), to_do=TO_DO,
+            expected="none, or one where only the first class has votes: onnxruntime does not just add others",
+        )  # fmt: skip
+    if not first_only:
+        return weights, np.zeros(2)
+    start = float(base.sum())
+    return weights[:, [0, 0]] * [-1, 1], np.array([(1.0 if positive else 0.0) - start, start])

@@ -65,7 +65,7 @@ def is_affine(node: ir.Node, reached: Collection[ir.Value]) -> bool:
     varying = {k for k, v in enumerate(node.inputs) if v is not None and v in reached}
     inner = any(v in reached for v in operands(node) if v not in node.inputs)
     whole = any(v is not None and v in reached and v.dtype is not None and v.dtype not in FLOATS for v in node.inputs)
-    if inner or whole or node.domain not in ("", ML) or not _CONDITIONS.get(node.op_type, lambda _: True)(node):
+    if inner or whole or node.domain not in ("", ML) or not (node.op_type not in _CONDITIONS or _CONDITIONS[node.op_type](node)):
         return False
     if node.op_type in JOINTLY:
         return True

@@ -35,7 +35,7 @@ def origins(value: ir.Value, inputs: Mapping[str, Array]) -> Array:
     """
     if value.const_value is not None:
         return np.full(value.const_value.numpy().shape, NOBODY)
-    if value.name in inputs and value.is_graph_input():
+    if value.is_graph_input() and value.name is not None:
         return inputs[value.name]
     node = value.producer()
     if node is None:

@@ -33,6 +33,13 @@ class GameParams:
 
 
 @dataclass(frozen=True)
+class ElementParams(GameParams):
+    """The game of methods in closed form, to which many features cost nothing: single elements unless said otherwise."""
+
+    feature_mask: Any = param(None, "value", "element (default), pixel, column, token, superpixel, an array, or {input: such}")
+
+
+@dataclass(frozen=True)
 class Play:
     """The game among the features that differ from the background in some item: all others are dummies, worth 0.
 
@@ -103,8 +110,9 @@ class Play:
 
 def play(request: Request, p: GameParams) -> Play:
     """The game that a method's parameters describe."""
-    rows = background_rows(p.background, p.baseline, request)
-    return Play(Game(request, partition(p.feature_mask, request), rows, p.batch_size))
+    default = "element" if isinstance(p, ElementParams) else None
+    features = partition(default if p.feature_mask is None else p.feature_mask, request)
+    return Play(Game(request, features, background_rows(p.background, p.baseline, request), p.batch_size))
 
 
 def game_per_item(game: Game) -> list[Game]:

@@ -12,20 +12,16 @@ Differs: Features are held independent, as shap's LinearExplainer by default; sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import param, read_card
-from explainsvc.coalitions import Game, background_rows
+from explainsvc.cards import read_card
 from explainsvc.engine import gradients
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
-from explainsvc.features import partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._affine import require_affine
-from explainsvc.methods._shapley import GameParams, Play, shared_out
+from explainsvc.methods._shapley import ElementParams, Play, play, shared_out
 from explainsvc.variations import target_values
 
 POINTS = 5
@@ -35,20 +31,13 @@ TOLERANCE = 1e-3
 TO_DO = "Explain the value before the nonlinear operator by its name, or use kernel_shap"
 
 
-@dataclass(frozen=True)
-class Params(GameParams):
-    """The game. Features are single elements where `feature_mask` says nothing."""
-
-    feature_mask: object = param(None, "value", "element (default), pixel, column, token, superpixel, an array, or {input: of these}")
-
-
-def run(request: Request, p: Params) -> Result:
+def run(request: Request, p: ElementParams) -> Result:
     """The gradient at x, times what x has over the mean of the background."""
     graph = request.model.graph
     sources = [v for v in graph.inputs if v.name in request.wanted]
     require_affine(graph, sources, find_value(graph, request.target.output), "linear_shap", TO_DO)
-    features = partition("element" if p.feature_mask is None else p.feature_mask, request)
-    game = Play(Game(request, features, background_rows(p.background, p.baseline, request), p.batch_size))
+    game = play(request, p)
+    features = game.game.features
     slope = {n: g.astype(np.float64) for n, g in gradients(request).items()}
     _require_affine_at_points(request, slope, game)
     mean = {n: np.mean([row[n].astype(np.float64) for row in game.game.rows], axis=0) for n in request.wanted}
@@ -69,14 +58,16 @@ def _require_affine_at_points(request: Request, slope: dict[str, Array], game: P
     """
     rng = np.random.default_rng(request.seed)
     for _ in range(POINTS):
-        row = game.game.rows[rng.integers(len(game.game.rows))]
+        row = game.game.rows[int(rng.integers(len(game.game.rows)))]
         steps = {}
         for name in request.wanted:
             x = request.feeds[name].astype(np.float64)
             steps[name] = rng.uniform(-1, 2, x.shape) * (row[name] - x) + rng.standard_normal(x.shape) * (np.abs(x).mean() + 1e-3)
         point = {n: (request.feeds[n] + step).astype(request.feeds[n].dtype) for n, step in steps.items()}
         found = target_values(request.on(request.feeds | point)).sum()
-        terms = np.concatenate([(slope[n] * (point[n].astype(np.float64) - request.feeds[n])).reshape(-1) for n in request.wanted])
+        terms = np.concatenate(
+            [(slope[n] * (point[n].astype(np.float64) - request.feeds[n])).reshape(-1) for n in request.wanted]
+        )
         off = abs(found - game.whole.sum() - terms.sum())
         if not off <= TOLERANCE * (np.abs(terms).sum() + np.abs(game.whole).sum()):
             raise MethodNotApplicable(
@@ -85,4 +76,6 @@ def _require_affine_at_points(request: Request, slope: dict[str, Array], game: P
             )  # fmt: skip
 
 
-METHOD = Method(read_card("linear_shap", __doc__, Params), Params, run=run, complete="difference", family="sampling")
+METHOD = Method(
+    read_card("linear_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="sampling"
+)

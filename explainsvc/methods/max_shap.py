@@ -7,25 +7,22 @@ Cost: One forward per input element, which finds the P_j, and M log M arithmetic
 Properties: Completeness, dummy, symmetry; equal to exact_shap, whatever the number of features.
 Limits: Few models are nothing but a maximum: mostly a value right behind a pooling layer, or the closed form for other code.
 Source: Lundberg, Lee 2017, arXiv:1705.07874, section 4.2, Max SHAP.
-Differs: By integration over levels, at which the game is all or nothing: M log M instead of M²; each element has its own baseline.
+Differs: By integration over levels, at which the game is all or nothing: M log M instead of M².
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import param, read_card
-from explainsvc.coalitions import Game, background_rows
+from explainsvc.cards import read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
-from explainsvc.features import partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._affine import dependents, nodes_from
-from explainsvc.methods._shapley import GameParams, Play, max_shapley, shared_out
+from explainsvc.methods._shapley import ElementParams, Play, max_shapley, play, shared_out
 from explainsvc.variations import per_variation, split_array
 
 MAXIMA = frozenset("Max ReduceMax MaxPool GlobalMaxPool".split())
@@ -35,18 +32,11 @@ TOLERANCE = 1e-5
 TO_DO = "Use exact_shap or kernel_shap"
 
 
-@dataclass(frozen=True)
-class Params(GameParams):
-    """The game. Features are single elements where `feature_mask` says nothing."""
-
-    feature_mask: object = param(None, "value", "element (default), pixel, column, token, superpixel, an array, or {input: of these}")
-
-
-def run(request: Request, p: Params) -> Result:
+def run(request: Request, p: ElementParams) -> Result:
     """Finds what each maximum goes over, then adds their Shapley values."""
     _require_maxima(request)
-    features = partition("element" if p.feature_mask is None else p.feature_mask, request)
-    game = Play(Game(request, features, background_rows(p.background, p.baseline, request), p.batch_size))
+    game = play(request, p)
+    features = game.game.features
     seed = request.target.seed.astype(np.float64)
     asked = np.argwhere(seed != 0)
     members = pools(request, p.batch_size)
@@ -106,7 +96,7 @@ def pools(request: Request, batch_size: int) -> Array:
     return np.array([output[asked] == 1 for output in outputs])
 
 
-def _flat(request: Request, arrays: dict[str, Array]) -> Array:
+def _flat(request: Request, arrays: Mapping[str, Array]) -> Array:
     """All inputs' elements side by side, [items, elements]."""
     parts = [arrays[n].reshape(len(arrays[n]) if request.batched else 1, -1) for n in request.wanted]
     return np.concatenate(parts, axis=1)
@@ -125,4 +115,6 @@ def _require_complete(phi: Array, game: Play) -> None:
         raise MethodNotApplicable(f"the target is no maximum of the elements found: its values are off by {off:.3g}", to_do=TO_DO)
 
 
-METHOD = Method(read_card("max_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+METHOD = Method(
+    read_card("max_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation"
+)

@@ -1,13 +1,13 @@
 """tree_shap: Exact Shapley values of tree ensembles, from their node tables.
 
-Computes: Per leaf and row, A: features whose conditions only x meets, B: only the row: leaf · (|A|−1)!|B|!/(|A|+|B|)! to each of A,
-−leaf · |A|!(|B|−1)!/(|A|+|B|)! to each of B; nothing where neither meets one. Summed over leaves, averaged over rows.
+Computes: Per leaf and row, A: features whose conditions only x meets, B: only the row: leaf·(|A|−1)!|B|!/(|A|+|B|)! to each of
+A, −leaf·|A|!(|B|−1)!/(|A|+|B|)! to each of B; nothing where neither meets one. Summed over leaves, averaged over rows.
 Output: Signed, the input's shape: every element shows the value of its feature, in units of S.
 Needs: A target affine in the sums of one TreeEnsemble node; each of its columns from one input element. Else it refuses.
 Cost: A forward per row of background data for the trees' inputs, then arithmetic per item, row and condition.
 Properties: Exact: completeness, dummy, symmetry, linearity; equal to exact_shap, whatever the number of features.
 Limits: Probabilities that the node makes by LOGISTIC or SOFTMAX are not sums over leaves: use kernel_shap for them.
-Source: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9, algorithm 3 (interventional); Laberge, Pequignot 2022, arXiv:2209.15123.
+Source: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9, interventional; Laberge, Pequignot 2022, arXiv:2209.15123.
 Differs: Groups of columns by feature_mask; thresholds in the model's own precision; the tables are checked against onnxruntime.
 """
 
@@ -16,22 +16,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import param, read_card
-from explainsvc.coalitions import Game, background_rows
+from explainsvc.cards import read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
-from explainsvc.features import Partition, partition
+from explainsvc.features import Partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._affine import dependents, nodes_from, require_affine
 from explainsvc.methods._columns import NOBODY, mixing, origins
-from explainsvc.methods._shapley import GameParams, Play, carrier_values, shared_out
+from explainsvc.methods._shapley import ElementParams, Play, carrier_values, play, shared_out
 from explainsvc.trees import OPERATORS, TO_DO, Ensemble, read_ensemble
 from explainsvc.variations import per_variation, split_array
 
@@ -41,13 +39,6 @@ TOLERANCE = 2e-5
 """Of the sum of |leaves|: what onnxruntime's float32 sums may round off; a leaf more or less is far above."""
 AT_ONCE = 4_000_000
 """Conditions times rows that are looked at together."""
-
-
-@dataclass(frozen=True)
-class Params(GameParams):
-    """The game. Features are single elements where `feature_mask` says nothing."""
-
-    feature_mask: Any = param(None, "value", "element (default), pixel, column, token, superpixel, an array, or {input: of these}")
 
 
 @dataclass(frozen=True)
@@ -81,10 +72,10 @@ class Forest:
         return np.asarray((np.abs(self.slope) * self.ensemble.absolute().outputs(self.x)).sum(axis=1))
 
 
-def run(request: Request, p: Params) -> Result:
+def run(request: Request, p: ElementParams) -> Result:
     """Reads the tables, holds them against onnxruntime, adds up leaves."""
-    features = partition("element" if p.feature_mask is None else p.feature_mask, request)
-    game = Play(Game(request, features, background_rows(p.background, p.baseline, request), p.batch_size))
+    game = play(request, p)
+    features = game.game.features
     forest = find_forest(game)
     _require_reproduced(forest, game)
     phi = np.zeros((len(game.whole), features.count))
@@ -152,7 +143,9 @@ def _value_of(value: ir.Value, request: Request) -> Array:
     name = value.name or ""
     array = request.feeds[name] if value.is_graph_input() else request.model.value_of(request.feeds, name)
     if array.ndim != 2:
-        raise MethodNotApplicable(f'the trees\' input "{name}" has shape {list(array.shape)}', expected="[N, columns]", to_do=TO_DO)
+        raise MethodNotApplicable(
+            f'the trees\' input "{name}" has shape {list(array.shape)}', expected="[N, columns]", to_do=TO_DO
+        )
     return array
 
 
@@ -174,7 +167,7 @@ def _require_through(graph: ir.Graph, sources: list[ir.Value], sums: ir.Value, t
     past = [v for node in nodes_from(graph, [sums], target) for v in node.inputs if v in of_inputs and v not in of_sums]
     if past or target not in of_sums:
         raise MethodNotApplicable(
-            f'"{target.name}" depends on the inputs past the trees\' sums "{sums.name}"', expected="a value made of these sums alone",
+            f'"{target.name}" depends on the inputs past the trees\' sums "{sums.name}"', expected="a value of these sums alone",
             to_do=TO_DO,
         )  # fmt: skip
 
@@ -187,7 +180,7 @@ def columns_of(request: Request, table: ir.Value, features: Partition) -> Array:
     """
     items = len(request.target.seed) if request.batched else 1
     if request.batched and not all(request.has_items(n) for n in request.wanted):
-        raise MethodNotApplicable("an explained input is shared by all items", expected="inputs whose axis 0 counts items", to_do=TO_DO)
+        raise MethodNotApplicable("items share an explained input", expected="inputs whose axis 0 counts items", to_do=TO_DO)
     numbers, owners, count = {}, [], 0
     for name, x in request.feeds.items():
         shape = (1, *x.shape[1:]) if request.has_items(name) else x.shape
@@ -230,7 +223,7 @@ def behind(prepared: ir.Model, sums: str, target: str) -> ir.Model:
     model = prepared.clone()
     value, end = find_value(model.graph, sums), find_value(model.graph, target)
     model.graph.outputs.clear()
-    given = ir.Input(BEHIND, ir.Shape([None, None]), value.type or ir.TensorType(ir.DataType.FLOAT))
+    given = ir.Value(name=BEHIND, shape=ir.Shape([None, None]), type=value.type or ir.TensorType(ir.DataType.FLOAT))
     value.replace_all_uses_with(given)
     model.graph.outputs.append(end)
     model.graph.inputs.append(given)
@@ -262,4 +255,6 @@ def _expected(game: Play, coalitions: list[Array]) -> Iterator[Array]:
     yield from game.values_among_all(iter(coalitions[2:]))
 
 
-METHOD = Method(read_card("tree_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+METHOD = Method(
+    read_card("tree_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation"
+)

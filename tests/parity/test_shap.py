@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import explainsvc
-from tests import models
+from tests import forests, models
 from tests.models import Array, numbers
 
 with warnings.catch_warnings():
@@ -88,3 +88,50 @@ def test_partition_explainer_on_an_image() -> None:
     expected = shap.explainers.Partition(called(model), image)(x, max_evals=10000).values
     found = model.explain({"x": x}, "partition_shap", samples=10000).values["x"]
     np.testing.assert_allclose(found, expected.reshape(found.shape), atol=1e-5)
+
+
+def test_linear_explainer() -> None:
+    """w (x − E x), from the coefficients that shap is given."""
+    x, rows = numbers(3, 4), numbers(5, 4, seed=2)
+    given = shap.maskers.Independent(rows, max_samples=len(rows))
+    expected = shap.LinearExplainer((models.weights("w", 4, 3)[:, 1], models.weights("b", 3)[1]), given).shap_values(x)
+    found = explainsvc.load(models.linear()).explain({"x": x}, "linear_shap", target=1, background=rows)
+    np.testing.assert_allclose(found.values["x"], expected, atol=1e-5)
+
+
+def table_of(estimators: Any, scale: float, base: float) -> dict[str, Any]:
+    """The node tables of scikit-learn's trees. Its float32 inputs meet float64 thresholds: rounded down, they decide alike."""
+    made = []
+    for estimator in estimators:
+        t, one = estimator.tree_, forests.Tree()
+        near = t.threshold.astype(np.float32)
+        down = np.where(near > t.threshold, np.nextafter(near, np.float32(-np.inf)), near)
+        for k in range(t.node_count):
+            leaf = t.children_left[k] < 0
+            below = (int(t.children_left[k]), int(t.children_right[k]))
+            one.nodes.append(None if leaf else (int(t.feature[k]), "BRANCH_LEQ", float(down[k]), *below, 0))
+            if leaf:
+                one.leaves[k] = {0: scale * float(t.value[k].ravel()[0])}
+        made.append(one)
+    return forests.old_attributes(made, "target") | {"n_targets": 1, "base_values": [base]}
+
+
+@pytest.mark.parametrize("kind", ["forest", "boosting"])
+def test_tree_explainer(kind: str) -> None:
+    """Interventional, on scikit-learn's regressors of 8 features with 100 rows of background data."""
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    rng = np.random.default_rng(0)
+    train, rows, x = (rng.standard_normal((n, 8)).astype(np.float32) for n in (400, 100, 5))
+    y = train[:, 0] * train[:, 1] + np.sin(2 * train[:, 2]) + (train[:, 3] > train[:, 4])
+    if kind == "forest":
+        fitted = ensemble.RandomForestRegressor(30, max_depth=7, random_state=0).fit(train, y)
+        table = table_of(fitted.estimators_, 1 / 30, 0.0)
+    else:
+        fitted = ensemble.GradientBoostingRegressor(n_estimators=40, max_depth=4, random_state=0).fit(train, y)
+        table = table_of(fitted.estimators_[:, 0], fitted.learning_rate, float(fitted.init_.constant_[0, 0]))
+    model = explainsvc.load(forests.model("TreeEnsembleRegressor", table, 8))
+    np.testing.assert_allclose(model.predict({"x": rows})["y"][:, 0], fitted.predict(rows), atol=1e-5)
+    explainer = shap.TreeExplainer(fitted, data=rows, feature_perturbation="interventional")
+    found = model.explain({"x": x}, "tree_shap", background=rows)
+    np.testing.assert_allclose(found.values["x"], explainer.shap_values(x), atol=1e-5)
+    np.testing.assert_allclose(found.baseline_value, explainer.expected_value, atol=1e-5)
