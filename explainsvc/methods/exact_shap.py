@@ -12,19 +12,24 @@ Differs: Low-Order SHAP names the same values there, by a regression on all coal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 from math import comb
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
+from explainsvc.features import default_features
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._shapley import GameParams, Play, play
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 MAX_COALITIONS = 2**16
 NEGLIGIBLE = 1e-3
@@ -40,6 +45,9 @@ class Params(GameParams):
 
 def run(request: Request, p: Params) -> Result:
     """Adds every coalition's value to each player by the player's weight in it."""
+    if p.feature_mask is None and not p.order:
+        shapes = {n: x.shape[1:] if request.has_items(n) else x.shape for n, x in request.feeds.items()}
+        _require_few_by_default({n: (shapes[n], request.feeds[n].dtype.kind) for n in request.wanted})
     game = play(request, p)
     order = min(p.order or game.count, game.count)
     total = sum(comb(game.count, size) for size in range(order + 1))
@@ -62,13 +70,42 @@ def _truncated(phi: Array, game: Play, order: int) -> tuple[str, ...]:
     return (f"more than order={order} features interact: what they are worth together, up to {missing:.3g}, is left out",)
 
 
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Few features where the declared shapes tell their number.
+
+    Raises:
+        MethodNotApplicable: All coalitions of the default features are too many.
+    """
+    shapes = {}
+    for tensor in (t for t in model.inputs if t.name in inputs and t.shape is not None):
+        shape = (tensor.shape or ())[1 if model.leads_with_items(tensor.name) else 0 :]
+        if all(isinstance(n, int) for n in shape):
+            shapes[tensor.name] = (tuple(int(n) for n in shape if n is not None), np.dtype(tensor.dtype).kind)
+    if len(shapes) == len(inputs):
+        _require_few_by_default(shapes)
+
+
+def _require_few_by_default(shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    """Input → shape of an item and numpy kind."""
+    kinds = {default_features(shape, kind) for shape, kind in shapes.values()}
+    if "superpixel" in kinds:
+        raise _too_many("images have, by default, about 50 superpixels as features")
+    count = sum(shape[0] if default_features(shape, kind) == "token" else int(np.prod(shape)) for shape, kind in shapes.values())
+    if 2**count > MAX_COALITIONS:
+        raise _too_many(f"{count} features have 2^{count} coalitions")
+
+
 def _require_few(players: int, order: int, total: int) -> None:
     if total > MAX_COALITIONS:
-        raise MethodNotApplicable(
-            f"{players} features have {total} coalitions of at most {order}", where="parameters.feature_mask",
-            expected=f"at most {MAX_COALITIONS} coalitions: 16 features of all orders, 73 of order 3, 361 of order 2",
-            to_do="Group features by feature_mask, set order, or use kernel_shap or sampling_shap",
-        )  # fmt: skip
+        raise _too_many(f"{players} features have {total} coalitions of at most {order}")
+
+
+def _too_many(what: str) -> MethodNotApplicable:
+    return MethodNotApplicable(
+        what, where="parameters.feature_mask",
+        expected=f"at most {MAX_COALITIONS} coalitions: 16 features of all orders, 73 of order 3, 361 of order 2",
+        to_do="Group features by feature_mask, set order, or use kernel_shap or sampling_shap",
+    )  # fmt: skip
 
 
 def coalitions(players: int, order: int) -> Iterator[Array]:
@@ -96,4 +133,6 @@ def dividend_weights(players: int, order: int) -> tuple[Array, Array]:
     return np.array([weight(t, t) for t in sizes]), np.array([weight(t, t + 1) for t in sizes])
 
 
-METHOD = Method(read_card("exact_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+METHOD = Method(
+    read_card("exact_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation", requires=requires
+)

@@ -12,6 +12,9 @@ Differs: Features are held independent, as shap's LinearExplainer by default; sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
@@ -24,6 +27,9 @@ from explainsvc.methods._affine import require_affine
 from explainsvc.methods._shapley import ElementParams, Play, play, shared_out
 from explainsvc.variations import target_values
 
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
 POINTS = 5
 """Random points at which affinity is tested."""
 TOLERANCE = 1e-3
@@ -33,9 +39,7 @@ TO_DO = "Explain the value before the nonlinear operator by its name, or use ker
 
 def run(request: Request, p: ElementParams) -> Result:
     """The gradient at x, times what x has over the mean of the background."""
-    graph = request.model.graph
-    sources = [v for v in graph.inputs if v.name in request.wanted]
-    require_affine(graph, sources, find_value(graph, request.target.output), "linear_shap", TO_DO)
+    requires(request.model, request.target.output, request.wanted)
     game = play(request, p)
     features = game.game.features
     slope = {n: g.astype(np.float64) for n, g in gradients(request).items()}
@@ -48,6 +52,16 @@ def run(request: Request, p: ElementParams) -> Result:
         for item, (numbers, values) in enumerate(zip(items, terms.reshape(items.shape), strict=True)):
             phi[item] += np.bincount(numbers, values, features.count)
     return shared_out(request, features, phi, game.empty, game.whole, {})
+
+
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Affine operators from the inputs to the target.
+
+    Raises:
+        MethodNotApplicable: Names the first other node.
+    """
+    sources = [v for v in model.graph.inputs if v.name in inputs]
+    require_affine(model.graph, sources, find_value(model.graph, output), "linear_shap", TO_DO)
 
 
 def _require_affine_at_points(request: Request, slope: dict[str, Array], game: Play) -> None:
@@ -77,5 +91,6 @@ def _require_affine_at_points(request: Request, slope: dict[str, Array], game: P
 
 
 METHOD = Method(
-    read_card("linear_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="sampling"
-)
+    read_card("linear_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="sampling",
+    requires=requires,
+)  # fmt: skip

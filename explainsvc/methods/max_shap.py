@@ -12,7 +12,8 @@ Differs: By integration over levels, at which the game is all or nothing: M log 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from explainsvc.methods._affine import dependents, nodes_from
 from explainsvc.methods._shapley import ElementParams, Play, max_shapley, play, shared_out
 from explainsvc.variations import per_variation, split_array
 
+if TYPE_CHECKING:
+    from explainsvc.model import Model
+
 MAXIMA = frozenset("Max ReduceMax MaxPool GlobalMaxPool".split())
 MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Concat Split Expand".split())
 TOLERANCE = 1e-5
@@ -34,7 +38,9 @@ TO_DO = "Use exact_shap or kernel_shap"
 
 def run(request: Request, p: ElementParams) -> Result:
     """Finds what each maximum goes over, then adds their Shapley values."""
-    _require_maxima(request)
+    requires(request.model, request.target.output, request.wanted)
+    if request.batched and not all(request.has_items(name) for name in request.wanted):
+        raise MethodNotApplicable("items share an explained input", expected="inputs whose axis 0 counts items", to_do=TO_DO)
     game = play(request, p)
     features = game.game.features
     seed = request.target.seed.astype(np.float64)
@@ -55,18 +61,18 @@ def run(request: Request, p: ElementParams) -> Result:
     return shared_out(request, features, phi, game.empty, game.whole, {})
 
 
-def _require_maxima(request: Request) -> None:
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
     """Nothing but maxima and moves between the inputs and the target, over elements of the inputs alone.
 
     Raises:
         MethodNotApplicable: Names the first other node.
     """
-    graph = request.model.graph
-    sources = [v for v in graph.inputs if v.name in request.wanted]
+    graph = model.graph
+    sources = [v for v in graph.inputs if v.name in inputs]
     reached = dependents(graph, sources)
-    target = find_value(graph, request.target.output)
-    if target not in reached or not all(request.has_items(n) or not request.batched for n in request.wanted):
-        raise MethodNotApplicable(f'"{target.name}" is no maximum of each item\'s own elements', to_do=TO_DO)
+    target = find_value(graph, output)
+    if target not in reached:
+        raise MethodNotApplicable(f'"{target.name}" does not depend on the explained inputs', to_do=TO_DO)
     for node in nodes_from(graph, sources, target):
         operands = node.inputs if node.op_type in ("Max", "Concat") else node.inputs[:1]
         if node.op_type not in MAXIMA | MOVES or any(v not in reached for v in operands):
@@ -116,5 +122,6 @@ def _require_complete(phi: Array, game: Play) -> None:
 
 
 METHOD = Method(
-    read_card("max_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation"
-)
+    read_card("max_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation",
+    requires=requires,
+)  # fmt: skip

@@ -13,13 +13,13 @@ Differs: Groups of columns by feature_mask; thresholds in the model's own precis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import read_card
@@ -28,10 +28,14 @@ from explainsvc.explained import find_value
 from explainsvc.features import Partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._affine import dependents, nodes_from, require_affine
-from explainsvc.methods._columns import NOBODY, mixing, origins
+from explainsvc.methods._columns import NOBODY, origins
 from explainsvc.methods._shapley import ElementParams, Play, carrier_values, play, shared_out
+from explainsvc.rest import rest_at
 from explainsvc.trees import OPERATORS, TO_DO, Ensemble, read_ensemble
 from explainsvc.variations import per_variation, split_array
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 COALITIONS = 8
 """Random mixtures at which the node tables are held against onnxruntime, besides x and the rows."""
@@ -74,6 +78,7 @@ class Forest:
 
 def run(request: Request, p: ElementParams) -> Result:
     """Reads the tables, holds them against onnxruntime, adds up leaves."""
+    requires(request.model, request.target.output, request.wanted)
     game = play(request, p)
     features = game.game.features
     forest = find_forest(game)
@@ -117,22 +122,43 @@ def item_values(forest: Forest, item: int, features: int) -> Array:
     return np.bincount(owner[explained], total[explained], features) / len(rows)
 
 
-def find_forest(game: Play) -> Forest:
-    """The trees of the game's model.
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """The trees between the inputs and the target, by the graph and declared shapes.
 
     Raises:
-        MethodNotApplicable: There is no such node or more than one, the inputs reach the target past it, or a column is mixed.
+        MethodNotApplicable: There is no such node or more than one, the inputs reach the target past it, a column is mixed, or
+            its outputs are no sum over leaves.
     """
+    sources = [v for v in model.graph.inputs if v.name in inputs]
+    node, _, table = trees_between(model.graph, sources, find_value(model.graph, output))
+    read_ensemble(node)
+    shapes = {t.name: (1, *(t.shape or ())[1:]) if model.leads_with_items(t.name) else t.shape for t in model.inputs}
+    known = {n: [d for d in shape if isinstance(d, int)] for n, shape in shapes.items() if shape is not None}
+    if all(n in known and len(known[n]) == len(shapes[n] or ()) for n in shapes):
+        origin_of(table, {n: tuple(shape) for n, shape in known.items()})
+
+
+def trees_between(graph: ir.Graph, sources: list[ir.Value], target: ir.Value) -> tuple[ir.Node, ir.Value, ir.Value]:
+    """The only ensemble, its sums and its input.
+
+    Raises:
+        MethodNotApplicable: There is no such node or more than one, or the inputs reach the target past it.
+    """
+    node = _only_trees(graph, sources, target)
+    sums, table = node.outputs[1 if node.op_type == "TreeEnsembleClassifier" else 0], node.inputs[0]
+    _require_through(graph, sources, sums, target)
+    assert table is not None
+    return node, sums, table
+
+
+def find_forest(game: Play) -> Forest:
+    """The trees of the game's model, and their inputs for all items and rows."""
     request, graph = game.game.request, game.game.request.model.graph
     sources = [v for v in graph.inputs if v.name in request.wanted]
     target = find_value(graph, request.target.output)
-    node = _only_trees(graph, sources, target)
-    sums = node.outputs[1 if node.op_type == "TreeEnsembleClassifier" else 0]
-    _require_through(graph, sources, sums, target)
-    table = node.inputs[0]
-    assert table is not None
+    node, sums, table = trees_between(graph, sources, target)
     players = columns_of(request, table, game.game.features)
-    wanted = ({n: row[n] for n in request.wanted} for row in ({**request.feeds}, *game.game.rows))
+    wanted = ({n: row[n] for n in request.wanted} for row in (request.feeds, *game.game.rows))
     x, *rows = per_variation(request, wanted, partial(_value_of, table), split_array, game.game.batch_size)
     slope, start = slopes(request, sums, target)
     return Forest(read_ensemble(node), players, x, rows, slope, start)
@@ -181,56 +207,41 @@ def columns_of(request: Request, table: ir.Value, features: Partition) -> Array:
     items = len(request.target.seed) if request.batched else 1
     if request.batched and not all(request.has_items(n) for n in request.wanted):
         raise MethodNotApplicable("items share an explained input", expected="inputs whose axis 0 counts items", to_do=TO_DO)
-    numbers, owners, count = {}, [], 0
-    for name, x in request.feeds.items():
-        shape = (1, *x.shape[1:]) if request.has_items(name) else x.shape
+    shapes = {n: (1, *x.shape[1:]) if request.has_items(n) else x.shape for n, x in request.feeds.items()}
+    owners = [
+        features.masks.get(n, np.full((items, int(np.prod(shape))), NOBODY)).reshape(items, -1) for n, shape in shapes.items()
+    ]
+    owner = np.concatenate([*owners, np.full((items, 1), NOBODY)], axis=1)  # the last one is nobody's
+    return np.asarray(owner[:, origin_of(table, shapes)])
+
+
+def origin_of(table: ir.Value, shapes: Mapping[str, tuple[int, ...]]) -> Array:
+    """The element of each column [columns]: elements of all inputs for one item are numbered one after the other."""
+    numbers, count = {}, 0
+    for name, shape in shapes.items():
         size = int(np.prod(shape))
         numbers[name] = np.arange(count, count + size).reshape(shape)
-        mask = features.masks.get(name, np.full((items, size), NOBODY))
-        owners.append(mask.reshape(items, size))
         count += size
     origin = origins(table, numbers)
     if origin.ndim != 2 or len(origin) != 1:
-        node = table.producer()
-        assert node is not None
-        raise mixing(node)
-    owner = np.concatenate([*owners, np.full((items, 1), NOBODY)], axis=1)  # the last one is nobody's
-    return np.asarray(owner[:, origin[0]])
+        raise MethodNotApplicable(f"the trees' input is of shape {list(origin.shape)} for one item", to_do=TO_DO)
+    return np.asarray(origin[0])
 
 
 def slopes(request: Request, sums: ir.Value, target: ir.Value) -> tuple[Array, Array]:
-    """∂S/∂sums [items, outputs] and S at sums 0 [items], by what lies behind the trees run on unit vectors."""
-    shape = request.model.value_of(request.feeds, sums.name or "").shape
+    """∂S/∂sums [items, outputs] and S at sums 0 [items], by the rest of the model run on unit vectors."""
+    name = sums.name or ""
+    shape = request.model.value_of(request.feeds, name).shape
     if sums is target:
         return request.target.seed.astype(np.float64).reshape(shape), np.zeros(shape[0])
-    key = (request.model.digest, "behind", sums.name, target.name)
-    session = request.model.session(key, partial(behind, request.model.prepared.model, sums.name or "", target.name or ""))
+    rest, feeds = rest_at(request.model, (name,), request.feeds)
 
     def value(unit: Array) -> Array:
-        given = request.model.internal(request.feeds) | {BEHIND: np.tile(unit, (shape[0], 1))}
-        outputs = request.model.run(session, {n: given[n] for n in session.inputs}, [target.name or ""])
-        return request.target.value(outputs[target.name or ""], request.batched)
+        given = np.tile(unit, (shape[0], 1)).astype(feeds[name].dtype)
+        return request.target.value(rest.value_of(feeds | {name: given}, target.name or ""), request.batched)
 
-    start = value(np.zeros(shape[1], np.float32))
-    return np.stack([value(unit) - start for unit in np.eye(shape[1], dtype=np.float32)], axis=1), start
-
-
-BEHIND = "explain.sums"
-
-
-def behind(prepared: ir.Model, sums: str, target: str) -> ir.Model:
-    """The part of a model behind a value, which becomes its input ``explain.sums``."""
-    model = prepared.clone()
-    value, end = find_value(model.graph, sums), find_value(model.graph, target)
-    model.graph.outputs.clear()
-    given = ir.Value(name=BEHIND, shape=ir.Shape([None, None]), type=value.type or ir.TensorType(ir.DataType.FLOAT))
-    value.replace_all_uses_with(given)
-    model.graph.outputs.append(end)
-    model.graph.inputs.append(given)
-    common.RemoveUnusedNodesPass()(model)
-    for unused in [v for v in model.graph.inputs if not v.uses()]:
-        model.graph.inputs.remove(unused)
-    return model
+    start = value(np.zeros(shape[1]))
+    return np.stack([value(unit) - start for unit in np.eye(shape[1])], axis=1), start
 
 
 def _require_reproduced(forest: Forest, game: Play) -> None:
@@ -256,5 +267,6 @@ def _expected(game: Play, coalitions: list[Array]) -> Iterator[Array]:
 
 
 METHOD = Method(
-    read_card("tree_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation"
-)
+    read_card("tree_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation",
+    requires=requires,
+)  # fmt: skip

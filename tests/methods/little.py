@@ -19,6 +19,9 @@ def little(method: str, feeds: Mapping[str, Array]) -> dict[str, Any]:
     """A few repetitions; three rows of background data for the float inputs where the card says that it needs them."""
     names = {f.name for f in dataclasses.fields(METHODS[method].params)}
     chosen = {name: value for name, value in FEW.items() if name in names}
+    if method in ("kernel_shap", "exact_shap", "sampling_shap"):  # what they cost, or need at least, grows with the features
+        explained = {n: a for n, a in feeds.items() if a.dtype.kind == "f"} or feeds
+        chosen["feature_mask"] = {n: np.arange(a[0].size).reshape(a.shape[1:]) % 4 for n, a in explained.items() if a.ndim}
     if "background" in names and "background" in METHODS[method].card.needs.lower():
         explained = {n: a for n, a in feeds.items() if a.dtype.kind == "f"} or feeds
         rng = np.random.default_rng(0)
