@@ -23,8 +23,10 @@ def little(method: str, feeds: Mapping[str, Array], model: Model) -> dict[str, A
     names = {f.name for f in dataclasses.fields(METHODS[method].params)}
     chosen = {name: value for name, value in FEW.items() if name in names}
     required = any(p.name == "background" and p.description.startswith("required") for p in METHODS[method].card.parameters)
+    batched, explained = model.batched(feeds), _explained(method, model)
+    if method in ("kernel_shap", "exact_shap", "sampling_shap"):  # what they cost, or need at least, grows with the features
+        chosen["feature_mask"] = {n: _groups(feeds[n], batched and model.leads_with_items(n)) for n in explained}
     if required:
-        batched, explained = model.batched(feeds), _explained(method, model)
         chosen["background"] = {n: _rows(feeds[n], batched and model.leads_with_items(n)) for n in explained}
     return chosen
 
@@ -39,3 +41,8 @@ def _explained(method: str, model: Model) -> Sequence[str]:
 def _rows(x: Array, items: bool) -> Array:
     shape = (3, *(x.shape[1:] if items else x.shape))
     return np.asarray(np.random.default_rng(0).standard_normal(shape).astype(x.dtype))
+
+
+def _groups(x: Array, items: bool) -> Array:
+    shape = x.shape[1:] if items else x.shape
+    return np.arange(int(np.prod(shape))).reshape(shape) % 4
