@@ -11,14 +11,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from tables import cell, table  # noqa: E402
 
-from explainsvc.cards import Card, ParameterCard, plain  # noqa: E402
+from explainsvc.cards import HEADINGS, Card, ParameterCard, plain  # noqa: E402
 from explainsvc.method import Method  # noqa: E402
 from explainsvc.methods import METHODS  # noqa: E402
 
 PAGE = ROOT / "docs" / "methods.md"
 HEAD = """# Methods
 
-Written by `make docs` from the cards of the program; not edited by hand. `explainsvc methods` prints the same.
+Written by `make docs` from the cards of the program; not edited by hand. `explainsvc methods NAME` prints the same.
 
 S is the explained scalar, x the input, x′ a baseline. Every method returns signed, unscaled values of the input's shape.
 """
@@ -28,7 +28,6 @@ FAMILIES = {
     "perturbation": "Forwards only: any model, trees included.",
     "control": "Controls: explain nothing, and say so.",
 }
-SECTIONS = ("computes", "output", "needs", "cost", "properties", "limits", "source", "differs")
 
 
 def parameter_row(p: ParameterCard) -> tuple[str, str, str, str, str]:
@@ -40,7 +39,7 @@ def parameter_row(p: ParameterCard) -> tuple[str, str, str, str, str]:
 def card_text(card: Card) -> str:
     """One method's section."""
     lines = [f"### {card.name}", "", card.summary, ""]
-    lines += [f"- *{name.capitalize()}*: {cell(getattr(card, name))}" for name in SECTIONS]
+    lines += [f"- *{heading}*: {cell(getattr(card, heading.lower()))}" for heading in HEADINGS]
     if card.parameters:
         lines += ["", table(("parameter", "type", "default", "range", "meaning"), map(parameter_row, card.parameters))]
     return "\n".join(lines)

@@ -175,8 +175,10 @@ def _audit(group: Commands) -> None:
 
 
 def _cards(group: Commands) -> None:
-    _json(_command(group, "methods", commands.methods, "the cards of all methods"))
-    _json(_command(group, "checks", commands.checks, "the cards of all checks"))
+    for name, command in (("methods", commands.methods), ("checks", commands.checks)):
+        parser = _command(group, name, command, f"the {name} and their parameters, or the whole cards of some")
+        parser.add_argument("names", nargs="*", metavar="NAME", help="print the whole card")
+        _json(parser)
 
 
 def _serve(group: Commands) -> None:

@@ -16,6 +16,7 @@ from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
 from explainsvc.drawings import Answers, Given, Wishes
 from explainsvc.engines import Audit, Engine, Question
+from explainsvc.errors import UnknownMethod
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
 from explainsvc.service import config, server
@@ -99,7 +100,12 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _cards(options: argparse.Namespace, cards: Mapping[str, Card]) -> int:
-    _say(options, {name: card.to_json() for name, card in cards.items()}, texts.cards(cards.values()))
+    unknown = [name for name in options.names if name not in cards]
+    if unknown:
+        raise UnknownMethod(f'nothing here is called "{unknown[0]}"', expected=f"one of {', '.join(sorted(cards))}")
+    chosen = {name: cards[name] for name in options.names or cards}
+    text = "\n\n".join(map(texts.card, chosen.values())) if options.names else texts.cards(chosen.values())
+    _say(options, {name: card.to_json() for name, card in chosen.items()}, text)
     return DONE
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.attribution import Attribution
-from explainsvc.cards import Card
+from explainsvc.cards import HEADINGS, Card
 from explainsvc.report.report import Report
 
 Rows = Iterable[Sequence[str]]
@@ -173,6 +173,13 @@ def cards(listed: Iterable[Card]) -> str:
         rows = [(f"    {p.name}={p.default}", p.type, p.description) for p in card.parameters]
         blocks.append("\n".join([f"{card.name}: {card.summary}", *([table(rows)] if rows else [])]))
     return "\n".join(blocks)
+
+
+def card(shown: Card) -> str:
+    """The whole card: every heading, then the parameters with type, default, range and meaning."""
+    rows = [(f"  {heading}", " ".join(getattr(shown, heading.lower()).split())) for heading in HEADINGS]
+    parameters = [(f"  {p.name}={p.default}", p.type, p.range, p.description) for p in shown.parameters]
+    return "\n".join([f"{shown.name}: {shown.summary}", table(rows), *([table(parameters)] if parameters else [])])
 
 
 def _files(written: Sequence[Path]) -> list[tuple[str, str]]:

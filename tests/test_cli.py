@@ -62,6 +62,20 @@ def test_cards(printed: Printed, command: str) -> None:
     assert json.loads(text) == {name: card.to_json() for name, card in registry.items()}
 
 
+def test_the_whole_card_of_one_method(printed: Printed) -> None:
+    """Every heading and parameter of the methods named, and nothing else; an unknown name is refused with the known ones."""
+    code, text, _ = printed("methods", "gradient", "rise")
+    cards = explainsvc.methods()
+    assert code == 0
+    for name in ("gradient", "rise"):
+        assert all(" ".join(getattr(cards[name], part).split()) in text for part in ("computes", "limits", "source", "differs"))
+        assert all(p.description in text for p in cards[name].parameters)
+    assert "lime:" not in text
+    code, _, error = printed("methods", "nothing")
+    assert code == 2
+    assert "gradient" in error
+
+
 def test_inspect(printed: Printed) -> None:
     """Inspect prints the model's facts; with --json exactly ModelInfo.to_json()."""
     info = explainsvc.load(DIGITS).info.to_json()
