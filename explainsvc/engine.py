@@ -110,7 +110,8 @@ def require_working_opset(model: Model) -> None:
 def _run(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
     """The explained graph's results for the wanted inputs, and the explained value."""
     model, target = request.model, request.target.output
-    key = (model.digest, name, repr(params), target, request.wanted)
+    in_force = None if params is None else repr(plain(dataclasses.asdict(params)))  # numpy shortens the repr of an array
+    key = (model.digest, name, in_force, target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
     feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}

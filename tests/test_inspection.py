@@ -14,6 +14,7 @@ from explainsvc.errors import ExplainsvcError
 from explainsvc.explained import Builder
 from explainsvc.methods import METHODS
 from tests import models
+from tests.methods.required import required
 from tests.models import numbers
 
 
@@ -83,25 +84,38 @@ def test_units_are_named_after_the_source_output_side_first() -> None:
 
 
 def rules(**methods: str) -> dict[str, str]:
-    """What a node gets from every method with rules: ``lrp`` stands for all presets, ``guided`` for all three of its kind."""
+    """What a node gets from every method with rules: ``lrp`` stands for all presets, ``guided`` for those that change ReLUs."""
     ruled = [m for m, method in METHODS.items() if method.rulebook is not None]
-    kinds = {m: "lrp" if m.startswith("lrp") else "guided" for m in ruled}
+    kinds = {m: "lrp" if m.startswith("lrp") or m in ("deep_taylor", "excitation_backprop") else "guided" for m in ruled}
     return {m: methods.get(m, methods.get(kinds[m], "")) for m in ruled}
+
+
+PLUS = dict.fromkeys(
+    "lrp lrp_z_plus lrp_epsilon_plus lrp_epsilon_plus_flat lrp_preset_a lrp_preset_a_flat lrp_z_box deep_taylor "
+    "excitation_backprop".split(), "lrp_z_plus",
+)  # fmt: skip
+BOTH = "lrp_preset_b lrp_preset_b_flat lrp_epsilon_alpha2_beta1 lrp_epsilon_alpha2_beta1_flat lrp_alpha_beta".split()
+OWN = {name: name for name in "lrp_0 lrp_epsilon lrp_z_plus lrp_alpha_beta lrp_gamma lrp_w_square lrp_flat".split()}
+CONV = OWN | PLUS | dict.fromkeys(BOTH, "lrp_alpha_beta") | {"lrp_epsilon_gamma_box": "lrp_gamma"}
+UNBOUNDED = "refused: the rule z^B needs the bounds of the input"
+FIRST = CONV | {m: "lrp_flat" for m in METHODS if m.endswith("_flat")} | dict.fromkeys(
+    ["lrp_z_box", "lrp_epsilon_gamma_box"], UNBOUNDED
+)  # fmt: skip
+DENSE = OWN | {"deep_taylor": "lrp_w_square", "excitation_backprop": "lrp_z_plus", "lrp_z_box": "lrp_z_plus"}
 
 
 def test_every_node_of_the_file_is_accounted_for() -> None:
     """Under its own name: what it became, its vjp, and by each preset the rule that the papers put there."""
     nodes = {node.name: node for node in explainsvc.load(models.cnn()).info.nodes}
     assert list(nodes) == [node.name for node in models.cnn().graph.node]
-    conv = {"lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "lrp_z_plus", "lrp_epsilon_plus": "lrp_z_plus"}
-    first = conv | {"lrp_epsilon_plus_flat": "lrp_flat", "guided": "vjp"}
-    assert nodes["conv1"].rules == rules(**first)
+    assert nodes["conv1"].rules == rules(**FIRST, guided="vjp")
     assert nodes["bn1"].rules == nodes["conv1"].rules  # folded into it
-    assert nodes["conv2"].rules == rules(**conv, lrp_epsilon_plus_flat="lrp_z_plus", guided="vjp")
-    assert nodes["relu1"].rules == rules(lrp="pass_through", guided="guided_relu", deconvnet="deconvnet_relu")
-    assert nodes["residual"].rules == rules(lrp="share", guided="vjp")
-    assert nodes["concat"].rules == rules(lrp="route", guided="vjp")
-    assert nodes["head"].rules == rules(lrp="lrp_epsilon", lrp_z_plus="lrp_z_plus", guided="vjp")
+    assert nodes["conv2"].rules == rules(**CONV, guided="vjp")
+    relu = {"guided": "guided_relu", "deconvnet": "deconvnet_relu", "beta_smooth": "smooth_relu"}
+    assert nodes["relu1"].rules == {m: rule or "pass_through" for m, rule in rules(**relu).items()}
+    assert nodes["residual"].rules == {m: rule or "share" for m, rule in rules(guided="vjp").items()}
+    assert nodes["concat"].rules == {m: rule or "route" for m, rule in rules(guided="vjp").items()}
+    assert nodes["head"].rules == {m: rule or "lrp_epsilon" for m, rule in rules(**DENSE, guided="vjp").items()}
     assert {node.vjp for node in nodes.values()} == {"vjp"}
     assert (nodes["bn1"].operator, nodes["bn1"].becomes) == ("BatchNormalization", ("Conv",))
     (output,) = nodes["left"].outputs
@@ -174,7 +188,8 @@ def test_every_program_with_rules_names_its_rulebook() -> None:
         emit = Emitter(graph)
         (x,), (y,) = graph.inputs, graph.outputs
         used.clear()
-        method.program(Watching(emit, emit.term(y), emit.input("seed", y), {"x": emit.term(x)}), method.params())
+        needed = required(method.card.name)
+        method.program(Watching(emit, emit.term(y), emit.input("seed", y), {"x": emit.term(x)}), method.params(**needed))
         assert ("rules" in used) == (method.rulebook is not None), method.card.name
 
 
