@@ -87,7 +87,7 @@ def _question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input only (repeatable)")
     text = "keep the rounding of a quantised model; gradients pass it unchanged (default: it is left out)"
     parser.add_argument("--straight-through", action="store_true", help=text)
-    _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable)")
+    _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable); rulebook=@FILE reads a file")
 
 
 def _target(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,8 @@ def _inspect(group: Commands) -> None:
 def _explain(group: Commands) -> None:
     parser = _command(group, "explain", commands.explain, "one explanation of one batch of inputs")
     _model(parser)
-    parser.add_argument("--inputs", required=True, metavar="F.npz|IMAGE", help="npz keys are the input names")
+    parser.add_argument("--inputs", metavar="F.npz|IMAGE", help="npz keys are the input names; required but for --dry-run")
+    parser.add_argument("--dry-run", action="store_true", help="compute nothing: print which rule every node would get")
     _question(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of methods that draw numbers; default 0")
     parser.add_argument("--out", metavar="F.npz|F.png", help="the values, or a heat map of them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,14 +44,27 @@ def inspect(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """One explanation, to a file and to stdout."""
+    """One explanation, to a file and to stdout; with --dry-run the rules of its backward pass instead."""
     write = _writer(options.out)
     question = _question(options)
+    if options.dry_run:
+        return _dry_run(options, question)
+    if options.inputs is None:
+        raise UsageError("--inputs is required; only --dry-run goes without")
     with engines.opened(options.model, options.server) as engine, bar() as progress:
         given = _given(engine, options)
         attribution = engine.explain(given.feeds, question, options.seed, progress)
     written = write(options.out, attribution, given) if write is not None else []
     _say(options, attribution.to_json(), texts.explanation(attribution, written))
+    return DONE
+
+
+def _dry_run(options: argparse.Namespace, question: Question) -> int:
+    """Every node on the way and its rule; nothing is computed."""
+    if options.server is not None:
+        raise UsageError("--dry-run is made on this machine; leave --server away")
+    rows = [dataclasses.asdict(row) for row in engines.dry_run(options.model, question)]
+    _say(options, {"method": question.method, "nodes": rows}, texts.node_rules(rows))
     return DONE
 
 

@@ -7,7 +7,7 @@ Cost: One forward and one backward pass.
 Properties: Smoother in the input than the gradient; β → ∞ gives the gradient.
 Limits: The forward pass keeps its ReLUs: a surrogate, not the derivative of any function.
 Source: Dombrowski et al. 2019, arXiv:1906.07983, section 3.3.
-Differs: The paper replaces ReLU in the forward pass too; zennit's BetaSmooth, as here, in the backward pass only.
+Differs: The paper replaces ReLU forwards too; zennit's BetaSmooth, as here, backwards only (wrong for modules used twice).
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def share(bias: bool) -> Rule:
             raise refusal(n, "a product of two activations")
         if n.op_type in ("Add", "Sub", "Mul", "Div") and len(n.asked) == 1 and (not bias or n.op_type in ("Mul", "Div")):
             (i,) = n.asked
-            return [n.emit.sum_to(r.like(n.y), n.input(i)) if k == i else None for k in range(2)]
+            return [n.emit.sum_to(r, n.input(i)) if k == i else None for k in range(2)]
         return list(in_proportion(n, r, *rest))
 
     return rule

@@ -75,14 +75,6 @@ class Table:
     output: Output = "value"
 
 
-@dataclass(frozen=True)
-class Treatment:
-    """What a rulebook does at a node: the name of a rule, its parameters in force."""
-
-    rule: str
-    parameters: Mapping[str, Any]
-
-
 class LrpRulebook:
     """node → rule, for one path from inputs to a target.
 
@@ -109,12 +101,10 @@ class LrpRulebook:
         found = self._find(n.node)
         return refuse if found is None else found[1]
 
-    def treatment(self, node: ir.Node) -> Treatment:
-        """The rule of a node by name."""
+    def treatment(self, node: ir.Node) -> tuple[str, Mapping[str, Any]]:
+        """The rule of a node by name, its parameters in force."""
         found = self._find(node)
-        if found is None:
-            return Treatment("refuse", {})
-        return Treatment(found[0].rule, plain(dataclasses.asdict(found[0].settled(self._bias))))
+        return ("refuse", {}) if found is None else (found[0].rule, plain(dataclasses.asdict(found[0].settled(self._bias))))
 
     def _find(self, node: ir.Node) -> tuple[Row, Rule | None] | None:
         for row, covers, where, rule in self._rows:

@@ -51,19 +51,19 @@ def lrp_alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
 
 
 @cache
-def lrp_gamma(gamma: float, bias: bool = True) -> Rule:
-    """R_i = Σ_j c_ij / Σ_i c_ij R_j, c_ij = z_ij⁺ + γ z_ij⁻ where z_j ≥ 0, else γ z_ij⁺ + z_ij⁻; γ ∈ [0, 1].
+def lrp_gamma(more: float, less: float, bias: bool = True) -> Rule:
+    """R_i = Σ_j c_ij / Σ_i c_ij R_j, c_ij = m z_ij⁺ + l z_ij⁻ where z_j ≥ 0, else l z_ij⁺ + m z_ij⁻; m ≥ l ≥ 0.
 
-    For a ≥ 0 and z ≥ 0: the weights are w⁺ + γw⁻, in proportion those of Montavon et al. 2019 (section 10.2.3), w + γ′w⁺, with
-    γ = 1/(1 + γ′). For inputs and results of either sign: Andéol et al. 2021 (arXiv:2105.12807), as zennit's Gamma.
+    For a ≥ 0 and z ≥ 0: Montavon et al. 2019, section 10.2.3; see :func:`gamma_weights`.
+    For inputs and results of either sign: Andéol et al. 2021 (arXiv:2105.12807), as zennit's Gamma.
     A bias counts as any other contribution; the sign of z_j is that of the layer's result.
     """
 
     def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
-        more, less = partial(_damped, gamma, "Max"), partial(_damped, gamma, "Min")
+        favour, oppose = partial(_weighed, "Max", more, less), partial(_weighed, "Min", more, less)
         halves = halves_of(n)
-        excited = contributions(n, halves, more, less, _bias(n, more, less, bias))
-        inhibited = contributions(n, halves, less, more, _bias(n, less, more, bias))
+        excited = contributions(n, halves, favour, oppose, _bias(n, favour, oppose, bias))
+        inhibited = contributions(n, halves, oppose, favour, _bias(n, oppose, favour, bias))
         upper = r * n.emit.step(n.y, at_zero=1.0)
         return _relevance(n, [
             (excited, upper / stabilized(_total(excited), STABILIZER)),
@@ -73,9 +73,9 @@ def lrp_gamma(gamma: float, bias: bool = True) -> Rule:
     return rule
 
 
-def gamma_of(gamma: float, form: GammaForm) -> float:
-    """The γ of :func:`lrp_gamma`: that of w⁺ + γw⁻ ("damp_negative"), or 1/(1 + γ′) of w + γ′w⁺ ("add_positive")."""
-    return gamma if form == "damp_negative" else 1 / (1 + gamma)
+def gamma_weights(gamma: float, form: GammaForm) -> tuple[float, float]:
+    """m and l of :func:`lrp_gamma`: 1 and γ for w⁺ + γw⁻, γ ≤ 1; 1 + γ′ and 1 for w + γ′w⁺, the same with γ = 1/(1 + γ′)."""
+    return (1.0, gamma) if form == "damp_negative" else (1 + gamma, 1.0)
 
 
 def positive(x: Term) -> Term:
@@ -88,9 +88,9 @@ def negative(x: Term) -> Term:
     return x.emit.op("Min", x, 0)
 
 
-def _damped(gamma: float, op_type: str, w: Term) -> Term:
-    """max(w, γw) = w⁺ + γw⁻, min(w, γw) = γw⁺ + w⁻."""
-    return w.emit.op(op_type, w, w * gamma)
+def _weighed(op_type: str, more: float, less: float, w: Term) -> Term:
+    """max(m w, l w) = m w⁺ + l w⁻, min(m w, l w) = l w⁺ + m w⁻."""
+    return w.emit.op(op_type, w * more, w * less)
 
 
 def halves_of(n: NodeView) -> list[Term]:

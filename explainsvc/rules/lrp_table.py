@@ -26,7 +26,7 @@ from explainsvc.rules.lrp import (
 )  # fmt: skip
 from explainsvc.rules.lrp_box import Bound
 from explainsvc.rules.lrp_input import lrp_flat, lrp_w_square, lrp_z_box
-from explainsvc.rules.lrp_signed import gamma_of, lrp_alpha_beta, lrp_gamma, lrp_z_plus
+from explainsvc.rules.lrp_signed import gamma_weights, lrp_alpha_beta, lrp_gamma, lrp_z_plus
 
 NORMALIZATION = frozenset(
     "Softmax LogSoftmax LayerNormalization RMSNormalization BatchNormalization InstanceNormalization GroupNormalization "
@@ -114,35 +114,27 @@ class RuleKind:
 
 
 def _alpha_beta(p: AlphaBeta, bias: bool) -> Rule:
-    return lrp_alpha_beta(*require_alpha_beta(p.alpha, p.beta), bias)
-
-
-def require_alpha_beta(alpha: float, beta: float) -> tuple[float, float]:
-    """α and β, once α − β = 1.
+    """α and β.
 
     Raises:
         InvalidParameter: The shares would not add up to the relevance.
     """
-    if abs(alpha - beta - 1) > 1e-9 * alpha:
-        violation = Violation("parameters.alpha", f"is {alpha:g} with beta {beta:g}, expected alpha − beta = 1")
+    if abs(p.alpha - p.beta - 1) > 1e-9 * p.alpha:
+        violation = Violation("parameters.alpha", f"is {p.alpha:g} with beta {p.beta:g}, expected alpha − beta = 1")
         raise InvalidParameter("α and β do not go together", violations=[violation])
-    return alpha, beta
+    return lrp_alpha_beta(p.alpha, p.beta, bias)
 
 
 def _gamma(p: Gamma, bias: bool) -> Rule:
-    return lrp_gamma(gamma_in_form(p.gamma, p.form), bias)
-
-
-def gamma_in_form(gamma: float, form: str) -> float:
-    """γ of w⁺ + γw⁻.
+    """γ in either form.
 
     Raises:
-        InvalidParameter: Over 1, where negative contributions would be favoured.
+        InvalidParameter: Negative contributions would be favoured.
     """
-    if form == "damp_negative" and gamma > 1:
-        violation = Violation("parameters.gamma", f"is {gamma:g}, expected 0 … 1 in the form damp_negative")
+    if p.form == "damp_negative" and p.gamma > 1:
+        violation = Violation("parameters.gamma", f"is {p.gamma:g}, expected 0 … 1 in the form damp_negative")
         raise InvalidParameter("γ is out of range", violations=[violation])
-    return gamma_of(gamma, "damp_negative" if form == "damp_negative" else "add_positive")
+    return lrp_gamma(*gamma_weights(p.gamma, "damp_negative" if p.form == "damp_negative" else "add_positive"), bias)
 
 
 def _z_box(p: Box, _: bool) -> Rule:

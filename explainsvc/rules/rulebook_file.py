@@ -50,8 +50,8 @@ def read_rulebook(given: Any) -> Table:
     rows = [row for k, entry in enumerate(document["rows"]) if (row := _row(entry, f"{FIELD}.rows[{k}]", violations)) is not None]
     _choose(document, "output", get_args(Output), FIELD, violations)
     preset = document.get("preset")
-    if preset is not None and preset not in PRESETS:
-        violations.append(Violation(f"{FIELD}.preset", f"is {preset!r}, expected one of {', '.join(PRESETS)}"))
+    if preset is not None:
+        _choose(document, "preset", tuple(PRESETS), FIELD, violations)
     if violations:
         raise InvalidParameter("the rulebook is not valid", violations=violations)
     base = PRESETS[preset]() if preset is not None else Table(())
@@ -77,7 +77,7 @@ def _parsed(given: Any) -> Any:
             if given.lstrip()[:1] in ("{", "[") and not given.lstrip().startswith("[[")
             else tomllib.loads(given)
         )
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise _invalid(FIELD, f"is neither a preset ({', '.join(PRESETS)}) nor JSON nor TOML: {error}") from error
 
 

@@ -124,6 +124,8 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "nothing": ([], "rows", "is empty"),
     "output": ({"rows": [{"rule": "lrp_0"}], "output": "two"}, "output", "relu"),
     "preset": ({"preset": "lrp_omega"}, "preset", "lrp_preset_a"),
+    "preset as a list": ({"preset": ["lrp_0"]}, "preset", "lrp_preset_a"),
+    "too deep": ("[" + " [" * 100_000, "", "neither"),
     "key": ({"rows": [{"rule": "lrp_0"}], "columns": 3}, "columns", "known"),
     "JSON": ('[{"rule": ', "", "neither"),
     "TOML": ("rows = lrp_0", "", "neither"),
