@@ -67,9 +67,13 @@ def dry_run(
     return tuple(_node_rule(node, rulebook, told[node].treatment, tried[node].refusal) for node in told)
 
 
+def treatment_by(rulebook: object, node: ir.Node) -> tuple[str, Mapping[str, Any]] | None:
+    """Rule and parameters in force, where the rulebook tells them."""
+    return rulebook.treatment(node) if isinstance(rulebook, _Telling) else None
+
+
 def _node_rule(node: ir.Node, rulebook: object, treatment: str, refusal: ExplainsvcError | None) -> NodeRule:
-    nothing: Mapping[str, Any] = {}
-    rule, parameters = rulebook.treatment(node) if isinstance(rulebook, _Telling) else (treatment, nothing)
+    rule, parameters = treatment_by(rulebook, node) or (treatment, {})
     names = tuple(v.name or "" for v in node.outputs)
     reason = "" if refusal is None else str(refusal)
     return NodeRule(node.name or "", operator_name(node), names, rule, plain(parameters), reason)
