@@ -21,6 +21,7 @@ check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python docs/tables.py --check
+	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/operators.py --check
 
 lint: .venv/.dev              ## ruff: rules and format
@@ -33,8 +34,9 @@ types: .venv/.dev             ## mypy --strict
 protos: .venv/.dev            ## protos/explainpb from protos/explainsvc
 	$(BIN)/python protos/generate.py
 
-docs: .venv/.dev              ## the README's tables from the registries, docs/operators.md from them and the case rows
+docs: .venv/.dev              ## README's tables, docs/methods.md and docs/operators.md from the registries and the case rows
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/operators.py
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward

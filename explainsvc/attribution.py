@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -69,6 +70,18 @@ class Attribution:
             "versions": self.versions,
             "caveats": list(self.caveats),
         }
+
+
+def value_caveats(values: Mapping[str, Array]) -> tuple[str, ...]:
+    """What a look at the numbers alone must tell: elements that are not finite, inputs that got nothing but zeros."""
+    found = []
+    for name, array in values.items():
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            found.append(f'{bad} of {array.size} values of "{name}" are not finite')
+        elif array.size and not array.any():
+            found.append(f'every value of "{name}" is zero')
+    return tuple(found)
 
 
 def versions() -> dict[str, str]:

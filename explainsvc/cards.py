@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,8 +214,12 @@ _CONVERT = {
 }  # fmt: skip
 
 
+LARGE = 10_000
+"""Elements above which an array is recorded by its digest: what is needed to tell it, not to draw it."""
+
+
 def plain(value: Any) -> Any:
-    """A parameter value as JSON can hold it: arrays as nested lists, large ones by shape and sha256."""
+    """A value as JSON can hold it: arrays as nested lists."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -222,3 +227,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def recorded(params: Any, large: int = LARGE) -> dict[str, Any]:
+    """All fields of a Params as JSON can hold them: arrays of more than ``large`` elements by shape, type and sha256."""
+    return {f.name: plain(_digested(getattr(params, f.name), large)) for f in dataclasses.fields(params)}
+
+
+def _digested(value: Any, large: int) -> Any:
+    if isinstance(value, np.ndarray) and value.size > large:
+        sha256 = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": sha256}
+    return {k: _digested(v, large) for k, v in value.items()} if isinstance(value, Mapping) else value

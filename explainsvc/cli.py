@@ -84,7 +84,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
 def _question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
     _target(parser)
-    parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input only (repeatable)")
+    parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input or inner value only (repeatable)")
     text = "keep the rounding of a quantised model; gradients pass it unchanged (default: it is left out)"
     parser.add_argument("--straight-through", action="store_true", help=text)
     _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable); rulebook=@FILE reads a file")

@@ -71,18 +71,27 @@ def background_rows(background: Any, baseline: Any, request: Request) -> list[di
     """
     if background is None:
         return [baselines(baseline, request.feeds, request.wanted)]
+    data = background_data(background, request)
+    count = len(next(iter(data.values())))
+    return [{n: np.array(np.broadcast_to(rows[k], request.feeds[n].shape)) for n, rows in data.items()} for k in range(count)]
+
+
+def background_data(background: Any, request: Request) -> dict[str, Array]:
+    """Background data as one array [rows, *item shape] per explained input, in that input's type.
+
+    Raises:
+        InvalidParameter: None given, wrong names or shapes, or different numbers of rows.
+    """
+    if background is None:
+        raise _bad("is missing: the method needs data like those the model was made for")
     given = background if isinstance(background, Mapping) else {request.wanted[0]: background}
     if set(given) != set(request.wanted):
         raise _bad(f"is for {sorted(given)}, expected rows for every explained input: {', '.join(request.wanted)}")
-    arrays = {name: _rows(np.asarray(rows), request, name) for name, rows in given.items()}
+    arrays = {n: _rows(np.asarray(rows), request, n).astype(request.feeds[n].dtype, copy=False) for n, rows in given.items()}
     counts = {name: len(rows) for name, rows in arrays.items()}
     if len(set(counts.values())) != 1:
         raise _bad(f"has different numbers of rows: {counts}")
-    shapes = {name: request.feeds[name].shape for name in arrays}
-    return [
-        {n: np.array(np.broadcast_to(rows[k], shapes[n]), request.feeds[n].dtype) for n, rows in arrays.items()}
-        for k in range(next(iter(counts.values())))
-    ]
+    return arrays
 
 
 def _rows(rows: Array, request: Request, name: str) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,14 +14,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain
+from explainsvc.cards import recorded
 from explainsvc.errors import MethodNotApplicable, ModelUnsupported, PassChangedFunction
 from explainsvc.explained import SEED, TARGET, Program, explained_graph, find_value, prefix_in
 from explainsvc.graph.passes.opset import WORKING_OPSET
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
-from explainsvc.runtime import Session
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -44,18 +43,21 @@ class CompiledExplanation:
 
 def attribute(method: Method, params: Any, request: Request) -> Result:
     """Runs a method on a checked request: its explained graph, or its function."""
-    if method.run is not None:
-        result = method.run(request, params)
-        return replace(result, values={n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()})
-    values, output = _run(method.card.name, params, program_of(method, params), request)
-    if method.complete != "output":
-        return Result(values)
-    return Result(values, None, request.excess(values, request.target.value(output, request.batched)))
+    result = method.run(request, params) if method.run is not None else _one_graph(method, params, request)
+    values = {n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()}
+    return replace(result, values=values, caveats=(*result.caveats, *value_caveats(values)))
+
+
+def _one_graph(method: Method, params: Any, request: Request) -> Result:
+    values, output = run_graph(method.card.name, params, program_of(method, params), request)
+    claimed = method.complete == "output"
+    residual = request.excess(values, request.target.value(output, request.batched)) if claimed else None
+    return Result(values, None, residual, output=output)
 
 
 def gradients(request: Request) -> dict[str, Array]:
     """∂S/∂x of every wanted input, on a checked request."""
-    return _run("gradient", None, lambda b: b.backward(), request)[0]
+    return run_graph("gradient", None, lambda b: b.backward(), request)[0]
 
 
 def program_of(method: Method, params: Any) -> Program:
@@ -81,7 +83,7 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
         NothingToDifferentiate: No gradient reaches a wanted input.
     """
     require_working_opset(model)
-    in_force = {} if params is None else plain(dataclasses.asdict(params))
+    in_force = {} if params is None else recorded(params)
     metadata = {
         "method": name,
         "parameters": json.dumps(in_force),
@@ -107,11 +109,10 @@ def require_working_opset(model: Model) -> None:
         )
 
 
-def _run(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
+def run_graph(name: str, params: Any, program: Program, request: Request) -> tuple[dict[str, Array], Array]:
     """The explained graph's results for the wanted inputs, and the explained value."""
     model, target = request.model, request.target.output
-    in_force = None if params is None else repr(plain(dataclasses.asdict(params)))  # numpy shortens the repr of an array
-    key = (model.digest, name, in_force, target, request.wanted)
+    key = (model.digest, name, _key_of(params), target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
     feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}
@@ -120,9 +121,14 @@ def _run(name: str, params: Any, program: Program, request: Request) -> tuple[di
     first = model.unverified(key)
     outputs = model.run(session, feeds, None if first else [*names.values(), value])
     if first:
-        _verify(model, request.feeds, outputs, session)
+        hold_against(model, request.feeds, outputs)
         model.verified(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
+
+
+def _key_of(params: Any) -> str:
+    """Equal for equal parameters only: numpy's repr leaves out the middle of a long array."""
+    return "" if params is None else json.dumps(recorded(params, large=64), default=repr)
 
 
 def _seed_type(model: Model, target: str) -> Any:
@@ -130,9 +136,18 @@ def _seed_type(model: Model, target: str) -> Any:
     return np.float32 if dtype is None else dtype.numpy()
 
 
-def _verify(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Array], session: Session) -> None:
-    """The explained graph must compute what the untouched model computes, on the first real input it sees."""
-    expected = {k: v for k, v in model.plain(feeds).items() if k in session.outputs and isinstance(v, np.ndarray)}
+def hold_against(model: Model, feeds: Mapping[str, Array], outputs: Mapping[str, Any]) -> None:
+    """A graph made from the model must compute what the untouched model computes, on the first real input it sees.
+
+    Args:
+        model: The model.
+        feeds: Checked feeds.
+        outputs: What the graph gave for them; only names of the model's own outputs are compared.
+
+    Raises:
+        PassChangedFunction: They differ by more than the tolerance.
+    """
+    expected = {k: v for k, v in model.plain(feeds).items() if k in outputs and isinstance(v, np.ndarray)}
     error = deviation(expected, {k: outputs[k] for k in expected})
     limit = max(RUN_TOLERANCE, model.prepared.tolerance)
     if not error <= limit:

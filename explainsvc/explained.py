@@ -97,7 +97,7 @@ def explained_graph(
     Args:
         prepared: The model after the passes; not changed.
         target: Name of the value that is explained.
-        wanted: Inputs to explain.
+        wanted: Inputs, or inner values, to explain.
         program: The method.
         metadata: Written into the model (method, parameters, digest of the source).
 
@@ -108,7 +108,7 @@ def explained_graph(
     model = prepared.clone()
     emit = Emitter(model.graph)
     value = find_value(model.graph, target)
-    terms = {v.name or "": emit.term(v) for v in model.graph.inputs if v.name in wanted}
+    terms = {name: emit.term(find_value(model.graph, name)) for name in wanted}
     prefix = prefix_in(model.graph)
     seed = emit.input(prefix + SEED, value)
     results = program(Builder(emit, emit.term(value), seed, terms))
@@ -150,13 +150,14 @@ def forward_graph(prepared: ir.Model, target: str) -> ir.Model:
 def logit_before(graph: ir.Graph, name: str) -> str | None:
     """Name of the value before the Softmax or LogSoftmax that makes the output ``name``, if one does.
 
-    Looks through Identity, and through the Flatten/Reshape pair that opset conversion puts around an old Softmax.
+    Looks through Identity, and through the Flatten/Reshape pair that opset conversion puts around an old Softmax: the name
+    is that of the source's own value.
     """
     value: ir.Value | None = find_value(graph, name)
     shape = None if value is None else value.shape
     seen_softmax = False
     while value is not None and (producer := value.producer()) is not None:
-        if seen_softmax and value.shape == shape:
+        if seen_softmax and value.shape == shape and not _only_reshaped(producer, shape):
             return value.name
         if producer.op_type in ("Softmax", "LogSoftmax") and not seen_softmax:
             seen_softmax, value = True, producer.inputs[0]
@@ -166,6 +167,12 @@ def logit_before(graph: ir.Graph, name: str) -> str | None:
         else:
             return None
     return value.name if seen_softmax and value is not None and value.shape == shape else None
+
+
+def _only_reshaped(node: ir.Node, shape: ir.Shape | None) -> bool:
+    """Whether a node gives its operand back: what opset conversion put in is not what the source calls the logit."""
+    before = node.inputs[0] if node.op_type in ("Identity", "Reshape", "Flatten") else None
+    return before is not None and before.shape is not None and before.shape == shape
 
 
 def declare_ranks(model: ir.Model, declared: Sequence[TensorInfo]) -> ir.Model:

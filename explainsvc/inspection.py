@@ -51,7 +51,11 @@ def wanted_inputs(model: Model, inputs: Sequence[str] | None, method: Method, ou
     if inputs is None:
         return reachable_inputs(model, method, output)
     known = {t.name: t for t in model.inputs}
-    wrong = [Violation("inputs", f'"{n}" is not an input of the model ({", ".join(known)})') for n in inputs if n not in known]
+    wrong = [
+        Violation("inputs", f'"{n}" is neither an input of the model ({", ".join(known)}) nor a value inside it')
+        for n in inputs
+        if n not in known
+    ]
     wrong += [Violation("inputs", f'"{n}" is named more than once') for n in dict.fromkeys(inputs) if list(inputs).count(n) > 1]
     if wrong or not inputs:
         raise InvalidInput("these inputs cannot be explained", where="inputs", violations=wrong, expected="names of inputs")
@@ -161,6 +165,8 @@ def _reason(model: Model, trials: Trials, method: Method) -> str:
     """Empty when the graph of a method, or of the gradient that it samples, can be built; else why not in one sentence."""
     try:
         output, names = _defaults(model, method)
+        if method.requires is not None:
+            method.requires(model, output, names)
     except ExplainsvcError as error:
         return str(error)
     probe = method if method.program is not None else METHODS["gradient"] if method.family == "sampling" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,13 +23,17 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a method returns before it becomes an Attribution; see there for the fields."""
+    """What a method returns before it becomes an Attribution; see there for the fields.
+
+    ``output`` is the explained value, where the method's own run gave it.
+    """
 
     values: dict[str, Array]
     baseline_value: Array | None = None
     residual: Array | None = None
     caveats: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    output: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Method:
         from_logit: Whether a default target starts before the final Softmax, as the source defines the method.
         caveats: Known properties of the maps.
         family: Decides how applicability is found out.
+        requires: ``(model, output, inputs) -> None``; raises why the method, with its default parameters, does not apply to
+            these inputs of a model, as far as its graph and declared shapes tell. `inspect` asks it.
     """
 
     card: Card
@@ -90,3 +96,4 @@ class Method:
     from_logit: bool = False
     caveats: tuple[str, ...] = ()
     family: Literal["graph", "sampling", "perturbation", "control"] = "graph"
+    requires: Callable[[Model, str, Sequence[str]], None] | None = None

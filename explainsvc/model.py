@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from explainsvc.attribution import Attribution, versions
+from explainsvc.attribution import Attribution
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.autograd.shapes import Array, shape_of
-from explainsvc.cards import plain, read_params
+from explainsvc.cards import read_params
 from explainsvc.engine import CompiledExplanation as CompiledExplanation
-from explainsvc.engine import attribute, build, program_of
+from explainsvc.engine import build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
+from explainsvc.explaining import explain
 from explainsvc.graph.load import Loaded
 from explainsvc.graph.passes import Prepared, prepare
 from explainsvc.graph.passes.runnable import runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
-from explainsvc.inputs import check_feeds, check_seed
+from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
-from explainsvc.method import Progress, Request
+from explainsvc.method import Progress
 from explainsvc.methods import find_method
+from explainsvc.rest import inner_values
 from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
-from explainsvc.target import Target, resolve_target
+from explainsvc.target import Target
 
 if TYPE_CHECKING:
     from explainsvc.checks.rows import Row
@@ -52,6 +53,8 @@ class Model:
         self._runnable = runnable(loaded.proto)
         self._plain = self._runnable.session
         self._verified: set[object] = set()
+        self.rests: dict[tuple[str, ...], Model] = {}
+        self.shapes: dict[Hashable, Array] = {}
         self._derived = prepared is not None
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:
@@ -219,7 +222,8 @@ class Model:
             feeds: Input name → array; all inputs of the model, first axis = items where the model has a batch axis.
             method: A name from :func:`explainsvc.methods`.
             target: int, list of ints (one per item), ``{"output", "index" | "seed" | "against"}``, or None (arg-max).
-            inputs: Names of the inputs to explain; by default all float inputs that the method reaches.
+            inputs: Names of the inputs to explain; by default all float inputs that the method reaches. Values inside the
+                model name a layer: the rest from there on is explained as a model of its own, baselines included.
             seed: Of all random numbers.
             progress: Called with (done, total, what) on long work.
             parameters: As the method's card lists them.
@@ -227,21 +231,7 @@ class Model:
         Raises:
             ExplainsvcError: See :mod:`explainsvc.errors`; every failure has its own class.
         """
-        found = find_method(method)
-        params: Any = read_params(found.params, parameters, method)
-        checked = check_feeds(feeds, self.inputs, self.frozen_batch)
-        name, notes = target_name(self, found, target)
-        value_of = cache(partial(self.value_of, checked))  # one forward pass names the target and gives its value
-        resolved = resolve_target(target, name, value_of, self.batched(checked))
-        wanted = wanted_inputs(self, inputs, found, name)
-        request = Request(self, checked, wanted, resolved, check_seed(seed), progress or _silent)
-        result = attribute(found, params, request)
-        in_force = {f.name: plain(getattr(params, f.name)) for f in dataclasses.fields(params)} | plain(result.parameters)
-        output = value_of(resolved.output)
-        return Attribution(
-            method, result.values, resolved, resolved.value(output, request.batched), result.baseline_value, result.residual,
-            in_force, int(seed), self.digest, versions(), (*found.caveats, *notes, *self.caveats, *result.caveats),
-        )  # fmt: skip
+        return explain(self, feeds, method, target, inputs, seed, progress or _silent, parameters)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -257,13 +247,14 @@ class Model:
         Args:
             method: A method that is one graph.
             target: Only its output matters ({"output": name}); the index is given by the seed at run time.
-            inputs: As in :meth:`explain`.
+            inputs: As in :meth:`explain`; the graph is the whole model in any case.
             parameters: As in :meth:`explain`.
         """
         found = find_method(method)
         params: Any = read_params(found.params, parameters, method)
         output, _ = target_name(self, found, target)
-        wanted = wanted_inputs(self, inputs, found, output)
+        inner = inner_values(self, inputs or ())
+        wanted = tuple(inputs or ()) if inner else wanted_inputs(self, inputs, found, output)
         graph = build(self, method, params, program_of(found, params), output, wanted)
         return CompiledExplanation(ir.to_proto(declare_ranks(graph, self.outputs)))
 

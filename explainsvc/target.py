@@ -38,6 +38,11 @@ class ResolvedTarget:
         return np.asarray(product.reshape(len(product), -1).sum(axis=1) if batched else product.sum().reshape(1))
 
 
+def is_explicit(target: Target) -> bool:
+    """Whether a target can be read without the explained value's numbers: all but the arg-max can."""
+    return target.get("index", target.get("seed")) is not None if isinstance(target, Mapping) else target is not None
+
+
 def resolve_target(target: Target, default_output: str, value_of: Callable[[str], Array], batched: bool) -> ResolvedTarget:
     """Reads a target against the value it names.
 

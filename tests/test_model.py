@@ -63,11 +63,11 @@ FLOAT_CASES = {name: case for name, case in CASES.items() if name != "integers"}
 
 @pytest.mark.parametrize(("proto", "feeds"), FLOAT_CASES.values(), ids=FLOAT_CASES.keys())
 def test_an_explanation_is_complete_in_itself(proto: onnx.ModelProto, feeds: dict[str, Array]) -> None:
-    """Values have their input's shape, S is the plain model's value at the target, everything needed to repeat it is there."""
+    """Values have their input's shape, S is the plain model's value to rounding, everything needed to repeat it is there."""
     model = explainsvc.load(proto)
     a = model.explain(feeds, target=0)
     expected = next(y for y in plain(proto, feeds).values() if y.dtype.kind == "f").astype(np.float64)
-    np.testing.assert_array_equal(a.output_value, expected.reshape(-1)[:1] if expected.ndim == 1 else expected[:, 0])
+    np.testing.assert_allclose(a.output_value, expected.reshape(-1)[:1] if expected.ndim == 1 else expected[:, 0], rtol=1e-6)
     assert a.values
     for name, values in a.values.items():
         assert values.shape == feeds[name].shape
@@ -142,6 +142,17 @@ def test_rules_start_before_the_softmax_and_say_so() -> None:
     probability = soft.explain({"x": x}, target=1)
     assert probability.target.output == "y"
     assert any("softmax probability" in caveat for caveat in probability.caveats)
+
+
+def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
+    """Opset conversion puts a Flatten before a Softmax of opset 12; the logit is still what the source calls it."""
+    graph = """g (float[N, 4] x) => (float[N, 3] y) {
+      s = Shape (x)  r = Reshape (x, s)  z = Gemm (r, w, b)  y = LogSoftmax <axis = 1> (z)
+    }"""
+    tensors = {"w": models.weights("w", 4, 3), "b": models.weights("b", 3)}
+    model = explainsvc.load(models.build(graph, tensors, opset=11))
+    assert "Flatten" in {n.op_type for n in model.graph}
+    assert model.explain({"x": numbers(2, 4)}, "lrp_epsilon", 1).target.output == "z"
 
 
 # Batches --------------------------------------------------------------------------------------------------------------
@@ -287,7 +298,7 @@ def test_parameters_in_force_are_recorded() -> None:
     """Defaults are in the record as well as what was given, and all of it is JSON."""
     found = explainsvc.load(models.mlp()).explain({"x": numbers(1, 6)}, "integrated_gradients", steps=5)
     assert json.loads(json.dumps(found.parameters)) == {
-        "steps": 5, "baseline": 0.0, "rule": "gauss_legendre", "tolerance": 0.0, "batch_size": 16,
+        "steps": 5, "baseline": 0.0, "background": None, "rule": "gauss_legendre", "tolerance": 0.0, "batch_size": 16,
     }  # fmt: skip
 
 
@@ -305,3 +316,14 @@ def test_exchanged_weights_are_another_model() -> None:
     np.testing.assert_allclose(found, expected.explain({"x": x}, target=0).values["x"], rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(model.explain({"x": x}, target=0).values["x"], before)
     assert other.digest != model.digest
+
+
+@pytest.mark.parametrize(("operator", "at", "caveat"), [
+    ("Relu", [[-1.0, -2.0]], 'every value of "x" is zero'),
+    ("Sqrt", [[0.0, 4.0]], '1 of 2 values of "x" are not finite'),
+    ("Sqrt", [[1.0, 4.0]], None),
+])  # fmt: skip
+def test_zeros_and_infinities_do_not_go_unnoticed(operator: str, at: list[list[float]], caveat: str | None) -> None:
+    """A map of nothing but zeros, and elements without a finite derivative, are named in the caveats."""
+    model = explainsvc.load(models.build(f"g (float[N, 2] x) => (float[N, 2] y) {{ y = {operator} (x) }}"))
+    assert model.explain({"x": np.array(at, np.float32)}, "gradient", 0).caveats == (() if caveat is None else (caveat,))

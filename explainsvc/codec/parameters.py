@@ -74,21 +74,32 @@ def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
 
 
 def split(parameters: Mapping[str, Any]) -> tuple[struct_pb2.Struct, list[tensor_pb2.NamedTensor]]:
-    """The two fields of a request: what goes into a ``Struct``, and the arrays."""
-    arrays = {name: value for name, value in parameters.items() if isinstance(value, np.ndarray)}
-    plain = {name: value for name, value in parameters.items() if name not in arrays}
+    """The two fields of a request: what goes into a ``Struct``, and the arrays. ``{p: {x: array}}`` is array "p.x"."""
+    arrays: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for name, value in parameters.items():
+        inner = value if isinstance(value, Mapping) else {}
+        arrays |= {f"{name}.{key}": part for key, part in inner.items() if isinstance(part, np.ndarray)}
+        rest = {key: part for key, part in inner.items() if not isinstance(part, np.ndarray)}
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif not inner or rest:
+            plain[name] = rest or value
     return to_struct(plain), to_named(arrays, "parameters")
 
 
 def join(struct: struct_pb2.Struct, arrays: Iterable[tensor_pb2.NamedTensor]) -> dict[str, Any]:
     """The parameters of a request; names that are fields of their own, or given twice, are InvalidParameter."""
-    plain, tensors = from_struct(struct), from_named(arrays, "parameters")
-    both = sorted(plain.keys() & tensors.keys())
-    twice = [Violation(f"parameters.{name}", "given as a value and as an array") for name in both]
-    fields = [
-        Violation(f"parameters.{name}", "is a field of the request, no parameter")
-        for name in sorted((plain.keys() | tensors.keys()) & RESERVED)
-    ]
-    if twice or fields:
-        raise InvalidParameter("parameters cannot be taken as they are", violations=twice + fields)
-    return plain | tensors
+    joined, violations = from_struct(struct), []
+    for name, array in from_named(arrays, "parameters").items():
+        owner, dot, key = name.partition(".")
+        inner = joined.setdefault(owner, {}) if dot else joined
+        if not isinstance(inner, dict) or (key if dot else name) in inner:
+            violations.append(Violation(f"parameters.{name}", "given as a value and as an array"))
+        else:
+            inner[key if dot else name] = array
+    fields = sorted(joined.keys() & RESERVED)
+    violations += [Violation(f"parameters.{name}", "is a field of the request, no parameter") for name in fields]
+    if violations:
+        raise InvalidParameter("parameters cannot be taken as they are", violations=violations)
+    return joined

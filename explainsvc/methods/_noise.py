@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_params
 from explainsvc.engine import attribute
 from explainsvc.errors import InvalidParameter, Violation
-from explainsvc.features import result_type
-from explainsvc.method import Request
+from explainsvc.method import Method, Request, Result
+from explainsvc.methods._moments import moments
 from explainsvc.variations import per_variation, split_values
+
+WRAPPERS = ("smoothgrad", "smoothgrad_squared", "vargrad")
 
 
 @dataclass(frozen=True)
@@ -28,36 +30,61 @@ class NoiseParams:
     batch_size: int = param(16, "int", "items per run", low=1)
 
 
-def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Iterator[dict[str, Array]]:
-    """E(x + g_n), g ~ N(0, σ²), σ = noise · (max − min) of each item's input (Smilkov et al. 2017, section 3.1)."""
+@dataclass(frozen=True)
+class Noisy:
+    """Explanations of noisy copies, float64: their mean, their variance divided by n, and what the base method confessed."""
+
+    mean: dict[str, Array]
+    variance: dict[str, Array]
+    caveats: tuple[str, ...]
+
+
+def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Noisy:
+    """Moments of E(x + g_n), g ~ N(0, σ²), σ = noise · (max − min) of each item's input (Smilkov et al. 2017, section 3.1)."""
+    base, params = _base(p)
+    caveats = dict.fromkeys(base.caveats)
+
+    def explained() -> Iterator[Mapping[str, Array]]:
+        quiet = replace(request, progress=_silent)  # the base method would count from one for every copy
+        results = per_variation(quiet, _copies(request, p), lambda r: attribute(base, params, r), _split, p.batch_size)
+        for k, result in enumerate(results):
+            caveats.update(dict.fromkeys(result.caveats))
+            request.progress(k + 1, p.samples, owner)
+            yield result.values
+
+    mean, variance = moments(explained())
+    return Noisy(mean, variance, tuple(caveats))
+
+
+def _base(p: NoiseParams) -> tuple[Method, Any]:
     from explainsvc.methods import find_method  # the registry imports this file
 
     base = find_method(p.base)
-    if p.base in ("smoothgrad", "smoothgrad_squared", "vargrad"):
+    if p.base in WRAPPERS:
         raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
     params: Any = read_params(base.params, p.base_parameters or {}, p.base)
+    return base, params
+
+
+def _copies(request: Request, p: NoiseParams) -> Iterator[dict[str, Array]]:
+    """x + g_n, in the inputs' types."""
     rng = np.random.default_rng(request.seed)
-    sigma = {n: p.noise * _range(request.feeds[n], request.has_items(n)) for n in request.wanted}
-
-    def copies() -> Iterator[dict[str, Array]]:
-        for _ in range(p.samples):
-            yield {
-                n: np.asarray(request.feeds[n] + sigma[n] * rng.standard_normal(request.feeds[n].shape), request.feeds[n].dtype)
-                for n in request.wanted
-            }
-
-    explained = per_variation(request, copies(), lambda r: attribute(base, params, r).values, split_values, p.batch_size)
-    for k, values in enumerate(explained):
-        request.progress(k + 1, p.samples, owner)
-        yield {n: v.astype(np.float64) for n, v in values.items()}
+    spread = {n: p.noise * value_range(request, n) for n in request.wanted}
+    for _ in range(p.samples):
+        noise = {n: spread[n] * rng.standard_normal(request.feeds[n].shape) for n in request.wanted}
+        yield {n: np.asarray(request.feeds[n] + noise[n], request.feeds[n].dtype) for n in request.wanted}
 
 
-def _range(x: Array, batched: bool) -> Array:
-    """max − min per item, shaped to broadcast over it."""
-    axes = tuple(range(1, x.ndim)) if batched and x.ndim > 1 else None
+def value_range(request: Request, name: str) -> Array:
+    """max − min per item of an input, shaped to broadcast over it: the unit of relative noise."""
+    x = request.feeds[name]
+    axes = tuple(range(1, x.ndim)) if request.has_items(name) and x.ndim > 1 else None
     return np.asarray(np.ptp(x.astype(np.float64), axis=axes, keepdims=True))
 
 
-def typed(values: dict[str, Array], request: Request) -> dict[str, Array]:
-    """Float64 sums as the type of the input (float32 for half precision)."""
-    return {n: v.astype(result_type(request.feeds[n])) for n, v in values.items()}
+def _split(result: Result, count: int) -> list[Result]:
+    return [replace(result, values=values) for values in split_values(result.values, count)]
+
+
+def _silent(*_: object) -> None:
+    return None

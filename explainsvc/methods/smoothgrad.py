@@ -5,26 +5,24 @@ Output: Signed, the input's shape, in the units of the base method.
 Needs: What the base method needs.
 Cost: `samples` explanations by the base method, stacked in batches.
 Properties: Reproducible: all noise comes from the request's seed.
-Limits: The noise leaves the data distribution; fewer samples leave noise in the map.
+Limits: The noise leaves the data distribution; fewer samples leave noise in the map. A base that draws numbers itself draws
+  the same ones for every copy.
 Source: Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, arXiv:1706.03825, section 3.1.
 Differs: σ is relative to the input's range per item, as in the paper (captum's stdevs is absolute); wraps any base method.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from explainsvc.cards import read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import NoiseParams, noisy_explanations, typed
+from explainsvc.methods._noise import NoiseParams, noisy_explanations
+from explainsvc.methods._path import typed
 
 
 def run(request: Request, p: NoiseParams) -> Result:
     """mean_n E(x + g_n), g ~ N(0, σ²)."""
-    total = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
-    for values in noisy_explanations(request, p, "smoothgrad"):
-        total = {n: total[n] + v for n, v in values.items()}
-    return Result(typed({n: t / p.samples for n, t in total.items()}, request))
+    noisy = noisy_explanations(request, p, "smoothgrad")
+    return Result(typed(noisy.mean, request), caveats=noisy.caveats)
 
 
 METHOD = Method(read_card("smoothgrad", __doc__, NoiseParams), NoiseParams, run=run, family="sampling")

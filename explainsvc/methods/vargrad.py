@@ -5,7 +5,8 @@ Output: Non-negative, the input's shape, in the units of the base method, square
 Needs: What the base method needs.
 Cost: `samples` explanations by the base method, stacked in batches.
 Properties: Reproducible: all noise comes from the request's seed.
-Limits: The noise leaves the data distribution; fewer samples leave noise in the map.
+Limits: The noise leaves the data distribution; fewer samples leave noise in the map. A base that draws numbers itself draws
+  the same ones for every copy.
 Source: Adebayo, Gilmer, Goodfellow, Kim 2018, arXiv:1810.03307, section 2.2 (VarGrad).
 Differs: σ is relative to the input's range per item, as in the paper (captum's stdevs is absolute); wraps any base method.
 """
@@ -14,11 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import NoiseParams, noisy_explanations, typed
+from explainsvc.methods._noise import NoiseParams, noisy_explanations
+from explainsvc.methods._path import typed
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,8 @@ class Params(NoiseParams):
 
 def run(request: Request, p: Params) -> Result:
     """Var_n E(x + g_n), g ~ N(0, σ²), divided by n."""
-    mean = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
-    spread = {n: np.zeros(request.feeds[n].shape) for n in request.wanted}
-    for k, values in enumerate(noisy_explanations(request, p, "vargrad"), start=1):
-        for n, v in values.items():  # Welford 1962: no difference of large numbers
-            step = v - mean[n]
-            mean[n] = mean[n] + step / k
-            spread[n] = spread[n] + step * (v - mean[n])
-    return Result(typed({n: s / p.samples for n, s in spread.items()}, request))
+    noisy = noisy_explanations(request, p, "vargrad")
+    return Result(typed(noisy.variance, request), caveats=noisy.caveats)
 
 
 METHOD = Method(read_card("vargrad", __doc__, Params), Params, run=run, family="sampling")

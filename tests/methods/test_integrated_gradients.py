@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import explainsvc
-from explainsvc.methods.integrated_gradients import quadrature
+from explainsvc.methods._path import quadrature
 from tests import models
+from tests.methods.torch_truth import mlp, tensor
 from tests.models import Array, numbers
 
 IG = "integrated_gradients"
@@ -145,3 +146,38 @@ def test_several_inputs_move_together() -> None:
     np.testing.assert_allclose(found.residual, 0, atol=1e-5)
     total = sum(v.sum(axis=1) for v in found.values.values())
     np.testing.assert_allclose(total, found.output_value - found.baseline_value, atol=1e-5)
+
+
+def test_several_baselines_are_averaged() -> None:
+    """The map over background rows is the mean of the maps of each row; so are value and residual."""
+    model, x, rows = explainsvc.load(models.cnn()), numbers(2, 2, 8, 8), numbers(3, 2, 8, 8, seed=6)
+    found = model.explain({"x": x}, IG, target=1, background=rows, steps=20)
+    each = [model.explain({"x": x}, IG, target=1, baseline=row, steps=20) for row in rows]
+    np.testing.assert_allclose(found.values["x"], np.mean([e.values["x"] for e in each], axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.baseline_value, np.mean([e.baseline_value for e in each], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.residual, np.mean([e.residual for e in each], axis=0), atol=1e-6)
+
+
+def test_the_tolerance_holds_for_the_mean_over_baselines() -> None:
+    """On Σ x³ with two baselines the steps double until the mean's residual is below a tenth of the mean difference."""
+    rows = np.array([[0, 0, 0], [-1, 0.5, 0.2]], np.float32)
+    found = explainsvc.load(models.cube()).explain(
+        {"x": numbers(1, 3) + 2}, IG, background=rows, steps=2, rule="left", tolerance=0.1
+    )
+    gap = found.output_value - found.baseline_value
+    assert found.parameters["steps"] > 2
+    assert (np.abs(found.residual) <= 0.1 * np.abs(gap)).all()
+    np.testing.assert_allclose(found.baseline_value, [(rows.astype(np.float64) ** 3).sum() / 2], rtol=1e-5)
+
+
+CAPTUM = {"gauss_legendre": "gausslegendre", "midpoint": "riemann_middle", "left": "riemann_left", "right": "riemann_right"}
+
+
+@pytest.mark.parametrize("rule", CAPTUM)
+def test_it_is_captums(rule: str) -> None:
+    """The same points and weights as captum's rule, with torch's gradients in float64."""
+    attr = pytest.importorskip("captum.attr")
+    x, base = numbers(2, 6), numbers(1, 6, seed=3)
+    expected = attr.IntegratedGradients(mlp).attribute(tensor(x), tensor(base), target=2, n_steps=9, method=CAPTUM[rule]).numpy()
+    found = explainsvc.load(models.mlp()).explain({"x": x}, IG, target=2, baseline=base, steps=9, rule=rule).values["x"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import explainsvc
+from explainsvc.errors import InvalidParameter
 from tests import models
 from tests.models import Array, numbers
 
@@ -93,3 +94,46 @@ def test_the_target_stays_that_of_the_input() -> None:
     assert found.target.index == tuple((int(w),) for w in winners)
     expected = MLP.explain({"x": x}, "smoothgrad", target=winners.tolist(), noise=2.0, samples=8)
     np.testing.assert_array_equal(found.values["x"], expected.values["x"])
+
+
+BASES: dict[str, dict[str, Any]] = {
+    "gradient": {}, "input_x_gradient": {}, "integrated_gradients": {"steps": 5}, "guided_integrated_gradients": {"steps": 5},
+    "blur_ig": {"steps": 5, "max_sigma": 2}, "xrai": {"steps": 5}, "fullgrad": {}, "cgi": {}, "guided_backprop": {},
+    "expected_gradients": {"samples": 4, "background": [[[[0.5] * 8] * 8] * 2] * 2}, "deconvnet": {}, "lrp_epsilon": {},
+    "lrp_z_plus": {}, "lrp_epsilon_plus": {}, "lrp_epsilon_plus_flat": {}, "grad_cam": {}, "guided_grad_cam": {},
+    "occlusion": {"window": 4}, "sobel": {}, "random": {},
+}  # fmt: skip
+CNN = explainsvc.load(models.cnn())
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_any_method_can_be_the_base(base: str) -> None:
+    """Rules, paths, activation maps, perturbations and controls: the moments of its own maps of the same noisy copies."""
+    x, options = numbers(1, 2, 8, 8), {"noise": 0.1, "samples": 3, "seed": 5, "batch_size": 1}
+    rng = np.random.default_rng(5)
+    copies = [(x + 0.1 * np.ptp(x.astype(np.float64)) * rng.standard_normal(x.shape)).astype(np.float32) for _ in range(3)]
+    maps = np.stack([values(CNN, copy, base, seed=5, **BASES[base]) for copy in copies])
+    wrapped = {"base": base, "base_parameters": BASES[base], **options}
+    scale = np.abs(maps).max()
+    assert scale > 0
+    np.testing.assert_allclose(values(CNN, x, "smoothgrad", **wrapped), maps.mean(axis=0), rtol=1e-4, atol=1e-5 * scale)
+    squared = values(CNN, x, "smoothgrad_squared", **wrapped)
+    np.testing.assert_allclose(squared, (maps**2).mean(axis=0), rtol=1e-4, atol=1e-5 * scale**2)
+    np.testing.assert_allclose(values(CNN, x, "vargrad", **wrapped), maps.var(axis=0), rtol=1e-3, atol=1e-5 * scale**2)
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "smoothgrad_squared", "vargrad"])
+def test_what_the_base_confesses_is_passed_on(method: str) -> None:
+    """The caveats of the base's card, and those of its runs, once."""
+    x = numbers(1, 6)
+    found = MLP.explain({"x": x}, method, base="random", samples=2)
+    assert [c for c in found.caveats if "random numbers" in c] == ["a control: random numbers, not an explanation"]
+    missed = {"steps": 2, "rule": "left", "tolerance": 1e-9}
+    found = MLP.explain({"x": x}, method, base="integrated_gradients", base_parameters=missed, samples=2, noise=0)
+    assert len([c for c in found.caveats if "was not met" in c]) == 1
+
+
+def test_a_wrapper_is_no_base() -> None:
+    """Noise on noise is refused by name."""
+    with pytest.raises(InvalidParameter, match="wrapper"):
+        MLP.explain({"x": numbers(1, 6)}, "smoothgrad", base="vargrad")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 import explainsvc
 from explainsvc import Attribution, cli
 from explainsvc.client import Client
+from explainsvc.errors import ExplainsvcError
 from explainsvc.model import Model
+from tests import models as small
 from tests.graph.test_quantised import fake_quantised_mlp
+from tests.methods.little import little
 from tests.models import numbers, weights
 from tests.service import models
 
@@ -67,12 +71,32 @@ def test_kept_rounding(client: Client) -> None:
     assert b"Round" not in client.compile(digest)
 
 
+def test_a_layer(client: Client) -> None:
+    """The values of an inner value, by a gradient and by many forwards, and the graph that gives them."""
+    local, x = explainsvc.load(small.cnn()), numbers(2, 2, 8, 8)
+    digest = client.upload(small.cnn().SerializeToString())
+    for method in ("gradient", "occlusion"):
+        here = local.explain({"x": x}, method, 1, inputs=["r1"])
+        assert_equal(here, client.explain(digest, {"x": x}, method, 1, inputs_wanted=["r1"]))
+    assert b"explain.r1" in client.compile(digest, inputs_wanted=["r1"])
+
+
 @pytest.mark.parametrize("method", sorted(explainsvc.methods()))
 def test_every_method(client: Client, digest: str, cnn: Model, method: str) -> None:
-    """Every method that fits the model gives the same numbers, those with random numbers too."""
+    """Every method gives the same numbers, those with random numbers too, or the same refusal."""
     inputs = models.image()
-    here = cnn.explain(inputs, method, 0, seed=7)
-    assert_equal(here, client.explain(digest, inputs, method, 0, seed=7))
+    parameters = little(method, inputs)
+
+    def there() -> Attribution:
+        return client.explain(digest, inputs, method, 0, seed=7, parameters=parameters)
+
+    if not cnn.info.methods[method]:
+        assert_equal(cnn.explain(inputs, method, 0, seed=7, **parameters), there())
+        return
+    with pytest.raises(ExplainsvcError) as refused:
+        cnn.explain(inputs, method, 0, seed=7, **parameters)
+    with pytest.raises(type(refused.value), match=re.escape(refused.value.what)):
+        there()
 
 
 def test_parameters_of_every_kind(client: Client, digest: str, cnn: Model) -> None:
