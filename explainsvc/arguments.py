@@ -90,12 +90,12 @@ def _named_literal(text: str) -> Any:
 
 
 def by_name(cards: Mapping[str, Card], given: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """``NAME.key=value`` of an audit: {method or check: parameters}."""
+    """``NAME.key=value`` of several: {method or check: parameters}."""
     grouped: dict[str, list[tuple[str, str]]] = {}
     for path, value in given:
         name, dot, key = path.partition(".")
         if not (dot and key):
-            raise UsageError(f"-p {path}={value}: an audit has several methods and checks, write NAME.{path}={value}")
+            raise UsageError(f"-p {path}={value}: there are several methods or checks, write NAME.{path}={value}")
         grouped.setdefault(name, []).append((key, value))
     return {name: typed(cards.get(name), pairs) for name, pairs in grouped.items()}
 
@@ -103,6 +103,14 @@ def by_name(cards: Mapping[str, Card], given: Iterable[tuple[str, str]]) -> dict
 def names(text: str) -> list[str]:
     """``a,b,c`` as a list."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def methods(text: str) -> list[str]:
+    """``a,b,c`` as at least one name."""
+    found = names(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no method")
+    return found
 
 
 def number(text: str) -> float:
@@ -152,6 +160,18 @@ def read_text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as text: {error}") from None
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 file, one token or name each; an empty line is an empty token."""
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8") from None
+    lines = text.split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _load(path: str) -> Any:

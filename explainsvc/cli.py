@@ -14,6 +14,7 @@ from typing import NoReturn, TypeAlias
 
 from explainsvc import __version__, arguments, commands, doctor
 from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
+from explainsvc.report.kinds import KINDS
 from explainsvc.service import config
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
@@ -81,13 +82,12 @@ def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx file; external data is read from beside it")
 
 
-def _question(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
+def _question(parser: argparse.ArgumentParser, parameter: str = "a parameter of the method (repeatable)") -> None:
     _target(parser)
     parser.add_argument("--wanted", action="append", metavar="INPUT", help="explain this input or inner value only (repeatable)")
     text = "keep the rounding of a quantised model; gradients pass it unchanged (default: it is left out)"
     parser.add_argument("--straight-through", action="store_true", help=text)
-    _parameters(parser, "KEY=VALUE", "a parameter of the method (repeatable); rulebook=@FILE reads a file")
+    _parameters(parser, "KEY=VALUE", parameter)
 
 
 def _target(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +115,13 @@ def _pixels(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--size", type=arguments.size, metavar="HxW", help="for inputs that leave the size open")
 
 
+def _picture(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a picture as output")
+    group.add_argument("--render", choices=KINDS, help="default: what the input's shape and type say")
+    group.add_argument("--tokens", metavar="F.txt", help="the text of each token, one a line, item after item")
+    group.add_argument("--names", metavar="F.txt", help="the names of a table's columns, one a line")
+
+
 def _demo(group: Commands) -> None:
     parser = _command(group, "demo", commands.demo, "explain digits by a small model, on a server started for it")
     parser.add_argument("--model", metavar="MODEL", help="your own model, with --image")
@@ -135,9 +142,12 @@ def _explain(group: Commands) -> None:
     _model(parser)
     parser.add_argument("--inputs", metavar="F.npz|IMAGE", help="npz keys are the input names; required but for --dry-run")
     parser.add_argument("--dry-run", action="store_true", help="compute nothing: print which rule every node would get")
-    _question(parser)
+    parser.add_argument("--method", required=True, action="extend", type=arguments.methods, metavar="NAME[,NAME]",
+                        help="see `explainsvc methods`; several are put side by side")  # fmt: skip
+    _question(parser, "a parameter of the method, NAME.KEY=VALUE where there are several (repeatable)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of methods that draw numbers; default 0")
-    parser.add_argument("--out", metavar="F.npz|F.png", help="the values, or a heat map of them")
+    parser.add_argument("--out", metavar="F.npz|F.png", help="the values, or a picture of them")
+    _picture(parser)
     _json(parser)
     _pixels(parser)
 
@@ -145,6 +155,7 @@ def _explain(group: Commands) -> None:
 def _compile(group: Commands) -> None:
     parser = _command(group, "compile", commands.compile_, "save the explained graph, for any onnxruntime")
     _model(parser)
+    parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
     _question(parser)
     parser.add_argument("--out", required=True, metavar="EXPLAINED.onnx")
 

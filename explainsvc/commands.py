@@ -6,22 +6,19 @@ import argparse
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from explainsvc import arguments, engines, images, texts
 from explainsvc.arguments import UsageError
-from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
+from explainsvc.drawings import Answers, Given, Wishes
 from explainsvc.engines import Audit, Engine, Question
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
-from explainsvc.report import render
 from explainsvc.service import config, server
 
 Command = Callable[[argparse.Namespace], int]
@@ -44,33 +41,36 @@ def inspect(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """One explanation, to a file and to stdout; with --dry-run the rules of its backward pass instead."""
-    write = _writer(options.out)
-    question = _question(options)
+    """One explanation, or one by each of several methods, to a file and to stdout."""
+    write, wishes = _writer(options.out), _wishes(options)
+    questions = _questions(options)
     if options.dry_run:
-        return _dry_run(options, question)
+        return _dry_run(options, questions)
     if options.inputs is None:
         raise UsageError("--inputs is required; only --dry-run goes without")
     with engines.opened(options.model, options.server) as engine, bar() as progress:
         given = _given(engine, options)
-        attribution = engine.explain(given.feeds, question, options.seed, progress)
-    written = write(options.out, attribution, given) if write is not None else []
-    _say(options, attribution.to_json(), texts.explanation(attribution, written))
+        attributions = [engine.explain(given.feeds, question, options.seed, progress) for question in questions]
+    written = write(options.out, Answers(attributions, given, wishes)) if write is not None else []
+    documents = [attribution.to_json() for attribution in attributions]
+    _say(options, documents[0] if len(documents) == 1 else {"attributions": documents}, texts.explanations(attributions, written))
     return DONE
 
 
-def _dry_run(options: argparse.Namespace, question: Question) -> int:
-    """Every node on the way and its rule; nothing is computed."""
+def _dry_run(options: argparse.Namespace, questions: Sequence[Question]) -> int:
+    """Every node on the way and its rule, by each of several methods; nothing is computed."""
     if options.server is not None:
         raise UsageError("--dry-run is made on this machine; leave --server away")
-    rows = [dataclasses.asdict(row) for row in engines.dry_run(options.model, question)]
-    _say(options, {"method": question.method, "nodes": rows}, texts.node_rules(rows))
+    rows = [[dataclasses.asdict(row) for row in engines.dry_run(options.model, question)] for question in questions]
+    documents = [{"method": q.method, "nodes": nodes} for q, nodes in zip(questions, rows, strict=True)]
+    text = "\n\n".join(f"{q.method}\n{texts.node_rules(nodes)}" for q, nodes in zip(questions, rows, strict=True))
+    _say(options, documents[0] if len(documents) == 1 else {"dry_runs": documents}, text)
     return DONE
 
 
 def compile_(options: argparse.Namespace) -> int:
     """The explained graph, saved."""
-    out, question = _place(options.out), _question(options)
+    out, question = _place(options.out), _question(options, options.method)
     with engines.opened(options.model, options.server) as engine:
         data = engine.compile(question)
     out.write_bytes(data)
@@ -142,10 +142,28 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _question(options: argparse.Namespace) -> Question:
-    card = engines.methods(options.server).get(options.method) if options.parameters else None
-    parameters = arguments.typed(card, options.parameters)
-    return Question(options.method, options.target, options.wanted, parameters, options.straight_through)
+def _question(options: argparse.Namespace, method: str) -> Question:
+    card = engines.methods(options.server).get(method) if options.parameters else None
+    return _asked(options, method, arguments.typed(card, options.parameters))
+
+
+def _asked(options: argparse.Namespace, method: str, parameters: Mapping[str, Any]) -> Question:
+    return Question(method, options.target, options.wanted, parameters, options.straight_through)
+
+
+def _questions(options: argparse.Namespace) -> list[Question]:
+    """One question a method; of several, names and parameters are checked before the first of them runs."""
+    methods = list(dict.fromkeys(options.method))
+    if len(methods) < 2:
+        return [_question(options, method) for method in methods]
+    cards = engines.methods(options.server)
+    parameters = arguments.by_name(cards, options.parameters)
+    for name in (*methods, *parameters):
+        if name not in cards:
+            raise UsageError(f"no method is called {name!r}; `explainsvc methods` lists them")
+        if name not in methods:
+            raise UsageError(f"-p {name}.…: {name} is not among the methods asked ({', '.join(methods)})")
+    return [_asked(options, method, parameters.get(method, {})) for method in methods]
 
 
 def preprocessing(options: argparse.Namespace) -> Preprocessing:
@@ -153,19 +171,10 @@ def preprocessing(options: argparse.Namespace) -> Preprocessing:
     return Preprocessing(options.scale, options.mean, options.std, options.bgr, options.layout, options.channels, options.size)
 
 
-@dataclass(frozen=True)
-class Given:
-    """What ``--inputs`` holds: the tensors, and per input and item the picture to draw beneath the map."""
-
-    feeds: Mapping[str, npt.NDArray[Any]]
-    pictures: Mapping[str, Sequence[npt.NDArray[Any]]]
-    layout: images.Layout | None = None
-
-
 def _given(engine: Engine, options: argparse.Namespace) -> Given:
     if not images.is_image(options.inputs):
         feeds = arguments.read_inputs(options.inputs)
-        return Given(feeds, {name: list(values) for name, values in feeds.items() if values.ndim > 0})
+        return Given(feeds, {name: list(values) for name, values in feeds.items() if values.ndim > 0}, options.layout)
     inputs = engine.inputs()
     if len(inputs) != 1:
         names = ", ".join(tensor.name for tensor in inputs)
@@ -175,7 +184,7 @@ def _given(engine: Engine, options: argparse.Namespace) -> Given:
     return Given({tensor.name: picture.tensor}, {tensor.name: [picture.rgb]}, picture.layout)
 
 
-Writer = Callable[[str, Attribution, Given], list[Path]]
+Writer = Callable[[str, Answers], list[Path]]
 
 
 def _writer(out: str | None) -> Writer | None:
@@ -196,32 +205,36 @@ def _place(out: str) -> Path:
     return Path(out)
 
 
-def _write_npz(out: str, attribution: Attribution, _: Given) -> list[Path]:
-    np.savez(out, **attribution.values)  # type: ignore[arg-type]  # numpy types its own keyword `allow_pickle` only
+def _wishes(options: argparse.Namespace) -> Wishes:
+    """What the options say about pictures; without a picture they would go unheard."""
+    asked = {"--render": options.render, "--tokens": options.tokens, "--names": options.names}
+    unheard = [option for option, value in asked.items() if value is not None]
+    if unheard and not (options.out or "").endswith(".png"):
+        raise UsageError(f"{', '.join(unheard)}: only a picture is drawn so; give --out F.png")
+    tokens, names = (None if path is None else arguments.read_lines(path) for path in (options.tokens, options.names))
+    return Wishes(options.render, tokens, names)
+
+
+def _write_npz(out: str, answers: Answers) -> list[Path]:
+    """Input → values; of several methods ``METHOD.INPUT`` → values."""
+    several = len(answers.attributions) > 1
+    arrays = {
+        f"{one.method}.{name}" if several else name: values for one in answers.attributions for name, values in one.values.items()
+    }
+    np.savez(out, **arrays)  # type: ignore[arg-type]  # numpy types its own keyword `allow_pickle` only
     return [Path(out)]
 
 
-def _write_png(out: str, attribution: Attribution, given: Given) -> list[Path]:
-    """``F.png``; with several inputs or items ``F-INPUT-ITEM.png``."""
-    maps = list(_maps(attribution))
+def _write_png(out: str, answers: Answers) -> list[Path]:
+    """``F.png``; with several inputs or items ``F-INPUT-ITEM.png``, tables of several inputs ``F-ITEM.png``."""
+    drawings = answers.drawings()
     paths = []
-    for name, item, values in maps:
-        path = Path(out) if len(maps) == 1 else Path(out).with_stem(f"{Path(out).stem}-{name}-{item}".replace("/", "_"))
-        title = f"{attribution.method} of {attribution.target.description}"
-        image = given.pictures[name][item]
-        path.write_bytes(render.heatmap_png(values, image=image, title=title, layout=given.layout))
+    for drawing in drawings:
+        suffix = "" if len(drawings) == 1 else f"-{drawing.label}".replace("/", "_")
+        path = Path(out).with_stem(f"{Path(out).stem}{suffix}")
+        path.write_bytes(drawing.png())
         paths.append(path)
     return paths
-
-
-def _maps(attribution: Attribution) -> Iterator[tuple[str, int, npt.NDArray[Any]]]:
-    """(input, item, values) of everything with height and width."""
-    flat = [name for name, values in attribution.values.items() if values.ndim not in (3, 4)]
-    if flat:
-        raise UsageError(f"--out .png draws values with height and width; {', '.join(flat)} has none, write an .npz")
-    for name, values in attribution.values.items():
-        for item, one in enumerate(values):
-            yield name, item, one
 
 
 def _folder(out: str) -> Path:

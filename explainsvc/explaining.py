@@ -45,7 +45,7 @@ def explain(
     if inner := inner_values(model, inputs or ()):
         rest, at = rest_at(model, inner, checked)
         return of_the_whole(model, explain(rest, at, method, target, inputs, seed, progress, parameters))
-    name, notes = target_name(model, found, target)
+    name, notes = target_name(model, found if found.inner is None else found.inner(params), target)
     wanted = wanted_inputs(model, inputs, found, name)
     random = check_seed(seed)
 

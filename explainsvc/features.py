@@ -19,8 +19,8 @@ from explainsvc.method import Request
 NAMED = ("element", "pixel", "column", "token", "superpixel")
 SUPERPIXELS = 50
 """Segments asked of SLIC, as the examples of LIME and of captum do."""
-COMPACTNESS = 10.0
-"""SLIC's weight of distance against colour, for colours on a scale of 0 to 100 (scikit-image's default, Lab images)."""
+COMPACTNESS = 0.3
+"""SLIC's weight of distance against colour, for colours between 0 and 1, to which scikit-image brings any image."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,7 @@ def superpixels(item: Array) -> Array:
     channel = channel_axis(item.shape)
     if channel is None:
         raise _bad(f"is 'superpixel', which needs images of at most 4 channels, not items of shape {list(item.shape)}")
-    image = item.astype(np.float64)
-    low, span = image.min(), float(np.ptp(image))
-    colours = 100 * (image - low) / (span if span > 0 else 1.0)
+    colours = item.astype(np.float64)
     segments = slic(
         colours, n_segments=SUPERPIXELS, compactness=COMPACTNESS, start_label=0, channel_axis=channel, convert2lab=False
     )

@@ -78,6 +78,7 @@ class Method:
         params: Dataclass of its parameters.
         program: ``(builder, params) -> {input: term}``, for methods that are one graph.
         run: ``(request, params) -> Result``, for all others.
+        inner: ``params -> method``, for wrappers: the method that they run, which decides where a default target starts.
         rulebook: ``(builder, params) -> rulebook`` of its backward pass, for programs that replace the vjp at some nodes.
         complete: "output" when Σ values = S is claimed, "difference" when = S − S(baseline), else "".
         from_logit: Whether a default target starts before the final Softmax, as the source defines the method.
@@ -91,6 +92,7 @@ class Method:
     params: type
     program: Callable[[Builder, Any], Mapping[str, Term]] | None = None
     run: Callable[[Request, Any], Result] | None = None
+    inner: Callable[[Any], Method] | None = None
     rulebook: Callable[[Builder, Any], Rulebook] | None = None
     complete: Literal["", "output", "difference"] = ""
     from_logit: bool = False

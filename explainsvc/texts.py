@@ -128,17 +128,38 @@ def _tensor(tensor: Mapping[str, Any]) -> str:
 def explanation(attribution: Attribution, written: Sequence[Path] = ()) -> str:
     """What was explained, the sums per item, the range per input."""
     target = ("target", f"{attribution.target.description} (seed {attribution.seed})")
-    sums = sum(values.reshape(len(values), -1).astype(np.float64).sum(1) for values in attribution.values.values())
     items = [
         (f"item {item}", f"output {output:.6g}, sum of values {total:.6g}{_beyond(attribution, item)}")
-        for item, (output, total) in enumerate(zip(attribution.output_value, np.asarray(sums), strict=True))
+        for item, (output, total) in enumerate(zip(attribution.output_value, _sums(attribution), strict=True))
     ]
     ranges = [
-        (name, f"{values.dtype} {list(values.shape)}, from {values.min():.4g} to {values.max():.4g}")
+        (name, f"{values.dtype} {list(values.shape)}, from {values.min():.4g} to {values.max():.4g}{_shared(attribution, name)}")
         for name, values in attribution.values.items()
     ]
     caveats = [("caveat", text) for text in attribution.caveats]
     return table([("method", attribution.method), target, *items, *ranges, *caveats, *_files(written)])
+
+
+def explanations(attributions: Sequence[Attribution], written: Sequence[Path] = ()) -> str:
+    """A block a method, and the files at the end."""
+    *first, last = attributions
+    return "\n\n".join([*(explanation(one) for one in first), explanation(last, written)])
+
+
+def _sums(attribution: Attribution) -> Sequence[float]:
+    """Σ values per item; of a single item it is over everything, of several only over the inputs that they do not share."""
+    count = len(attribution.output_value)
+    parts = [each for name, each in attribution.values.items() if not _shared(attribution, name)]
+    rows = [np.asarray(each, np.float64).reshape(count, -1).sum(1) for each in parts]
+    return [float(total) for total in sum(rows, np.zeros(count))]
+
+
+def _shared(attribution: Attribution, name: str) -> str:
+    """The sum of an input that all items share, in words; nothing for one that has a row an item."""
+    values, count = attribution.values[name], len(attribution.output_value)
+    if count == 1 or (values.ndim and len(values) == count):
+        return ""
+    return f", sum {values.sum(dtype=np.float64):.6g}, shared by all items"
 
 
 def _beyond(attribution: Attribution, item: int) -> str:

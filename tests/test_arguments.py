@@ -126,3 +126,24 @@ def test_unreadable_inputs(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(UsageError, match=r"x\.npz is not a NumPy file"):
         arguments.read_inputs(str(path))
+
+
+def test_lines_of_a_file(tmp_path: Path) -> None:
+    """One token a line: blanks and empty lines stay, line ends of either kind do not, nor does the last of them."""
+    path = tmp_path / "tokens.txt"
+    path.write_bytes("the\r\n\n cat\u2028\n\u4f60\n".encode())
+    assert arguments.read_lines(str(path)) == ["the", "", " cat\u2028", "\u4f60"]
+    path.write_bytes(b"")
+    assert arguments.read_lines(str(path)) == []
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not text in UTF-8"):
+        arguments.read_lines(str(path))
+    with pytest.raises(UsageError, match="no such file"):
+        arguments.read_lines(str(tmp_path / "missing.txt"))
+
+
+def test_methods_are_at_least_one() -> None:
+    """A list of names; none is a usage error."""
+    assert arguments.methods("a, b,c") == ["a", "b", "c"]
+    with pytest.raises(argparse.ArgumentTypeError, match="names no method"):
+        arguments.methods(",")

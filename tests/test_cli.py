@@ -17,6 +17,8 @@ from PIL import Image
 import explainsvc
 from explainsvc import cli, demo
 from explainsvc.demo.server import running_server
+from explainsvc.report.render import attributions_png
+from tests import models
 
 DIGITS = str(Path(demo.__file__).with_name("digits.onnx"))
 DATA = np.load(Path(demo.__file__).with_name("digits.npz"))
@@ -123,6 +125,56 @@ def test_heat_maps_of_a_batch_are_numbered(printed: Printed, npz: str, tmp_path:
     assert sorted(path.name for path in tmp_path.glob("m*.png")) == [f"m-image-{item}.png" for item in range(3)]
 
 
+def test_several_methods_as_json(printed: Printed, npz: str) -> None:
+    """Several methods, listed or repeated, print one object with a list; each has its own parameters."""
+    arguments = (
+        "--method",
+        "gradient,occlusion",
+        "--method",
+        "gradient,integrated_gradients",
+        "-p",
+        "integrated_gradients.steps=7",
+    )
+    code, text, err = printed("explain", DIGITS, "--inputs", npz, *arguments, "--target", "3", "--json")
+    model = explainsvc.load(DIGITS)
+    asked = {"gradient": {}, "occlusion": {}, "integrated_gradients": {"steps": 7}}
+    truth = [model.explain({"image": IMAGES}, name, 3, **parameters).to_json() for name, parameters in asked.items()]
+    assert (code, err) == (0, "")
+    assert json.loads(text) == json.loads(json.dumps({"attributions": truth}))
+
+
+def test_several_methods_to_files(printed: Printed, npz: str, tmp_path: Path) -> None:
+    """An .npz has METHOD.INPUT; a .png per item has all methods; the text has a block each and the files once."""
+    arguments = ("explain", DIGITS, "--inputs", npz, "--method", "gradient,occlusion", "--out")
+    assert printed(*arguments, str(tmp_path / "out.npz"))[0] == 0
+    found = np.load(tmp_path / "out.npz")
+    for name in ("gradient", "occlusion"):
+        truth = explainsvc.load(DIGITS).explain({"image": IMAGES}, name)
+        np.testing.assert_array_equal(found[f"{name}.image"], truth.values["image"])
+    assert sorted(found.files) == ["gradient.image", "occlusion.image"]
+    code, text, _ = printed(*arguments, str(tmp_path / "m.png"))
+    assert code == 0
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("method ")] == ["gradient", "occlusion"]
+    assert text.count("m-image-1.png") == 1
+    assert sorted(path.name for path in tmp_path.glob("m*.png")) == [f"m-image-{item}.png" for item in range(3)]
+
+
+def test_tokens_and_renderings(printed: Printed, tmp_path: Path) -> None:
+    """Ids are a strip with the given words; --render draws the same values as bars, --names names these."""
+    onnx.save(models.embedding(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", ids=np.array([[3, 1, 4, 1, 5]]))
+    (tmp_path / "words.txt").write_text("the\ncat\nsat\ndown\n!\n")
+    common = ("explain", str(tmp_path / "m.onnx"), "--inputs", str(tmp_path / "x.npz"), "--method", "occlusion", "--target", "1")
+    words, out = str(tmp_path / "words.txt"), tmp_path / "o.png"
+    attribution = explainsvc.load(models.embedding()).explain({"ids": np.array([[3, 1, 4, 1, 5]])}, "occlusion", 1)
+    values, title = {"occlusion": attribution.values["ids"][0]}, "occlusion of y[1]"
+    assert printed(*common, "--out", str(out), "--tokens", words)[0] == 0
+    assert out.read_bytes() == attributions_png(values, tokens=["the", "cat", "sat", "down", "!"], title=title)
+    assert printed(*common, "--out", str(out), "--render", "bars", "--names", words)[0] == 0
+    x = np.array([3, 1, 4, 1, 5])
+    assert out.read_bytes() == attributions_png(values, kind="bars", x=x, names=["the", "cat", "sat", "down", "!"], title=title)
+
+
 def test_compile_runs_in_a_bare_session(printed: Printed, npz: str, tmp_path: Path) -> None:
     """The saved graph gives explain's numbers in onnxruntime alone."""
     out = tmp_path / "explained.onnx"
@@ -160,6 +212,31 @@ USAGE = {
     "unknown suffix": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient", "--out", "map.gif"),
     "no such folder": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient", "--out", "no/where.npz"),
     "target": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient", "--target", "three"),
+    "several methods with a bare parameter": (
+        "explain",
+        DIGITS,
+        "--inputs",
+        "NPZ",
+        "--method",
+        "gradient,occlusion",
+        "-p",
+        "steps=3",
+    ),
+    "a parameter of no method asked": (
+        "explain",
+        DIGITS,
+        "--inputs",
+        "NPZ",
+        "--method",
+        "gradient,sobel",
+        "-p",
+        "occlusion.window=3",
+    ),
+    "one unknown among several": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient,gradeint"),
+    "an empty list of methods": ("explain", DIGITS, "--inputs", "NPZ", "--method", ","),
+    "compile several": ("compile", DIGITS, "--method", "gradient,sobel", "--out", "x.onnx"),
+    "a rendering without a picture": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient", "--render", "image"),
+    "an unknown rendering": ("explain", DIGITS, "--inputs", "NPZ", "--method", "gradient", "--render", "pie", "--out", "m.png"),
     "a server for the demo": ("--server", "localhost:1", "demo"),
 }
 FAILURE = {
@@ -203,6 +280,7 @@ def test_server_gives_the_same(printed: Printed, npz: str, tmp_path: Path) -> No
         ("checks", "--json"),
         ("inspect", DIGITS, "--json"),
         ("explain", DIGITS, "--inputs", npz, "--method", "lrp_epsilon_plus", "-p", "epsilon=1e-4", "--json"),
+        ("explain", DIGITS, "--inputs", npz, "--method", "gradient,occlusion", "-p", "occlusion.window=4", "--json"),
         ("compile", DIGITS, "--method", "gradient", "--out", str(tmp_path / "explained.onnx")),
         ("audit", DIGITS, "--inputs", npz, "--methods", "gradient", "--out", str(tmp_path / "report")),
     ]

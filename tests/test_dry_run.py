@@ -69,8 +69,9 @@ def test_the_command_line_reads_a_file(tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["explain", str(model), "--method", "lrp", "-p", f"rulebook=@{file}", "--dry-run"]
     assert main(arguments) == 0
     text = capsys.readouterr().out.splitlines()
-    assert len(text) == 1 + len(PATH)
-    assert text[1].split() == ["node_Conv_0", "Conv", "n1", "lrp_flat"]
+    assert text[0] == "lrp"
+    assert len(text) == 2 + len(PATH)
+    assert text[2].split() == ["node_Conv_0", "Conv", "n1", "lrp_flat"]
     assert main([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [node["results"] for node in document["nodes"]] == [[name] for name in PATH]

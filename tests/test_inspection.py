@@ -14,6 +14,7 @@ from explainsvc.errors import ExplainsvcError
 from explainsvc.explained import Builder
 from explainsvc.methods import METHODS
 from tests import models
+from tests.methods.little import little
 from tests.methods.required import required
 from tests.models import numbers
 
@@ -53,9 +54,9 @@ def test_differentiability_is_told_per_input(proto: onnx.ModelProto, reached: di
     assert {name: reason == "" for name, reason in info.differentiable.items()} == reached
 
 
-IMAGE = numbers(1, 2, 8, 8)
-SUBJECTS = {"cnn": (models.cnn(), IMAGE), "mlp": (models.mlp(), numbers(1, 6)), "tree": (models.trees(), numbers(1, 2))}
-SUBJECTS["tanh"] = (models.mlp(activation="Tanh"), numbers(1, 6))
+IMAGE = numbers(2, 2, 8, 8)
+SUBJECTS = {"cnn": (models.cnn(), IMAGE), "mlp": (models.mlp(), numbers(2, 6)), "tree": (models.trees(), numbers(2, 2))}
+SUBJECTS["tanh"] = (models.mlp(activation="Tanh"), numbers(2, 6))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -65,7 +66,7 @@ def test_applicability_is_what_explain_does(name: str, method: str) -> None:
     proto, x = SUBJECTS[name]
     model = explainsvc.load(proto)
     reason = model.info.methods[method]
-    options = {"samples": 2} if "samples" in {p.name for p in METHODS[method].card.parameters} else {}
+    options = little(method, {"x": x})
     if method == "sobel" and name != "cnn":
         return  # whether an input is a picture shows in its values' shape
     if reason == "":

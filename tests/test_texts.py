@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import explainsvc
 from explainsvc import commands, texts
+from tests import models
 
 
 def test_table_columns() -> None:
@@ -82,3 +84,22 @@ def test_json_has_no_nan() -> None:
         "a": [1.5, None],
         "b": {"c": None},
     }
+
+
+def cells(text: str) -> dict[str, str]:
+    """The lines of a table by their first cell."""
+    return {name: value.strip() for name, value in (line.split("  ", 1) for line in text.splitlines())}
+
+
+def test_sums_of_an_explanation() -> None:
+    """Per item over the inputs that have one; what all items share has a sum of its own; without a batch, over everything."""
+    feeds = {"x": models.numbers(3, 3), "k": models.numbers(1)}
+    attribution = explainsvc.load(models.scaled()).explain(feeds, "gradient", 1)
+    rows = cells(texts.explanation(attribution))
+    assert len(attribution.output_value) == 3
+    for item, row in enumerate(attribution.values["x"].astype(float)):
+        assert rows[f"item {item}"].endswith(f"sum of values {row.sum():.6g}")
+    assert rows["k"].endswith(f"sum {attribution.values['k'].sum():.6g}, shared by all items")
+    alone = explainsvc.load(models.without_batch()).explain({"x": models.numbers(5)}, "gradient", 1)
+    total = alone.values["x"].astype(float).sum()
+    assert cells(texts.explanation(alone))["item 0"].endswith(f"sum of values {total:.6g}")

@@ -33,6 +33,8 @@ _BROADCASTING = frozenset(
 
 
 _EMITTED = "explainsvc.emitted"
+_NODE = ".node"
+"""Ends the name of a node, which is otherwise that of its first result."""
 
 
 def is_emitted(node: ir.Node) -> bool:
@@ -61,6 +63,7 @@ class Emitter:
         self.scope = ""
         self._names = {v.name for n in graph.all_nodes() for v in n.outputs}
         self._names |= {v.name for g in (graph, *graph.subgraphs()) for v in (*g.inputs, *g.initializers.values())}
+        self._names |= {n.name.removesuffix(_NODE) for n in graph.all_nodes() if n.name}  # of an explained graph: see append
         self._counts: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
@@ -182,7 +185,7 @@ class Emitter:
         """Appends one node, shapes and types of its outputs left open; :meth:`op` is the ordinary way."""
         outputs = [ir.Value(name=n) for n in (names or [self.fresh(op_type) for _ in range(count)])]
         typed = {key: _typed(key, value) for key, value in attributes.items()}
-        node = ir.node(op_type, inputs, typed, domain=domain, outputs=outputs, name=f"{outputs[0].name}.node")
+        node = ir.node(op_type, inputs, typed, domain=domain, outputs=outputs, name=f"{outputs[0].name}{_NODE}")
         node.meta[_EMITTED] = True
         if self.scope:
             node.metadata_props["explain.source"] = self.scope

@@ -41,7 +41,8 @@ class Noisy:
 
 def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Noisy:
     """Moments of E(x + g_n), g ~ N(0, σ²), σ = noise · (max − min) of each item's input (Smilkov et al. 2017, section 3.1)."""
-    base, params = _base(p)
+    base = base_method(p)
+    params: Any = read_params(base.params, p.base_parameters or {}, p.base)
     caveats = dict.fromkeys(base.caveats)
 
     def explained() -> Iterator[Mapping[str, Array]]:
@@ -56,14 +57,19 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Noisy:
     return Noisy(mean, variance, tuple(caveats))
 
 
-def _base(p: NoiseParams) -> tuple[Method, Any]:
+def base_method(p: NoiseParams) -> Method:
+    """The method that is wrapped.
+
+    Raises:
+        UnknownMethod: There is none of that name.
+        InvalidParameter: It is a wrapper itself.
+    """
     from explainsvc.methods import find_method  # the registry imports this file
 
     base = find_method(p.base)
     if p.base in WRAPPERS:
         raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
-    params: Any = read_params(base.params, p.base_parameters or {}, p.base)
-    return base, params
+    return base
 
 
 def _copies(request: Request, p: NoiseParams) -> Iterator[dict[str, Array]]:

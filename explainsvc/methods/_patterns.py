@@ -85,11 +85,11 @@ def fit(request: Request, p: Params, name: str) -> dict[str, Fitted]:
             expected="a model of float inputs, all explained",
             to_do="Use integrated_gradients",
         )
+    layers = _layers(Emitter(model.graph), name, output, request.wanted)
     rows = background_data(p.background, request)
     count = len(next(iter(rows.values())))
     if count < FEWEST:
         raise InvalidParameter("patterns need data", violations=[Violation("parameters.background", f"has {count} row")])
-    layers = _layers(Emitter(model.graph), name, output, request.wanted)
     session = model.session((model.digest, "moments", output, request.wanted), partial(_moments_graph, request, name))
     sums: dict[str, Array] = {}
     size = model.frozen_batch or p.batch_size

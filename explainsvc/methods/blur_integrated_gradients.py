@@ -14,9 +14,10 @@ Differs: `sqrt` spaces σ² evenly up to max_sigma² (PAIR's ends at σ = √max
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -27,6 +28,9 @@ from explainsvc.method import Method, Request, Result
 from explainsvc.methods._path import Step, along, summed, typed
 from explainsvc.methods._spatial import spatial_axes
 from explainsvc.variations import target_values
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 SIGMA_STEP = 0.01
 """Of the difference quotient ∂L/∂σ ≈ (L(σ + step) − L(σ)) / step (PAIR's grad_step)."""
@@ -61,6 +65,12 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed(values, request), at_end, request.excess(values, target_values(request) - at_end))
 
 
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Every input has positions."""
+    for name in inputs:
+        spatial_axes(model.graph, name, output, "blur_ig")
+
+
 def scales(p: Params) -> Array:
     """σ_0 = 0 to σ_steps = max_sigma."""
     share = np.arange(p.steps + 1) / p.steps
@@ -81,4 +91,6 @@ def _kernel(size: int, sigma: float) -> Array:
     return units if sigma <= 0 else np.asarray(ndimage.gaussian_filter1d(units, sigma, axis=0, mode="constant"))
 
 
-METHOD = Method(read_card("blur_ig", __doc__, Params), Params, run=run, complete="difference", family="sampling")
+METHOD = Method(
+    read_card("blur_ig", __doc__, Params), Params, run=run, requires=requires, complete="difference", family="sampling"
+)

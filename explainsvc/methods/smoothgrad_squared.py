@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from explainsvc.cards import read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import NoiseParams, noisy_explanations
+from explainsvc.methods._noise import NoiseParams, base_method, noisy_explanations
 from explainsvc.methods._path import typed
 
 
@@ -25,4 +25,4 @@ def run(request: Request, p: NoiseParams) -> Result:
     return Result(typed({n: v + noisy.mean[n] ** 2 for n, v in noisy.variance.items()}, request), caveats=noisy.caveats)
 
 
-METHOD = Method(read_card("smoothgrad_squared", __doc__, NoiseParams), NoiseParams, run=run, family="sampling")
+METHOD = Method(read_card("smoothgrad_squared", __doc__, NoiseParams), NoiseParams, run=run, inner=base_method, family="sampling")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._noise import NoiseParams, noisy_explanations
+from explainsvc.methods._noise import NoiseParams, base_method, noisy_explanations
 from explainsvc.methods._path import typed
 
 
@@ -34,4 +34,4 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed(noisy.variance, request), caveats=noisy.caveats)
 
 
-METHOD = Method(read_card("vargrad", __doc__, Params), Params, run=run, family="sampling")
+METHOD = Method(read_card("vargrad", __doc__, Params), Params, run=run, inner=base_method, family="sampling")

@@ -14,8 +14,9 @@ Differs: Gauss–Legendre integration (PAIR: the mean over end points); the dila
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -28,6 +29,9 @@ from explainsvc.method import Method, Request, Result
 from explainsvc.methods._path import straight_lines, typed
 from explainsvc.methods._segments import SIDE, segments
 from explainsvc.methods._spatial import spatial_axes
+
+if TYPE_CHECKING:
+    from explainsvc.model import Model
 
 LEAST = 50
 """Pixels that a segment must add at 224 × 224 (PAIR's min_pixel_diff)."""
@@ -54,6 +58,12 @@ def run(request: Request, p: Params) -> Result:
         repeated = np.broadcast_to(np.stack(heat)[..., None], images.shape)
         values[name] = np.transpose(repeated, np.argsort(order))
     return Result(typed(values, request))
+
+
+def requires(model: Model, output: str, inputs: Sequence[str]) -> None:
+    """Every input is an image."""
+    for name in inputs:
+        _image_axes(model.graph, name, output)
 
 
 def _image_axes(graph: ir.Graph, name: str, target: str) -> tuple[int, ...]:
@@ -121,4 +131,4 @@ def covered(evidence: Array, masks: Array, order: Iterator[int]) -> Array:
     return heat
 
 
-METHOD = Method(read_card("xrai", __doc__, Params), Params, run=run, family="sampling")
+METHOD = Method(read_card("xrai", __doc__, Params), Params, run=run, requires=requires, family="sampling")

@@ -1,10 +1,14 @@
-"""Writing and placing on a white sheet: text, panels, colour bars, PNG bytes. Pillow only."""
+r"""Writing and placing on a white sheet: text, panels, colour bars, PNG bytes. Pillow only.
+
+Pillow's embedded font holds little more than ASCII. What it lacks is spelt in ASCII or escaped (``\u4f60``), so that
+no text turns into empty boxes.
+"""
 
 from __future__ import annotations
 
 import io
-import textwrap
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -20,8 +24,13 @@ LONGEST_TEXT = 300
 """Letters that are measured at all: names come from files of any make."""
 MARGIN = 24
 BAR_WIDTH = 22
-BAR_SPACE = 118
-"""Width of a colour bar with its numbers."""
+LEAST_BAR = 96
+"""Height that five numbers beside a colour bar need."""
+SPELT = {
+    "−": "-", "–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "×": "x", "→": "->", "≤": "<=", "≥": ">=",
+    "\u00a0": " ", "Ġ": "_", "▁": "_", "Ċ": "\\n",
+}  # fmt: skip
+"""Signs that the font lacks, in ASCII; Ġ, Ċ and ▁ are how tokenizers write a space and a line's end."""
 
 Point = tuple[int, int]
 
@@ -51,16 +60,36 @@ def pixels(encoded: bytes) -> Pixels:
 
 
 def number(value: float) -> str:
-    """At most three significant digits, with ASCII minus (the embedded font has no other)."""
+    """At most three significant digits."""
     return f"{value:.3g}" if value else "0"
 
 
+def legible(text: str) -> str:
+    """The text in letters that the font has; others are spelt in ASCII or escaped as Python does."""
+    return "".join(letter if _drawable(letter) else SPELT.get(letter) or _escaped(letter) for letter in text)
+
+
+@cache
+def _drawable(letter: str) -> bool:
+    """Whether the font has more for a letter than its box for unknown ones (U+FFFF is never a letter)."""
+    return letter.isprintable() and bytes(font(TEXT).getmask(letter)) != bytes(font(TEXT).getmask("\uffff"))
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def length(text: str, size: int) -> int:
+    """Pixels that a line takes."""
+    return math.ceil(font(size).getlength(text))
+
+
 def fit(text: str, size: int, width: float) -> str:
-    """The text, or as much of it as the width holds and an ellipsis."""
-    plain = " ".join(text[:LONGEST_TEXT].split())
-    if font(size).getlength(plain) <= width:
+    """The text on one line, or as much of it as the width holds and an ellipsis."""
+    plain = legible(" ".join(text[:LONGEST_TEXT].split()))
+    if len(text) <= LONGEST_TEXT and length(plain, size) <= width:
         return plain
-    while plain and font(size).getlength(plain + "...") > width:
+    while plain and length(plain + "...", size) > width:
         plain = plain[:-1]
     return plain + "..."
 
@@ -78,10 +107,20 @@ def write(
     pen.text(at, fit(text, size, width), ink, font(size), anchor=anchor)
 
 
-def wrap(notes: Sequence[str], size: int, width: float) -> list[str]:
-    """Lines of at most about the given width."""
-    columns = max(20, int(width / font(size).getlength("n")))
-    return [line for note in notes for line in textwrap.wrap(note, columns)]
+def wrap(notes: Iterable[str], size: int, width: float) -> list[str]:
+    """Lines of at most the given width."""
+    return [line for note in notes for line in _lines(legible(note).split(), size, width)]
+
+
+def _lines(words: Sequence[str], size: int, width: float) -> list[str]:
+    lines: list[str] = []
+    for word in words:
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and length(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fit(word, size, width))
+    return lines
 
 
 def paste(picture: Image.Image, panel: Pixels, at: Point) -> None:
@@ -91,18 +130,30 @@ def paste(picture: Image.Image, panel: Pixels, at: Point) -> None:
     ImageDraw.Draw(picture).rectangle((at[0] - 1, at[1] - 1, at[0] + width, at[1] + height), outline=LINE)
 
 
+def bar_space(scale: Scale, unit: str) -> int:
+    """Width of a colour bar with its numbers and the unit above it."""
+    numbers = max(length(text, SMALL) for _, text in _marks(scale))
+    return max(BAR_WIDTH + 10 + numbers, length(unit, SMALL)) + 2
+
+
 def colour_bar(picture: Image.Image, scale: Scale, at: Point, height: int, unit: str) -> None:
     """The scale as colours with five numbers; the unit stands above; clipped ends carry ``>=`` or ``<=``."""
     pen = ImageDraw.Draw(picture)
-    low = -scale.limit if scale.signed else 0.0
-    ladder = np.linspace(scale.limit, low, height)[:, None].repeat(BAR_WIDTH, 1)
+    marks = _marks(scale)
+    ladder = np.linspace(marks[0][0], marks[-1][0], height)[:, None].repeat(BAR_WIDTH, 1)
     paste(picture, colours(ladder, scale), at)
-    write(pen, (at[0], at[1] - 12), unit, SMALL, BAR_SPACE, QUIET, "ls")
-    for step in range(5):
-        value = scale.limit + (low - scale.limit) * step / 4
-        y = at[1] + round((height - 1) * step / 4)
+    write(pen, (at[0], at[1] - 12), unit, SMALL, bar_space(scale, unit), QUIET, "ls")
+    for step, (_, text) in enumerate(marks):
+        y = at[1] + round((height - 1) * step / (len(marks) - 1))
         pen.line((at[0] + BAR_WIDTH, y, at[0] + BAR_WIDTH + 5, y), INK)
-        pen.text((at[0] + BAR_WIDTH + 10, y), _end(value, scale) + number(value), INK, font(SMALL), anchor="lm")
+        pen.text((at[0] + BAR_WIDTH + 10, y), text, INK, font(SMALL), anchor="lm")
+
+
+def _marks(scale: Scale) -> list[tuple[float, str]]:
+    """Five values from the top of the scale to its bottom, and what stands beside them."""
+    low = -scale.limit if scale.signed else 0.0
+    values = [scale.limit + (low - scale.limit) * step / 4 for step in range(5)]
+    return [(value, _end(value, scale) + number(value)) for value in values]
 
 
 def _end(value: float, scale: Scale) -> str:

@@ -21,8 +21,11 @@ Layout = Literal["HW", "CHW", "HWC", "nchw", "nhwc"]
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
-COLOUR_CHANNELS = (1, 3, 4)
-"""Axis lengths that are read as channels when no layout is given."""
+WHITE, COLOURLESS = "0 is white", "0 has no colour"
+"""What zero looks like: on white, and over a pale picture."""
+WITHOUT_SIGNS = "magnitudes are shown, without their signs"
+MOST_CHANNELS = 4
+"""Entries of an axis that is read as the channels when no layout is given."""
 
 # ColorBrewer (Brewer, Harrower & Pennsylvania State University): 9-class RdBu between white and its second-darkest
 # ends, so that equal magnitudes have nearly equal lightness; 5 colours of YlOrRd for maps without sign.
@@ -41,6 +44,13 @@ class Scale:
     signed: bool
     clipped: bool = False
     notes: tuple[str, ...] = ()
+    basis: str = "the largest |value|"
+    """Where the limit comes from."""
+
+    def words(self, zero: str = WHITE) -> str:
+        """The scale as a sentence under the picture."""
+        ends = f"±{self.limit:.3g}" if self.signed else f"0 to {self.limit:.3g}"
+        return f"scale {ends} ({self.basis}); {zero}"
 
 
 def as_map(values: npt.ArrayLike, layout: Layout | None = None) -> Floats:
@@ -49,9 +59,7 @@ def as_map(values: npt.ArrayLike, layout: Layout | None = None) -> Floats:
     Channels that are all the same (a class activation map lies over all of them) are one map, shown once.
     """
     array, axis = _plane(np.asarray(values, np.float64), layout, "values")
-    if axis is None:
-        return array
-    return np.asarray(array.take(0, axis) if _equal_along(array, axis) else array.sum(axis))
+    return array if axis is None else folded(array, axis)
 
 
 def channel_note(values: npt.ArrayLike, layout: Layout | None = None) -> str:
@@ -59,8 +67,19 @@ def channel_note(values: npt.ArrayLike, layout: Layout | None = None) -> str:
     array, axis = _plane(np.asarray(values, np.float64), layout, "values")
     if axis is None or array.shape[axis] == 1:
         return ""
-    count = array.shape[axis]
-    return f"the same in all {count} channels" if _equal_along(array, axis) else f"the sum over {count} channels is shown"
+    return folded_note(array, axis, "channels")
+
+
+def folded(array: Floats, axis: int) -> Floats:
+    """The sum over an axis, which keeps the total; where all along it is the same, that, shown once."""
+    return np.asarray(array.take(0, axis) if _equal_along(array, axis) else array.sum(axis))
+
+
+def folded_note(array: Floats, axis: int, what: str) -> str:
+    """What :func:`folded` did, in words."""
+    count, place = array.shape[axis], f"axis {axis} of {list(array.shape)}"
+    same = _equal_along(array, axis)
+    return f"the same in all {count} {what} ({place})" if same else f"the sum over {count} {what} ({place}) is shown"
 
 
 def _equal_along(array: Floats, axis: int) -> bool:
@@ -96,16 +115,20 @@ def scale_of(plane: Floats, mode: Mode | None = None, percentile: float = 99.0) 
     finite = plane[np.isfinite(plane)]
     signed = bool((finite < 0).any()) if mode is None else mode == "signed"
     notes = _oddities(plane, finite)
+    if mode == "absolute":
+        notes = (WITHOUT_SIGNS, *notes)
     if finite.size == 0 or not finite.any():
-        return Scale(1.0, signed, notes=notes)
+        return Scale(1.0, signed, notes=notes, basis="no value to take it from")
     magnitude = np.abs(finite)
     largest = float(magnitude.max())
     # A sparse map can have a zero percentile; then its own largest value is the only scale there is.
     limit = float(np.percentile(magnitude, percentile)) or largest
+    ordinal = f"{percentile:g}th percentile of |values|"
+    basis = "the largest |value|" if limit == largest else ordinal
     beyond = int((magnitude > limit).sum())
     if beyond:
         notes += (f"{beyond} of {plane.size} values lie beyond the scale; the largest magnitude is {largest:.3g}",)
-    return Scale(limit, signed, clipped=beyond > 0, notes=notes)
+    return Scale(limit, signed, clipped=beyond > 0, notes=notes, basis=basis)
 
 
 def colours(plane: Floats, scale: Scale) -> Pixels:
@@ -138,7 +161,7 @@ def _plane(array: npt.NDArray[Any], layout: Layout | None, name: str) -> tuple[n
     """The array without leading axes of length one, and its channel axis."""
     axes = None if layout is None else layout.upper().removeprefix("N")
     if axes not in (None, "HW", "CHW", "HWC"):
-        raise InvalidParameter(f"unknown layout {layout!r}", where=name, expected='"HW", "CHW", "HWC" or None')
+        raise InvalidParameter(f"unknown layout {layout!r}", where=name, expected='"HW", "CHW", "HWC", "nchw", "nhwc" or None')
     rank = 3 if axes is None else len(axes)
     while array.ndim > rank and array.shape[0] == 1:
         array = array[0]
@@ -147,18 +170,18 @@ def _plane(array: npt.NDArray[Any], layout: Layout | None, name: str) -> tuple[n
             f"shape {list(array.shape)} is not one picture",
             where=name,
             expected="(H, W), (C, H, W) or (H, W, C), with leading axes of length one at most",
-            to_do="Draw one item at a time; use bars_png for tables and signals",
+            to_do="Draw one item at a time; use attributions_png for tokens, tables, signals and volumes",
         )
     if array.ndim == 2:
         return array, None
-    return array, _channel_axis(array.shape, axes)
+    return array, channel_axis(array.shape, layout)
 
 
-def _channel_axis(shape: Sequence[int], axes: str | None) -> int:
-    """A short first axis means channels first, else a short last one channels last, else channels first."""
-    if axes is not None:
-        return axes.index("C")
-    return 2 if shape[0] not in COLOUR_CHANNELS and shape[2] in COLOUR_CHANNELS else 0
+def channel_axis(shape: Sequence[int], layout: Layout | None = None) -> int:
+    """The first axis or the last, as the layout says; else a short first one, a short last one, or the first."""
+    if layout is not None:
+        return 0 if layout.upper().removeprefix("N").startswith("C") else len(shape) - 1
+    return len(shape) - 1 if shape[0] > MOST_CHANNELS >= shape[-1] else 0
 
 
 def _intensities(pixels: npt.NDArray[Any]) -> Floats:

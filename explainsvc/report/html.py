@@ -14,6 +14,7 @@ from explainsvc.errors import InvalidInput
 from explainsvc.report import page as p
 from explainsvc.report import render
 from explainsvc.report.figures import charts, map_table
+from explainsvc.report.kinds import kind_of
 from explainsvc.report.page import Html, code, esc, join, section, tag, text
 from explainsvc.report.report import Report
 
@@ -131,21 +132,25 @@ def _figures(report: Report) -> Html:
 
 
 def _maps(report: Report) -> Html:
-    """Heat maps where the inputs are pictures, bars where they are rows; nothing where they are neither."""
+    """A table of heat maps where the inputs are pictures, else one figure an input; nothing where they cannot be drawn."""
     if not report.maps:
         return Html("")
     count = min(MOST_MAPS, *(len(values) for values in report.maps.values()))
     try:
-        if report.images is not None:
+        if report.images is not None and kind_of(report.images.shape[1:], report.images.dtype.kind) == "image":
             body = map_table([_grid_row(report.maps, report.images, index) for index in range(count)])
         else:
-            body = join(
-                tag("figure", p.picture(render.bars_png(values[0], title=f"{method}, input 0"), method))
-                for method, values in report.maps.items()
-            )
+            body = join(_figure(report, index) for index in range(count))
     except InvalidInput as error:
         body = text(f"No pictures: {error}", class_="quiet")
     return section("The maps", body)
+
+
+def _figure(report: Report, index: int) -> Html:
+    """One input's maps by all methods."""
+    maps = {name: values[index] for name, values in report.maps.items()}
+    x = None if report.images is None else report.images[index]
+    return tag("figure", p.picture(render.attributions_png(maps, x=x, title=f"input {index}"), ", ".join(maps)))
 
 
 def _grid_row(maps: Mapping[str, Any], images: Any, index: int) -> render.GridRow:

@@ -133,6 +133,18 @@ def test_what_the_base_confesses_is_passed_on(method: str) -> None:
     assert len([c for c in found.caveats if "was not met" in c]) == 1
 
 
+@pytest.mark.parametrize("base", ["lrp_epsilon", "gradient"])
+def test_the_base_decides_where_a_default_target_starts(base: str) -> None:
+    """Before the Softmax for LRP, which has no rule for it; behind it for the gradient; the caveats say which."""
+    x, model = numbers(1, 6), explainsvc.load(models.mlp(end="Softmax"))
+    found, alone = (
+        model.explain({"x": x}, m, target=1, **o) for m, o in (("smoothgrad", {"base": base, "noise": 0}), (base, {}))
+    )
+    assert found.target.output == alone.target.output
+    assert set(alone.caveats) <= set(found.caveats)
+    np.testing.assert_allclose(found.values["x"], alone.values["x"], rtol=1e-5, atol=1e-7)
+
+
 def test_a_wrapper_is_no_base() -> None:
     """Noise on noise is refused by name."""
     with pytest.raises(InvalidParameter, match="wrapper"):

@@ -93,3 +93,37 @@ def test_other_inputs_stay_as_they_are() -> None:
     p = b[:, :1] * (np.tanh(a @ models.weights("wa", 3, 2))[:, :1] + 1)
     np.testing.assert_allclose(found["b"], np.tile(p, (1, 2)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["a"], np.tile(p - b[:, :1], (1, 3)), rtol=1e-4, atol=1e-6)
+
+
+def test_tokens_and_models_without_batch_axis() -> None:
+    """Ids give way to the baseline id one by one; the elements of a model without items to 0."""
+    ids, table = np.array([[1, 4, 4, 9, 0], [3, 2, 7, 7, 5]]), models.weights("table", 10, 3)
+    found = explainsvc.load(models.embedding()).explain({"ids": ids}, "occlusion", target=[2, 1], baseline=6).values["ids"]
+    total = table[ids].sum(axis=1)
+    for i, k in ((0, 2), (1, 1)):
+        expected = [np.tanh(total[i, k]) - np.tanh(total[i, k] - table[t, k] + table[6, k]) for t in ids[i]]
+        np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-6)
+    x, w = numbers(5), models.weights("w", 5, 3)
+    found = explainsvc.load(models.without_batch()).explain({"x": x}, "occlusion", target=1).values["x"]
+    expected = [np.tanh(x @ w)[1] - np.tanh(np.where(np.arange(5) == j, 0, x) @ w)[1] for j in range(5)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_input_that_all_items_share_gets_their_sum() -> None:
+    """The factor k of k (x·w)² covered: all items lose their values."""
+    x, k, w = numbers(2, 3), np.array([1.5], np.float32), models.weights("w", 3, 2)
+    found = explainsvc.load(models.scaled()).explain({"x": x, "k": k}, "occlusion", target=[0, 1], inputs=["k"]).values["k"]
+    np.testing.assert_allclose(found, [(1.5 * (x @ w)[[0, 1], [0, 1]] ** 2).sum()], rtol=1e-4)
+
+
+def test_items_that_mix_stay_together() -> None:
+    """Where an item's result depends on its neighbours, the covered batch runs whole: softmax over the items, by hand."""
+    x, w = numbers(3, 4), models.weights("w", 4, 2)
+    found = explainsvc.load(models.mixing()).explain({"x": x}, "occlusion", target=1, batch_size=64).values["x"]
+
+    def result(rows: Array) -> Array:
+        e = np.exp(rows.astype(np.float64))
+        return np.asarray(e / e.sum(axis=0) @ w)[:, 1]
+
+    expected = np.stack([result(x) - result(np.where(np.arange(4) == j, 0, x)) for j in range(4)], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -111,6 +111,14 @@ def test_channels_are_summed_wherever_they_are() -> None:
     assert np.allclose(as_map(values, "nchw"), plane)
 
 
+def test_two_channels_last_are_channels() -> None:
+    """An axis of at most four entries is the channels, first or last; of two such axes the first, of none too."""
+    values = np.random.default_rng(2).normal(size=(8, 6, 2))
+    assert np.allclose(as_map(values), values.sum(2))
+    assert as_map(values.transpose(2, 0, 1)).shape == (8, 6)
+    assert as_map(np.ones((64, 14, 13))).shape == (14, 13)
+
+
 def test_a_layout_decides_where_shapes_do_not() -> None:
     """(3, 5, 3) is channels first by default, and channels last when the caller says so."""
     values = np.arange(45.0).reshape(3, 5, 3)

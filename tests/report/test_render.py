@@ -1,28 +1,12 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from explainsvc.errors import InvalidInput
-from explainsvc.report import canvas, render
-from explainsvc.report.colors import Pixels, colours, scale_of
-
-RED, BLUE = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
-
-
-def decode(png: bytes) -> Pixels:
-    """RGB pixels of PNG bytes."""
-    image = Image.open(io.BytesIO(png))
-    assert image.format == "PNG"
-    return np.asarray(image.convert("RGB"))
-
-
-def places(pixels: Pixels, colour: tuple[int, int, int]) -> np.ndarray:
-    """(row, column) of every pixel of exactly this colour."""
-    return np.argwhere((pixels == colour).all(-1))
+from explainsvc.report import bars, blocks, canvas, render
+from explainsvc.report.colors import colours, scale_of
+from tests.report.pictures import BLUE, RED, decode, places
 
 
 def test_the_map_is_drawn_where_it_is() -> None:
@@ -43,7 +27,7 @@ def test_the_colour_bar_is_the_scale() -> None:
     """Down the middle of the bar: red at the top, white in the middle, blue at the bottom."""
     values = np.array([[1.0, -1.0], [0.2, 0.0]])
     pixels = decode(render.heatmap_png(values, percentile=100.0))
-    column = pixels[:, canvas.MARGIN + 320 + render.GAP + canvas.BAR_WIDTH // 2]
+    column = pixels[:, canvas.MARGIN + 320 + blocks.GAP + canvas.BAR_WIDTH // 2]
     red, blue = places(column[None], RED)[:, 1], places(column[None], BLUE)[:, 1]
     middle = (red.min() + blue.max()) // 2
     assert blue.max() - red.min() == 319
@@ -93,7 +77,7 @@ def test_bars_are_as_long_as_their_values() -> None:
     red, blue = places(pixels, RED), places(pixels, BLUE)
     lengths = np.unique(red[:, 0], return_counts=True)[1]
     assert blue[:, 1].max() <= red[:, 1].min() + 1
-    assert sorted(set(lengths.tolist())) == [render.BAR_SPAN // 4, render.BAR_SPAN // 2]
+    assert sorted(set(lengths.tolist())) == [bars.SPAN // 4, bars.SPAN // 2]
 
 
 def test_many_columns_are_cut_to_the_largest() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import html.parser
 import json
 import math
@@ -162,9 +163,25 @@ def test_a_report_without_pictures_or_rows_is_a_page() -> None:
 
 
 def test_maps_of_rows_are_drawn_as_bars(report: Report) -> None:
-    """Tabular maps come without images, and as one bar chart a method."""
-    table = dataclasses.replace(report, maps={"gradient": np.ones((2, 5))}, images=None)
-    assert len(parse(table.to_html()).addresses) == 1
+    """Tabular maps come without images, and as one figure an input, with all methods in it."""
+    table = dataclasses.replace(report, maps={"gradient": np.ones((2, 5)), "occlusion": np.ones((2, 5))}, images=None)
+    assert len(parse(table.to_html()).addresses) == 2
+
+
+def test_names_of_methods_are_escaped_at_figures(report: Report) -> None:
+    """A method's name becomes the picture's description, never markup."""
+    hostile = '"><script>alert(1)</script>'
+    page = dataclasses.replace(report, maps={hostile: np.ones((1, 5))}, images=None).to_html()
+    assert "<script>alert(1)" not in page
+    assert html.escape(hostile, quote=True) in page
+
+
+def test_series_of_the_report_show_the_input(report: Report) -> None:
+    """Signals are drawn with their input, one figure an item, not as pictures."""
+    signals = np.linspace(0, 1, 60, dtype=np.float32).reshape(2, 1, 30)
+    page = dataclasses.replace(report, maps={"gradient": signals - 0.5}, images=signals).to_html()
+    assert len(parse(page).addresses) == 2
+    assert "No pictures" not in page
 
 
 def test_maps_that_cannot_be_drawn_do_not_hide_the_report(report: Report) -> None:
