@@ -98,11 +98,15 @@ class _Keeper(Builder):
         self.starts.append(_total([self.seed if seed is None else seed]))
         return super().backward(partial(self._kept, rulebook), seed)
 
-    def _kept(self, rulebook: Rulebook, n: NodeView) -> Rule | None:
+    def _kept(self, rulebook: Rulebook, n: NodeView) -> Rule:
         rule = rulebook(n)
+        if rule is None:
+            raise MethodNotApplicable(
+                "the rulebook takes the gradient here, which shares out no relevance", where=n.where(),
+                expected="a rule at every node", to_do="A dry run tells which row it was",
+            )  # fmt: skip
         _, parameters = treatment_by(rulebook, n.node) or ("", {})
-        counts = parameters.get("bias") == "counted"
-        return None if rule is None else partial(self._booked, rule, treatment(n, rulebook), counts)
+        return partial(self._booked, rule, treatment(n, rulebook), parameters.get("bias") == "counted")
 
     def _booked(self, rule: Rule, name: str, counts: bool, n: NodeView, *r: Term | None) -> Sequence[Term | None]:
         sent = rule(n, *r)

@@ -80,3 +80,11 @@ def test_what_shares_out_no_value_has_no_ledger(method: str) -> None:
     """A typed error, and no table of numbers that mean nothing."""
     with pytest.raises(MethodNotApplicable, match="no relevance"):
         ledger(CNN, {"x": X}, method)
+
+
+def test_a_rulebook_with_gradients_has_no_ledger() -> None:
+    """What a gradient hands on is no share of what it got."""
+    rulebook = {"preset": "lrp_0", "rows": [{"rule": "gradient", "operators": "Relu"}]}
+    with pytest.raises(MethodNotApplicable, match="takes the gradient"):
+        ledger(CNN, {"x": X}, "lrp", rulebook=rulebook)
+    assert ledger(CNN, {"x": X}, "lrp", rulebook="lrp_0").accounts

@@ -34,6 +34,8 @@ from explainsvc.rules.lrp_table import KINDS, RULES
 ROW_KEYS = ("rule", "operators", "parameters", "position", "nodes", "followed_by")
 TABLE_KEYS = ("rows", "output", "preset")
 FIELD = "parameters.rulebook"
+MOST_ROWS = 1000
+"""Every node is held against every row."""
 
 
 def read_rulebook(given: Any) -> Table:
@@ -87,6 +89,8 @@ def _document(given: Any, violations: list[Violation]) -> dict[str, Any]:
     rows = document.setdefault("rows", [])
     if isinstance(rows, str) or not isinstance(rows, Sequence):
         raise _invalid(f"{FIELD}.rows", f"is {rows!r}, expected a list of rows")
+    if len(rows) > MOST_ROWS:
+        raise _invalid(f"{FIELD}.rows", f"are {len(rows)}, expected at most {MOST_ROWS}")
     if not rows and document.get("preset") is None:
         raise _invalid(f"{FIELD}.rows", "is empty, expected rows or a preset")
     _known(document, TABLE_KEYS, FIELD, violations)

@@ -147,6 +147,14 @@ def test_a_layer_that_only_its_bias_joins_to_the_input_is_refused() -> None:
     assert np.all(y[:, 1] != 0)
 
 
+def test_bounds_of_a_bias_that_leads_to_the_input_are_refused() -> None:
+    """z^B is defined for inputs whose box is known, not for what a layer makes of them."""
+    model = explainsvc.load(models.build(JOINED.format(alpha=1.0, beta=1.0), {"v": V, "w": W}))
+    row = {"rule": "lrp_z_box", "nodes": "layer", "parameters": {"low": -9, "high": 9}}
+    with pytest.raises(NotDifferentiable, match="in the place of a bias"):
+        relevance(model, numbers(1, 4), "lrp", rulebook={"preset": "lrp_z_plus", "rows": [row]})
+
+
 def test_a_broadcast_operand_gets_the_sum_of_its_places() -> None:
     """With biases ignored x [N, 1] + c [3] hands all relevance to x."""
     text = "g (float[N, 1] x) => (float[N, 3] y) { y = Add (x, c) }"

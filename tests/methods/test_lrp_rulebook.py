@@ -121,6 +121,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "parameters": ([{"rule": "lrp_0", "parameters": 3}], "rows[0].parameters", "an object"),
     "nodes": ([{"rule": "lrp_0", "nodes": 3}], "rows[0].nodes", "a glob"),
     "rows": ({"rows": "lrp_0"}, "rows", "a list"),
+    "too many rows": ([{"rule": "lrp_0"}] * 1001, "rows", "at most 1000"),
     "nothing": ([], "rows", "is empty"),
     "output": ({"rows": [{"rule": "lrp_0"}], "output": "two"}, "output", "relu"),
     "preset": ({"preset": "lrp_omega"}, "preset", "lrp_preset_a"),
