@@ -68,7 +68,12 @@ def typed(card: Card | None, given: Iterable[tuple[str, str]]) -> dict[str, Any]
 
 
 def _value(text: str, kind: str) -> Any:
-    """JSON where it is JSON (``1e-6``, ``true``, ``null``, ``[0, 1]``), an array for ``FILE.npy``, else the text."""
+    """JSON where it is JSON (``1e-6``, ``true``, ``null``, ``[0, 1]``), an array for ``FILE.npy``, else the text.
+
+    Of a table the text itself, or what a file holds: ``@rules.toml``.
+    """
+    if kind == "table":
+        return read_text(text[1:]) if text.startswith("@") else text
     if kind == "str":
         return text
     if kind in ARRAYS and text.endswith(".npy"):
@@ -147,6 +152,14 @@ def read_array(path: str) -> Array:
     if not isinstance(loaded, np.ndarray):
         raise UsageError(f"{path} holds several arrays; expected an .npy with one")
     return loaded
+
+
+def read_text(path: str) -> str:
+    """A file of text."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text: {error}") from None
 
 
 def read_lines(path: str) -> list[str]:

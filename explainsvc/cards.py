@@ -23,6 +23,7 @@ KINDS = {
     "ints": "an integer or a list of integers",
     "array": "an array",
     "object": "an object",
+    "table": "a list, an object, or the text of one as JSON or TOML",
 }
 
 
@@ -201,8 +202,15 @@ def _object(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _table(value: Any) -> Any:
+    if not isinstance(value, (str, list, tuple, Mapping)):
+        raise _wrong(value, "table")
+    return value
+
+
 _CONVERT = {
     "float": _float, "int": _int, "bool": _bool, "str": _str, "value": _value, "ints": _ints, "array": _array, "object": _object,
+    "table": _table,
 }  # fmt: skip
 
 

@@ -140,7 +140,8 @@ def _inspect(group: Commands) -> None:
 def _explain(group: Commands) -> None:
     parser = _command(group, "explain", commands.explain, "one explanation of one batch of inputs")
     _model(parser)
-    parser.add_argument("--inputs", required=True, metavar="F.npz|IMAGE", help="npz keys are the input names")
+    parser.add_argument("--inputs", metavar="F.npz|IMAGE", help="npz keys are the input names; required but for --dry-run")
+    parser.add_argument("--dry-run", action="store_true", help="compute nothing: print which rule every node would get")
     parser.add_argument("--method", required=True, action="extend", type=arguments.methods, metavar="NAME[,NAME]",
                         help="see `explainsvc methods`; several are put side by side")  # fmt: skip
     _question(parser, "a parameter of the method, NAME.KEY=VALUE where there are several (repeatable)")

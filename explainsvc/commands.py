@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,27 @@ def explain(options: argparse.Namespace) -> int:
     """One explanation, or one by each of several methods, to a file and to stdout."""
     write, wishes = _writer(options.out), _wishes(options)
     questions = _questions(options)
+    if options.dry_run:
+        return _dry_run(options, questions)
+    if options.inputs is None:
+        raise UsageError("--inputs is required; only --dry-run goes without")
     with engines.opened(options.model, options.server) as engine, bar() as progress:
         given = _given(engine, options)
         attributions = [engine.explain(given.feeds, question, options.seed, progress) for question in questions]
     written = write(options.out, Answers(attributions, given, wishes)) if write is not None else []
     documents = [attribution.to_json() for attribution in attributions]
     _say(options, documents[0] if len(documents) == 1 else {"attributions": documents}, texts.explanations(attributions, written))
+    return DONE
+
+
+def _dry_run(options: argparse.Namespace, questions: Sequence[Question]) -> int:
+    """Every node on the way and its rule, by each of several methods; nothing is computed."""
+    if options.server is not None:
+        raise UsageError("--dry-run is made on this machine; leave --server away")
+    rows = [[dataclasses.asdict(row) for row in engines.dry_run(options.model, question)] for question in questions]
+    documents = [{"method": q.method, "nodes": nodes} for q, nodes in zip(questions, rows, strict=True)]
+    text = "\n\n".join(f"{q.method}\n{texts.node_rules(nodes)}" for q, nodes in zip(questions, rows, strict=True))
+    _say(options, documents[0] if len(documents) == 1 else {"dry_runs": documents}, text)
     return DONE
 
 

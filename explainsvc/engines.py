@@ -14,6 +14,8 @@ import explainsvc
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
 from explainsvc.client import Client
+from explainsvc.dry_run import NodeRule
+from explainsvc.dry_run import dry_run as rules_of
 from explainsvc.info import TensorInfo
 from explainsvc.model import Model
 from explainsvc.report.report import Report
@@ -176,6 +178,12 @@ def opened(model: str, server: str | None) -> Iterator[Engine]:
     else:
         with Client(server) as client:
             yield Remote(client, client.upload(model))
+
+
+def dry_run(path: str, question: Question) -> tuple[NodeRule, ...]:
+    """What a method would do at every node of the model at this path, loaded here."""
+    model = Local(explainsvc.load(path))._asked(question)
+    return rules_of(model, question.method, question.target, inputs=question.inputs, **question.parameters or {})
 
 
 def methods(server: str | None) -> Mapping[str, Card]:

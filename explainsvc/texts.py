@@ -79,6 +79,17 @@ def nodes(info: Mapping[str, Any]) -> str:
     return table([head, *(_node(node) for node in info["nodes"])])
 
 
+def node_rules(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows of a dry run: a line each node, in the order of the graph."""
+    return table([("node", "operator", "results", "rule", "parameters"), *map(_node_rule, rows)])
+
+
+def _node_rule(row: Mapping[str, Any]) -> Sequence[str]:
+    parameters = ", ".join(f"{name}={value}" for name, value in row["parameters"].items())
+    rule = f"refused: {row['refusal']}" if row["refusal"] else row["rule"]
+    return (row["name"], row["operator"], ", ".join(row["results"]), rule, parameters)
+
+
 def _node(node: Mapping[str, Any]) -> Sequence[str]:
     outputs = node["outputs"]
     flops = "?" if node["flops"] is None else f"{node['flops']:,}"

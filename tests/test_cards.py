@@ -64,11 +64,12 @@ class Params:
     sizes: Any = param((), "ints", "sizes")
     table: Any = param(None, "array", "an array")
     extra: Any = param(None, "object", "an object")
+    rows: Any = param((), "table", "rows")
 
 
 GOOD: dict[str, tuple[Any, Any]] = {
     "real": (1, 1.0), "whole": (7.0, 7), "flag": (False, False), "word": ("b", "b"), "anything": ("zero", "zero"),
-    "sizes": ([3, 4.0], (3, 4)), "extra": ({"a": 1}, {"a": 1}),
+    "sizes": ([3, 4.0], (3, 4)), "extra": ({"a": 1}, {"a": 1}), "rows": ([{"a": 1}], [{"a": 1}]),
 }  # fmt: skip
 
 
@@ -89,6 +90,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("anything", [["x"]], "array"), ("anything", [[1], [1, 2]], "array"), ("sizes", "3", "an integer"),
     ("sizes", [1.5], "an integer"),
     ("table", [[1], [1, 2]], "an array"), ("table", ["a"], "an array"), ("extra", [1], "an object"),
+    ("rows", 3, "a list, an object"),
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 import explainsvc
 from explainsvc.methods import METHODS
 from tests import models
+from tests.methods.required import required
 from tests.models import Array, numbers
 
 GRAPHS = sorted(name for name, method in METHODS.items() if method.program is not None)
@@ -28,9 +29,9 @@ def bare(path: Path | bytes, feeds: dict[str, Array]) -> dict[str, Array]:
 def test_a_saved_graph_gives_the_same_numbers(tmp_path: Path, method: str) -> None:
     """Saved, checked by onnx.checker, run by a bare session: the model's outputs and exactly our attributions."""
     model, x = explainsvc.load(models.cnn()), numbers(3, 2, 8, 8)
-    expected = model.explain({"x": x}, method, target=[2, 0, 1])
+    expected = model.explain({"x": x}, method, target=[2, 0, 1], **required(method))
     path = tmp_path / "explained.onnx"
-    model.compile(method).save(path)
+    model.compile(method, **required(method)).save(path)
     onnx.checker.check_model(str(path), full_check=True)
     feeds = {"x": x, "explain.seed": expected.target.seed, "explain.baseline.x": np.zeros_like(x)}
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -16,6 +16,7 @@ from explainsvc.explained import Builder
 from explainsvc.methods import METHODS
 from tests import models
 from tests.methods.little import little
+from tests.methods.required import required
 from tests.models import numbers
 
 
@@ -87,8 +88,23 @@ def test_units_are_named_after_the_source_output_side_first() -> None:
 def rules(**methods: str) -> dict[str, str]:
     """What a node gets from every method with rules: ``lrp``, ``deeplift``, ``guided`` stand for all of their kind."""
     ruled = [m for m, method in METHODS.items() if method.rulebook is not None]
-    kinds = {m: "lrp" if m.startswith("lrp") else "deeplift" if m.startswith("deep") else "guided" for m in ruled}
+    kinds = {m: "lrp" if m.startswith("lrp") or m in ("deep_taylor", "excitation_backprop") else "guided" for m in ruled}
+    kinds |= {m: "deeplift" for m in ruled if m.startswith(("deeplift", "deep_shap"))}
     return {m: methods.get(m, methods.get(kinds[m], "")) for m in ruled}
+
+
+PLUS = dict.fromkeys(
+    "lrp lrp_z_plus lrp_epsilon_plus lrp_epsilon_plus_flat lrp_preset_a lrp_preset_a_flat lrp_z_box deep_taylor "
+    "excitation_backprop".split(), "lrp_z_plus",
+)  # fmt: skip
+BOTH = "lrp_preset_b lrp_preset_b_flat lrp_epsilon_alpha2_beta1 lrp_epsilon_alpha2_beta1_flat lrp_alpha_beta".split()
+OWN = {name: name for name in "lrp_0 lrp_epsilon lrp_z_plus lrp_alpha_beta lrp_gamma lrp_w_square lrp_flat".split()}
+CONV = OWN | PLUS | dict.fromkeys(BOTH, "lrp_alpha_beta") | {"lrp_epsilon_gamma_box": "lrp_gamma"}
+UNBOUNDED = "refused: the rule z^B needs the bounds of the input"
+FIRST = CONV | {m: "lrp_flat" for m in METHODS if m.endswith("_flat")} | dict.fromkeys(
+    ["lrp_z_box", "lrp_epsilon_gamma_box"], UNBOUNDED
+)  # fmt: skip
+DENSE = OWN | {"deep_taylor": "lrp_w_square", "excitation_backprop": "lrp_z_plus", "lrp_z_box": "lrp_z_plus"}
 
 
 def test_every_node_of_the_file_is_accounted_for() -> None:
@@ -96,17 +112,17 @@ def test_every_node_of_the_file_is_accounted_for() -> None:
     nodes = {node.name: node for node in explainsvc.load(models.cnn()).info.nodes}
     assert list(nodes) == [node.name for node in models.cnn().graph.node]
     signs = {"deeplift_reveal_cancel": "deeplift_linear_by_sign"}
-    dense = {"deeplift": "deeplift_multilinear"} | signs
-    conv = dense | {"lrp_epsilon": "lrp_epsilon", "lrp_z_plus": "lrp_z_plus", "lrp_epsilon_plus": "lrp_z_plus"}
-    first = conv | {"lrp_epsilon_plus_flat": "lrp_flat", "guided": "vjp"}
-    assert nodes["conv1"].rules == rules(**first)
+    dense = {"deeplift": "deeplift_multilinear", "guided": "vjp"} | signs
+    assert nodes["conv1"].rules == rules(**FIRST, **dense)
     assert nodes["bn1"].rules == nodes["conv1"].rules  # folded into it
-    assert nodes["conv2"].rules == rules(**conv, lrp_epsilon_plus_flat="lrp_z_plus", guided="vjp")
-    revealed = {"deeplift": "deeplift_rescale", "deeplift_reveal_cancel": "deeplift_reveal_cancel"}
-    assert nodes["relu1"].rules == rules(lrp="pass_through", guided="guided_relu", deconvnet="deconvnet_relu", **revealed)
-    assert nodes["residual"].rules == rules(lrp="share", guided="vjp", deeplift="deeplift_linear", **signs)
-    assert nodes["concat"].rules == rules(lrp="route", guided="vjp", deeplift="deeplift_linear")
-    assert nodes["head"].rules == rules(lrp="lrp_epsilon", lrp_z_plus="lrp_z_plus", guided="vjp", **dense)
+    assert nodes["conv2"].rules == rules(**CONV, **dense)
+    relu = {"guided": "guided_relu", "deconvnet": "deconvnet_relu", "beta_smooth": "smooth_relu"}
+    relu |= {"deeplift": "deeplift_rescale", "deeplift_reveal_cancel": "deeplift_reveal_cancel"}
+    assert nodes["relu1"].rules == {m: rule or "pass_through" for m, rule in rules(**relu).items()}
+    linear = {"guided": "vjp", "deeplift": "deeplift_linear"}
+    assert nodes["residual"].rules == {m: rule or "share" for m, rule in rules(**linear, **signs).items()}
+    assert nodes["concat"].rules == {m: rule or "route" for m, rule in rules(**linear).items()}
+    assert nodes["head"].rules == {m: rule or "lrp_epsilon" for m, rule in rules(**DENSE, **dense).items()}
     assert {node.vjp for node in nodes.values()} == {"vjp"}
     assert (nodes["bn1"].operator, nodes["bn1"].becomes) == ("BatchNormalization", ("Conv",))
     (output,) = nodes["left"].outputs
@@ -179,7 +195,8 @@ def test_every_program_with_rules_names_its_rulebook() -> None:
         emit = Emitter(graph)
         (x,), (y,) = graph.inputs, graph.outputs
         used.clear()
-        method.program(Watching(emit, emit.term(y), emit.input("seed", y), {"x": emit.term(x)}), method.params())
+        needed = required(method.card.name)
+        method.program(Watching(emit, emit.term(y), emit.input("seed", y), {"x": emit.term(x)}), method.params(**needed))
         assert ("rules" in used) == (method.rulebook is not None), method.card.name
 
 

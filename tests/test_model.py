@@ -14,6 +14,7 @@ import explainsvc
 from explainsvc import errors
 from explainsvc.methods import METHODS
 from tests import models
+from tests.methods.required import required
 from tests.models import Array, numbers
 
 GRAPHS = sorted(name for name, method in METHODS.items() if method.program is not None)
@@ -80,7 +81,7 @@ def test_an_explanation_is_complete_in_itself(proto: onnx.ModelProto, feeds: dic
 def test_the_explained_graph_computes_the_model(method: str) -> None:
     """Every explained graph still has the model's outputs, equal to rounding."""
     proto, feeds = CASES["cnn"]
-    explained = explainsvc.load(proto).compile(method).proto
+    explained = explainsvc.load(proto).compile(method, **required(method)).proto
     y = plain(proto, feeds)["y"]
     found = plain(explained, feeds | {"explain.seed": np.ones_like(y)})
     np.testing.assert_allclose(found["y"], y, rtol=1e-5, atol=1e-6)

@@ -6,7 +6,7 @@ shape for the relevance that would come by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -29,10 +29,14 @@ from explainsvc.errors import ExplainsvcError
 
 @dataclass(frozen=True)
 class Outcome:
-    """The treatment of one node: the name of its rule, else "vjp", "stop" or "control"; or why it is refused."""
+    """The treatment of one node: the name of its rule, else "vjp", "stop" or "control"; or why it is refused.
+
+    ``sent``: the values that it hands something back to.
+    """
 
     treatment: str
     refusal: ExplainsvcError | None = None
+    sent: frozenset[ir.Value] = frozenset()
 
 
 def rule_name(rule: Rule) -> str:
@@ -53,14 +57,21 @@ def treatment(n: NodeView, rulebook: Rulebook = gradient_rulebook) -> str:
     return "vjp" if any(has_vjp(n, i) for i in range(len(n.node.inputs))) else ""
 
 
+Known = dict[tuple[ir.Node, Rule | None, tuple[int, ...], tuple[bool, ...]], Outcome]
+"""(node, rule, operands asked for, results that carry something) → outcome."""
+
+
 @dataclass
 class Survey:
-    """The nodes between some inputs and a target, and what has been found out about them."""
+    """The nodes between some inputs and a target, and what has been found out about them.
+
+    ``known``: what surveys of the same graph have found out before; a rule does the same at a node in every rulebook.
+    """
 
     emit: Emitter
     target: ir.Value
     wanted: Sequence[ir.Value]
-    _known: dict[tuple[ir.Node, Rule | None], Outcome] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.path = nodes_between(self.emit.graph, self.wanted, self.target)
@@ -71,29 +82,39 @@ class Survey:
         """What a rulebook whose walk is known to succeed does at each node."""
         return {node: Outcome(treatment(NodeView(node, self.emit), rulebook)) for node in self.path}
 
-    def tried(self, rulebook: Rulebook, by_vjp: Mapping[ir.Node, Outcome]) -> dict[ir.Node, Outcome]:
-        """What becomes of each node by a rulebook whose walk does not come through.
+    def tried(self, rulebook: Rulebook) -> dict[ir.Node, Outcome]:
+        """What becomes of each node by a rulebook whose walk does not come through."""
+        return {node: self._outcome(node, rulebook, self._needed) for node in self.path}
 
-        ``by_vjp``: what is known of nodes that have no rule; those that it lacks are tried.
+    def walked(self, rulebook: Rulebook) -> set[ir.Value]:
+        """The values that the walk by a rulebook hands something back to, each node tried for itself.
+
+        Raises:
+            ExplainsvcError: What the walk raises.
         """
-        return {node: self._outcome(node, rulebook, by_vjp) for node in self.path}
+        found = {self.target}
+        for node in reversed(self.path):
+            if any(v in found for v in node.outputs):
+                outcome = self._outcome(node, rulebook, found)
+                if outcome.refusal is not None:
+                    raise outcome.refusal
+                found |= outcome.sent
+        return found
 
-    def _outcome(self, node: ir.Node, rulebook: Rulebook, by_vjp: Mapping[ir.Node, Outcome]) -> Outcome:
-        """A rule does the same at a node in every rulebook; only subgraphs have nodes of their own, with other rules."""
+    def _outcome(self, node: ir.Node, rulebook: Rulebook, carrying: Container[ir.Value]) -> Outcome:
+        """Only subgraphs have nodes of their own, with rules that differ by rulebook: they are tried anew."""
         towards = [v for v in operands(node) if v in self._reached and carries_gradient(v)]
         asked = tuple(i for i, v in enumerate(node.inputs) if v is not None and v in towards)
         n = NodeView(node, self.emit, asked)
-        key = (node, rulebook(n))
-        if key[1] is None and node in by_vjp and control_vjp_of(n) is None:
-            return by_vjp[node]
-        if key in self._known:
-            return self._known[key]
-        stand_ins = [self.emit.term(v) if v in self._needed else None for v in node.outputs]
+        key = (node, rulebook(n), asked, tuple(v in carrying for v in node.outputs))
+        if key in self.known:
+            return self.known[key]
+        stand_ins = [self.emit.term(v) if v in carrying else None for v in node.outputs]
         try:
-            list(contributions(n, stand_ins, list(dict.fromkeys(towards)), rulebook))
-            outcome = Outcome(treatment(n, rulebook))
+            sent = frozenset(v for v, _ in contributions(n, stand_ins, list(dict.fromkeys(towards)), rulebook))
+            outcome = Outcome(treatment(n, rulebook), sent=sent)
         except ExplainsvcError as error:
             outcome = Outcome("", error)
         if control_vjp_of(n) is None:
-            self._known[key] = outcome
+            self.known[key] = outcome
         return outcome

@@ -1,16 +1,17 @@
-"""What the LRP methods share: parameters, and the backward pass by a preset's rulebook."""
+"""What the LRP methods share: parameters, and the backward pass by a table of rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal
 
 from explainsvc.autograd import Rulebook, Term
 from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
-from explainsvc.rules.lrp_rulebooks import Row, lrp_rulebook
+from explainsvc.rules.lrp_rulebooks import LrpRulebook, Table
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,27 @@ class EpsilonParams(BiasParams):
     epsilon: float = param(1e-6, "float", "ε of the ε-rule, in units of the layer's result", low=0)
 
 
-Preset = Callable[..., Sequence[Row]]
-"""Params → rows of the rulebook."""
+@dataclass(frozen=True)
+class PresetParams(BiasParams):
+    """ε as the presets of iNNvestigate have it, and the treatment of biases."""
+
+    epsilon: float = param(0.1, "float", "ε of the ε-rule, in units of the layer's result", low=0)
 
 
-def lrp_method(name: str, docstring: str | None, params: type[BiasParams], preset: Preset) -> Method:
+LOW = "least value of the input: a number, an array that broadcasts to it, one number per channel, or these by input name"
+HIGH = "greatest value of the input, likewise"
+
+Preset = Callable[[Any], Table]
+"""Params → the table."""
+
+
+def lrp_method(
+    name: str,
+    docstring: str | None,
+    params: type[Any],
+    preset: Preset,
+    complete: Literal["", "output"] = "output",
+) -> Method:
     """The method that sends the target's value back by the rules of ``preset``."""
     card = read_card(name, docstring, params)
     return Method(
@@ -44,15 +61,17 @@ def lrp_method(name: str, docstring: str | None, params: type[BiasParams], prese
         params,
         program=partial(_propagate, preset),
         rulebook=partial(_rulebook, preset),
-        complete="output",
+        complete=complete,
         from_logit=True,
     )
 
 
-def _propagate(preset: Preset, b: Builder, p: BiasParams) -> Mapping[str, Term]:
-    """Relevance starts as S itself: R = seed ⊙ value at the target."""
-    return b.backward(_rulebook(preset, b, p), seed=b.seed * b.target)
+def _propagate(preset: Preset, b: Builder, p: Any) -> Mapping[str, Term]:
+    """Relevance starts as S itself, R = seed ⊙ value at the target; or as the table says."""
+    output = preset(p).output
+    start = b.seed if output == "one" else b.seed * (b.target if output == "value" else b.emit.op("Relu", b.target))
+    return b.backward(_rulebook(preset, b, p), seed=start)
 
 
-def _rulebook(preset: Preset, b: Builder, p: BiasParams) -> Rulebook:
-    return lrp_rulebook(preset(p), b.path(), p.counted)
+def _rulebook(preset: Preset, b: Builder, p: Any) -> Rulebook:
+    return LrpRulebook(preset(p).rows, b.path(), p.counted)

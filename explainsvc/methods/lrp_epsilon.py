@@ -13,6 +13,6 @@ Differs: ε is absolute (zennit's 1e-6); captum's default is 1e-9, iNNvestigate'
 from __future__ import annotations
 
 from explainsvc.methods._lrp import EpsilonParams, lrp_method
-from explainsvc.rules.lrp_rulebooks import epsilon
+from explainsvc.rules.lrp_presets import everywhere
 
-METHOD = lrp_method("lrp_epsilon", __doc__, EpsilonParams, lambda p: epsilon(p.epsilon, p.counted))
+METHOD = lrp_method("lrp_epsilon", __doc__, EpsilonParams, lambda p: everywhere("lrp_epsilon", epsilon=p.epsilon))

@@ -13,6 +13,6 @@ Differs: Equal to zennit's EpsilonPlus with its BatchNorm and residual canonizer
 from __future__ import annotations
 
 from explainsvc.methods._lrp import EpsilonParams, lrp_method
-from explainsvc.rules.lrp_rulebooks import epsilon_plus
+from explainsvc.rules.lrp_presets import epsilon_plus
 
-METHOD = lrp_method("lrp_epsilon_plus", __doc__, EpsilonParams, lambda p: epsilon_plus(p.epsilon, p.counted))
+METHOD = lrp_method("lrp_epsilon_plus", __doc__, EpsilonParams, lambda p: epsilon_plus(p.epsilon))

@@ -13,6 +13,6 @@ Differs: Equal to zennit's EpsilonPlusFlat with its canonizers.
 from __future__ import annotations
 
 from explainsvc.methods._lrp import EpsilonParams, lrp_method
-from explainsvc.rules.lrp_rulebooks import epsilon_plus_flat
+from explainsvc.rules.lrp_presets import epsilon_plus, flat_first
 
-METHOD = lrp_method("lrp_epsilon_plus_flat", __doc__, EpsilonParams, lambda p: epsilon_plus_flat(p.epsilon, p.counted))
+METHOD = lrp_method("lrp_epsilon_plus_flat", __doc__, EpsilonParams, lambda p: flat_first(epsilon_plus(p.epsilon)))

@@ -13,6 +13,6 @@ Differs: Signs split on activations and weights; captum's clamps weights only.
 from __future__ import annotations
 
 from explainsvc.methods._lrp import BiasParams, lrp_method
-from explainsvc.rules.lrp_rulebooks import z_plus
+from explainsvc.rules.lrp_presets import everywhere
 
-METHOD = lrp_method("lrp_z_plus", __doc__, BiasParams, lambda p: z_plus(p.counted))
+METHOD = lrp_method("lrp_z_plus", __doc__, BiasParams, lambda _: everywhere("lrp_z_plus"))

@@ -11,16 +11,15 @@ from functools import cache
 
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.registry import apply_vjp, apply_vjps, has_vjp
-from explainsvc.autograd.sliding import count_cells, spread_ones
-from explainsvc.autograd.windows import INT64, sizes_of, spatial_rank, static_sizes, windows_of
 from explainsvc.errors import NotDifferentiable
-from explainsvc.rules.signs import is_nonnegative
 
 STABILIZER = 1e-6
 """ε where a rule has none of its own (zennit's default)."""
 
 CONVOLUTION = frozenset({"Conv", "ConvTranspose"})
 DENSE = frozenset({"Gemm", "MatMul", "Einsum"})
+LINEAR = CONVOLUTION | DENSE
+"""Layers with weights: what presets tell apart, and what is a first or last layer."""
 ACTIVATION = frozenset(
     "Relu LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid Tanh HardSwish Swish Softplus Softsign Gelu Mish Clip "
     "ThresholdedRelu Erf".split()
@@ -51,12 +50,30 @@ def lrp_epsilon(epsilon: float, bias: bool = True) -> Rule:
     """
 
     def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
-        if n.op_type in CONVOLUTION | DENSE and len([i for i in n.asked if i < 2 or n.op_type == "Einsum"]) > 1:
-            raise _refusal(n, "a product of two activations")
-        z = n.y if bias else _without_bias(n)
-        return _shares(n, r / stabilized(z, epsilon))
+        return _shares(n, r / stabilized(_denominator(n, bias), epsilon))
 
     return rule
+
+
+@cache
+def lrp_0(bias: bool = True) -> Rule:
+    """R_i = Σ_j z_ij / z_j R_j (LRP-Z; Bach et al. 2015, equation 56); a neuron with z_j = 0 hands nothing on."""
+
+    def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
+        z = _denominator(n, bias)
+        silent = z.equals(0)
+        return _shares(n, n.emit.where(silent, 0.0, r / n.emit.where(silent, 1.0, z)))
+
+    return rule
+
+
+def _denominator(n: NodeView, bias: bool) -> Term:
+    """z_j, with or without the bias; a bias that leads to the input is one more of the neuron's inputs."""
+    if n.op_type == "Einsum" and len(n.asked) > 1:
+        raise refusal(n, "a product of two activations")
+    if n.op_type in LINEAR and n.op_type != "Einsum" and (n.asked != (2,) or not bias):
+        data_operand(n)
+    return n.y if bias or 2 in n.asked else without_bias(n)
 
 
 def _shares(n: NodeView, s: Term) -> list[Term | None]:
@@ -65,74 +82,15 @@ def _shares(n: NodeView, s: Term) -> list[Term | None]:
     return [None if (g := back.get(i)) is None else n.input(i) * g for i in range(len(n.node.inputs))]
 
 
-def _without_bias(n: NodeView) -> Term:
+def without_bias(n: NodeView) -> Term:
     """The layer's result less its bias."""
-    position = 2 if n.op_type in ("Conv", "ConvTranspose", "Gemm") else None
-    if position is None or not n.has(position):
+    if n.op_type not in ("Conv", "ConvTranspose", "Gemm") or not n.has(2):
         return n.y
-    b = n.input(position)
+    b = n.input(2)
     if n.op_type == "Gemm":
         return n.y - b * float(n.attr("beta", 1.0))
     spatial = (n.y.rank or 4) - 2
     return n.y - n.emit.reshape(b, [1, -1] + [1] * spatial)
-
-
-@cache
-def lrp_z_plus(bias: bool = True) -> Rule:
-    """α1β0: R_i = Σ_j (a_i w_ij)⁺ / Σ_i (a_i w_ij)⁺ R_j (Montavon et al. 2017, arXiv:1512.02479, z⁺-rule).
-
-    (a w)⁺ = a⁺w⁺ + a⁻w⁻; where a ≥ 0 is known (after a ReLU) the second product vanishes and is not computed.
-    A bias counts with its positive part.
-    """
-
-    def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
-        (i,) = _only_data_operand(n)
-        a, w = n.input(i), n.input(1 - i)
-        b = n.emit.op("Relu", n.input(2)) if bias and n.has(2) else None
-        stabilizer = STABILIZER
-        if n.op_type in CONVOLUTION and n.has(2):  # ε is added with the bias: one pass over z less
-            b, stabilizer = (n.input(2) * 0 if b is None else b) + STABILIZER, 0.0
-        drop: dict[int, Term | None] = {2: b} if len(n.node.inputs) > 2 else {}
-        if is_nonnegative(a.value):
-            parts = [(a, n.replace({1 - i: _plus(w), **drop}))]
-        else:
-            negative: dict[int, Term | None] = {2: None} if drop else {}
-            parts = [
-                (_plus(a), n.replace({i: _plus(a), 1 - i: _plus(w), **drop})),
-                (_minus(a), n.replace({i: _minus(a), 1 - i: _minus(w), **negative})),
-            ]
-        z = parts[0][1].y if len(parts) == 1 else parts[0][1].y + parts[1][1].y
-        s = r / (z + stabilizer if stabilizer > 0 else z)  # z is a sum of positive parts
-        products = [part * back for part, m in parts if (back := apply_vjp(m, i, s)) is not None]
-        result: list[Term | None] = [None] * len(n.node.inputs)
-        result[i] = products[0] if len(products) == 1 else products[0] + products[1]
-        return result
-
-    return rule
-
-
-def lrp_flat(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
-    """R_i = Σ_j 1/(Σ_i 1) R_j over the inputs i of neuron j (Lapuschkin et al. 2019, arXiv:1902.10178)."""
-    (i,) = _only_data_operand(n)
-    a, w = n.input(i), n.input(1 - i)
-    result: list[Term | None] = [None] * len(n.node.inputs)
-    if n.op_type == "Conv" and i == 0 and n.attr("group", 1) == 1 and static_sizes(w) is not None:
-        result[0] = _flat_over_windows(n, r)
-        return result
-    operands: dict[int, Term | None] = {i: _ones_like(a), 1 - i: _ones_like(w)}
-    m = n.replace(operands | ({2: None} if len(n.node.inputs) > 2 else {}))
-    result[i] = apply_vjp(m, i, r / (m.y + STABILIZER))
-    return result
-
-
-def _flat_over_windows(n: NodeView, r: Term) -> Term:
-    """:func:`lrp_flat` of a Conv: a neuron gives the same to all channels of a cell, so that one channel is computed."""
-    emit, win = n.emit, windows_of(n, sizes_of(n.input(1), spatial_rank(n)))
-    channels = emit.cast(emit.op("Shape", n.x, dtype=INT64, shape=(1,), start=1, end=2), r.dtype or emit.float_type)
-    share = r / (count_cells(n.x, n.y, win, padding_counts=False) * channels + STABILIZER)
-    shape = None if n.x.shape is None else (n.x.shape[0], 1, *n.x.shape[2:])
-    one_channel = emit.op("Slice", n.x, emit.ints([0]), emit.ints([1]), emit.ints([1]), shape=shape)
-    return emit.expand_like(spread_ones(emit.sum(share, [1]), win, one_channel), n.x)
 
 
 def pass_through(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
@@ -157,11 +115,10 @@ def share(bias: bool) -> Rule:
 
     def rule(n: NodeView, r: Term, *rest: Term | None) -> list[Term | None]:
         if (n.op_type in ("Mul", "Div") and len(n.asked) > 1) or (n.op_type == "Div" and 1 in n.asked):
-            raise _refusal(n, "a product of two activations")
+            raise refusal(n, "a product of two activations")
         if n.op_type in ("Add", "Sub", "Mul", "Div") and len(n.asked) == 1 and (not bias or n.op_type in ("Mul", "Div")):
             (i,) = n.asked
-            if n.input(i).shape is not None and n.input(i).shape == n.y.shape:
-                return [r if k == i else None for k in range(2)]
+            return [n.emit.sum_to(r, n.input(i)) if k == i else None for k in range(2)]
         return list(in_proportion(n, r, *rest))
 
     return rule
@@ -169,10 +126,11 @@ def share(bias: bool) -> Rule:
 
 def refuse(n: NodeView, *_: Term | None) -> list[Term | None]:
     """No rule is known: LRP never falls back to the gradient silently."""
-    raise _refusal(n, "this operator")
+    raise refusal(n, "this operator")
 
 
-def _refusal(n: NodeView, what: str) -> NotDifferentiable:
+def refusal(n: NodeView, what: str) -> NotDifferentiable:
+    """What a rule raises at a node that it is not defined for."""
     others = "integrated_gradients or occlusion" if all(has_vjp(n, i) for i in n.asked) else "occlusion"
     return NotDifferentiable(
         f"LRP has no rule for {what} ({n.op_type})", where=n.where(),
@@ -181,22 +139,19 @@ def _refusal(n: NodeView, what: str) -> NotDifferentiable:
     )  # fmt: skip
 
 
-def _only_data_operand(n: NodeView) -> tuple[int]:
-    """The operand that leads to the input; the other factor is the weight."""
+def data_operand(n: NodeView) -> int:
+    """The one factor that leads to the input; the other is the weight.
+
+    Raises:
+        NotDifferentiable: Both lead there, or neither does, or there is no weight.
+    """
     data = [i for i in n.asked if i < 2]
     factors = (2,) if n.op_type == "Einsum" else (2, 3)  # a third operand of an Einsum is no bias
     if len(data) != 1 or len(n.node.inputs) not in factors:
-        raise _refusal(n, "a product of two activations")
-    return (data[0],)
+        raise refusal(n, "an activation in the place of a bias" if n.asked == (2,) else "a product of two activations")
+    return data[0]
 
 
-def _plus(x: Term) -> Term:
-    return x.emit.op("Relu", x)
-
-
-def _minus(x: Term) -> Term:
-    return x.emit.op("Min", x, 0)
-
-
-def _ones_like(x: Term) -> Term:
-    return x.emit.zeros_like(x) + 1
+def counts_bias(n: NodeView, bias: bool) -> bool:
+    """Whether operand 2 of a linear layer takes a share: as a bias that counts, or as one more input of the neuron."""
+    return n.has(2) and (bias or 2 in n.asked)

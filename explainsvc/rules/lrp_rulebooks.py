@@ -1,83 +1,173 @@
-"""LRP presets: which rule at which node. A preset is a value: an ordered table, the first matching row wins."""
+"""Rulebooks of LRP as values: ordered rows that say which rule at which node; the first matching row wins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import onnx_ir as ir
 
-from explainsvc.autograd import NodeView, Rule, Rulebook
-from explainsvc.rules.lrp import (
-    ACTIVATION,
-    CONVOLUTION,
-    DENSE,
-    ROUTING,
-    SHARING,
-    lrp_epsilon,
-    lrp_flat,
-    lrp_z_plus,
-    pass_through,
-    refuse,
-    route,
-    share,
-)  # fmt: skip
+from explainsvc.autograd import NodeView, Rule
+from explainsvc.cards import plain, read_params
+from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.rules.lrp import LINEAR, ROUTING, SHARING, refuse
+from explainsvc.rules.lrp_table import KINDS, RULES
 
-LINEAR = CONVOLUTION | DENSE
+Position = Literal["any", "first", "last"]
+Output = Literal["value", "relu", "one"]
+"""The relevance that the target starts with: its value, its positive part, or one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """``rule`` at nodes of these ``operators``; ``first_only``: only at layers that no other linear layer precedes."""
+    """One row.
 
-    operators: frozenset[str]
-    rule: Rule
-    first_only: bool = False
+    Attributes:
+        rule: A name of :data:`RULES`.
+        operators: ONNX operators and words of :data:`KINDS`; empty: all that the rule is defined for.
+        parameters: Of the rule.
+        position: "first": only linear layers that no other one precedes on the way from the inputs; "last": that none follows.
+        nodes: Glob that the node's name, or that of one of its results, matches.
+        followed_by: "Relu": only where the result enters ReLUs, after sums and routing, before a linear layer or the target.
+    """
+
+    rule: str
+    operators: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    position: Position = "any"
+    nodes: str = "*"
+    followed_by: Literal["", "Relu"] = ""
+
+    @property
+    def covers(self) -> frozenset[str] | None:
+        """The operators, words replaced by what they mean; None: every one."""
+        named = frozenset().union(*(KINDS.get(word, {word}) for word in self.operators))
+        return named if self.operators else RULES[self.rule].operators
+
+    def settled(self, bias: bool) -> Any:
+        """Its parameters, "as in the whole rulebook" settled."""
+        p: Any = read_params(RULES[self.rule].params, self.parameters, self.rule)
+        return dataclasses.replace(p, bias="counted" if bias else "ignored") if getattr(p, "bias", None) == "" else p
+
+    def made(self, bias: bool) -> Rule | None:
+        """The rule.
+
+        Raises:
+            InvalidParameter: Its parameters are wrong.
+        """
+        p = self.settled(bias)
+        return RULES[self.rule].make(p, getattr(p, "bias", "") == "counted")
 
 
-def lrp_rulebook(rows: Sequence[Row], path: Iterable[NodeView], bias: bool) -> Rulebook:
-    """The rows of a preset, then what all of them share: sums by shares, activations and routing passed, the rest refused."""
-    common = [Row(SHARING, share(bias)), Row(ACTIVATION, pass_through), Row(ROUTING, route)]
-    first = first_layers(path)
-
-    def rulebook(n: NodeView) -> Rule:
-        for row in (*rows, *common):
-            if n.node.domain in ("", "ai.onnx") and n.op_type in row.operators and (not row.first_only or n.node in first):
-                return row.rule
-        return refuse
-
-    return rulebook
+COMMON = (Row("share"), Row("pass_through", ("activation",)), Row("route"))
+"""What every rulebook ends in: sums by shares, activations and routing passed; the rest is refused."""
 
 
-def first_layers(path: Iterable[NodeView]) -> set[ir.Node]:
-    """Linear layers of ``path`` (topological order) that no other linear layer of it precedes."""
+@dataclass(frozen=True)
+class Table:
+    """A rulebook as data: its rows, and what the target starts with."""
+
+    rows: tuple[Row, ...]
+    output: Output = "value"
+
+
+class LrpRulebook:
+    """node → rule, for one path from inputs to a target.
+
+    Args:
+        rows: The rows; :data:`COMMON` follow them.
+        path: The nodes between inputs and target, in topological order.
+        bias: Whether biases count where a row does not say.
+
+    Raises:
+        InvalidParameter: Wrong parameters; a row that names nodes matches none.
+    """
+
+    def __init__(self, rows: Sequence[Row], path: Iterable[NodeView], bias: bool) -> None:
+        nodes = [n.node for n in path]
+        ends = {"first": first_layers(nodes), "last": last_layers(nodes)}
+        rectified = before_relu(nodes) if any(row.followed_by for row in rows) else set()
+        self._bias = bias
+        self._rows = [(row, row.covers, ends.get(row.position), row.made(bias)) for row in (*rows, *COMMON)]
+        self._rectified = rectified
+        _require_matches(rows, nodes)
+
+    def __call__(self, n: NodeView) -> Rule | None:
+        """The rule of a node; None for its vjp."""
+        found = self._find(n.node)
+        return refuse if found is None else found[1]
+
+    def treatment(self, node: ir.Node) -> tuple[str, Mapping[str, Any]]:
+        """The rule of a node by name, its parameters in force."""
+        found = self._find(node)
+        return ("refuse", {}) if found is None else (found[0].rule, plain(dataclasses.asdict(found[0].settled(self._bias))))
+
+    def _find(self, node: ir.Node) -> tuple[Row, Rule | None] | None:
+        for row, covers, where, rule in self._rows:
+            if covers is not None and (node.domain not in ("", "ai.onnx") or node.op_type not in covers):
+                continue
+            if (where is None or node in where) and (not row.followed_by or node in self._rectified) and _named(node, row.nodes):
+                return row, rule
+        return None
+
+
+def _named(node: ir.Node, pattern: str) -> bool:
+    return pattern == "*" or any(fnmatchcase(name or "", pattern) for name in (node.name, *(v.name for v in node.outputs)))
+
+
+def _require_matches(rows: Sequence[Row], nodes: Sequence[ir.Node]) -> None:
+    """A name that no node has is a mistake, which would show in no result."""
+    idle = [
+        Violation(f"rows[{k}].nodes", f'"{row.nodes}" matches no node between the inputs and the target')
+        for k, row in enumerate(rows)
+        if not any(_named(node, row.nodes) for node in nodes)
+    ]
+    if idle and nodes:
+        raise InvalidParameter(
+            "a rulebook names nodes that are not on the way", violations=idle,
+            to_do="A dry run lists the nodes by their names",
+        )  # fmt: skip
+
+
+def first_layers(nodes: Sequence[ir.Node]) -> set[ir.Node]:
+    """Linear layers of a path (topological order) that no other linear layer of it precedes."""
     behind: set[ir.Value] = set()
     first = set()
-    for n in path:
-        late = any(v in behind for v in n.node.inputs if v is not None)
-        linear = n.op_type in LINEAR
-        if linear and not late:
-            first.add(n.node)
-        if linear or late:
-            behind.update(n.node.outputs)
+    for node in nodes:
+        late = any(v in behind for v in node.inputs if v is not None)
+        if node.op_type in LINEAR and not late:
+            first.add(node)
+        if node.op_type in LINEAR or late:
+            behind.update(node.outputs)
     return first
 
 
-def epsilon(epsilon: float, bias: bool) -> list[Row]:
-    """ε everywhere."""
-    return [Row(LINEAR, lrp_epsilon(epsilon, bias))]
+def last_layers(nodes: Sequence[ir.Node]) -> set[ir.Node]:
+    """Linear layers of a path that no other linear layer of it follows."""
+    before: set[ir.Value | None] = set()
+    last = set()
+    for node in reversed(nodes):
+        early = any(v in before for v in node.outputs)
+        if node.op_type in LINEAR and not early:
+            last.add(node)
+        if node.op_type in LINEAR or early:
+            before.update(node.inputs)
+    return last
 
 
-def z_plus(bias: bool) -> list[Row]:
-    """z⁺ everywhere."""
-    return [Row(LINEAR, lrp_z_plus(bias))]
-
-
-def epsilon_plus(epsilon: float, bias: bool) -> list[Row]:
-    """z⁺ at convolutions, ε at dense layers (zennit's EpsilonPlus; Kohlbrenner et al. 2020, arXiv:1910.09840)."""
-    return [Row(CONVOLUTION, lrp_z_plus(bias)), Row(DENSE, lrp_epsilon(epsilon, bias))]
-
-
-def epsilon_plus_flat(epsilon: float, bias: bool) -> list[Row]:
-    """:func:`epsilon_plus` with flat relevance at the first layer (zennit's EpsilonPlusFlat)."""
-    return [Row(LINEAR, lrp_flat, first_only=True), *epsilon_plus(epsilon, bias)]
+def before_relu(nodes: Sequence[ir.Node]) -> set[ir.Node]:
+    """Nodes of a path whose results reach ReLUs, on every way, before a linear layer, another activation or the target."""
+    readers: dict[ir.Value, list[ir.Node]] = defaultdict(list)
+    found: set[ir.Node] = set()
+    for node in reversed(nodes):
+        reading = [m for v in node.outputs for m in readers[v]]
+        if reading and all(m.op_type == "Relu" or (m.op_type in SHARING | ROUTING and m in found) for m in reading):
+            found.add(node)
+        for value in node.inputs:
+            if value is not None:
+                readers[value].append(node)
+    return found

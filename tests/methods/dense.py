@@ -87,6 +87,67 @@ def z_plus_rule(bias: bool = True) -> Rule:
     return rule
 
 
+def zero_rule(bias: bool = True) -> Rule:
+    """R_i = Σ_j z_ij / z_j R_j (Bach et al. 2015, equation 56)."""
+    return epsilon_rule(0.0, bias)
+
+
+def alpha_beta_rule(alpha: float, beta: float, bias: bool = True) -> Rule:
+    """R_i = Σ_j (α z_ij⁺ / z_j⁺ − β z_ij⁻ / z_j⁻) R_j (Bach et al. 2015, equation 60); biases by their sign."""
+
+    def rule(layer: Layer, a: Array, r: Array) -> Array:
+        z, b = a[:, None] * layer.w, bias * layer.b
+        upper, lower = np.maximum(z, 0), np.minimum(z, 0)
+        favour = upper / (upper.sum(axis=0) + np.maximum(b, 0) + STABILIZER)
+        against = lower / (lower.sum(axis=0) + np.minimum(b, 0) - STABILIZER)
+        return np.asarray(((alpha * favour - beta * against) * r).sum(axis=1))
+
+    return rule
+
+
+def gamma_rule(gamma: float, bias: bool = True) -> Rule:
+    """R_i = Σ_j c_ij / Σ_i c_ij R_j with c = z⁺ + γz⁻ for neurons z_j ≥ 0, γz⁺ + z⁻ for others (Andéol et al. 2021)."""
+
+    def rule(layer: Layer, a: Array, r: Array) -> Array:
+        z, b = a[:, None] * layer.w, bias * layer.b
+        excited = layer(a) >= 0
+
+        def weighed(t: Array) -> Array:
+            up, down = np.where(excited, 1, gamma), np.where(excited, gamma, 1)
+            return np.asarray(up * np.maximum(t, 0) + down * np.minimum(t, 0))
+
+        c = weighed(z)
+        return np.asarray((c * (r / signed(c.sum(axis=0) + weighed(b), STABILIZER))).sum(axis=1))
+
+    return rule
+
+
+def added_gamma_rule(gamma: float) -> Rule:
+    """R_i = Σ_j a_i (w_ij + γ w_ij⁺) / Σ_i (the same, bias included) R_j (Montavon et al. 2019, section 10.2.3), for a, z ≥ 0."""
+
+    def rule(layer: Layer, a: Array, r: Array) -> Array:
+        w, b = (t + gamma * np.maximum(t, 0) for t in (layer.w, layer.b))
+        return epsilon_rule(STABILIZER)(Layer(w, b, layer.wired), a, r)
+
+    return rule
+
+
+def w_square_rule(layer: Layer, a: Array, r: Array) -> Array:
+    """R_i = Σ_j w_ij² / Σ_i w_ij² R_j (Montavon et al. 2017)."""
+    return np.asarray((layer.w**2 * (r / (np.sum(layer.w**2, axis=0) + STABILIZER))).sum(axis=1))
+
+
+def z_box_rule(low: Array | float, high: Array | float) -> Rule:
+    """R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) / Σ_i (the same) R_j (Montavon et al. 2017); bounds as the layer's input."""
+
+    def rule(layer: Layer, a: Array, r: Array) -> Array:
+        least, greatest = (np.broadcast_to(bound, a.shape)[:, None] for bound in (low, high))
+        z = a[:, None] * layer.w - least * np.maximum(layer.w, 0) - greatest * np.minimum(layer.w, 0)
+        return np.asarray((z * (r / signed(z.sum(axis=0), STABILIZER))).sum(axis=1))
+
+    return rule
+
+
 def flat_rule(layer: Layer, a: Array, r: Array) -> Array:
     """R_i = Σ_j 1 / (Σ_i 1) R_j over the connected inputs."""
     return np.asarray((layer.wired * (r / signed(layer.wired.sum(axis=0), STABILIZER))).sum(axis=1))

@@ -14,24 +14,61 @@ from tests.methods.dense import STABILIZER, Rule
 from tests.models import Array, numbers
 
 EPSILON = 0.05
+LOW, HIGH = -4.0, 5.0
 MLP, CNN = explainsvc.load(models.mlp()), explainsvc.load(models.cnn())
-METHODS = ["lrp_epsilon", "lrp_z_plus", "lrp_epsilon_plus", "lrp_epsilon_plus_flat"]
+BOX = {"low": LOW, "high": HIGH}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "lrp_0": {},
+    "lrp_epsilon": {"epsilon": EPSILON},
+    "lrp_z_plus": {},
+    "lrp_alpha_beta": {"alpha": 1.5, "beta": 0.5},
+    "lrp_gamma": {"gamma": 0.3},
+    "lrp_z_box": BOX,
+    "lrp_w_square": {},
+    "lrp_flat": {},
+    "lrp_epsilon_plus": {"epsilon": EPSILON},
+    "lrp_epsilon_plus_flat": {"epsilon": EPSILON},
+    "lrp_epsilon_alpha2_beta1": {"epsilon": EPSILON},
+    "lrp_epsilon_alpha2_beta1_flat": {"epsilon": EPSILON},
+    "lrp_epsilon_gamma_box": {"epsilon": EPSILON, "gamma": 0.25} | BOX,
+    "lrp_preset_a": {},
+    "lrp_preset_a_flat": {},
+    "lrp_preset_b": {},
+    "lrp_preset_b_flat": {},
+}
+"""Parameters of the request; where a default is what the paper says, none."""
+METHODS = list(OPTIONS)
 
 
 def rules(method: str, bias: bool) -> tuple[Rule, Rule, Rule]:
     """What the method does at the first layer, at convolutions, at dense layers."""
-    epsilon, plus = dense.epsilon_rule(EPSILON, bias), dense.z_plus_rule(bias)
+    epsilon, plus, zero = dense.epsilon_rule(EPSILON, bias), dense.z_plus_rule(bias), dense.zero_rule(bias)
+    tenth, both = dense.epsilon_rule(0.1, bias), dense.alpha_beta_rule(2, 1, bias)
+    some, gamma = dense.alpha_beta_rule(1.5, 0.5, bias), dense.gamma_rule(0.3, bias)
     return {
+        "lrp_0": (zero, zero, zero),
         "lrp_epsilon": (epsilon, epsilon, epsilon),
         "lrp_z_plus": (plus, plus, plus),
+        "lrp_alpha_beta": (some, some, some),
+        "lrp_gamma": (gamma, gamma, gamma),
+        "lrp_z_box": (dense.z_box_rule(LOW, HIGH), plus, plus),
+        "lrp_w_square": (dense.w_square_rule, dense.w_square_rule, dense.w_square_rule),
+        "lrp_flat": (dense.flat_rule, dense.flat_rule, dense.flat_rule),
         "lrp_epsilon_plus": (plus, plus, epsilon),
         "lrp_epsilon_plus_flat": (dense.flat_rule, plus, epsilon),
+        "lrp_epsilon_alpha2_beta1": (both, both, epsilon),
+        "lrp_epsilon_alpha2_beta1_flat": (dense.flat_rule, both, epsilon),
+        "lrp_epsilon_gamma_box": (dense.z_box_rule(LOW, HIGH), dense.gamma_rule(0.8, bias), epsilon),
+        "lrp_preset_a": (plus, plus, tenth),
+        "lrp_preset_a_flat": (dense.flat_rule, plus, tenth),
+        "lrp_preset_b": (both, both, tenth),
+        "lrp_preset_b_flat": (dense.flat_rule, both, tenth),
     }[method]
 
 
 def options(method: str, bias: bool) -> dict[str, Any]:
     """Parameters of the request."""
-    return {"bias": "counted" if bias else "ignored"} | ({} if method == "lrp_z_plus" else {"epsilon": EPSILON})
+    return {"bias": "counted" if bias else "ignored"} | OPTIONS[method]
 
 
 def close(found: Array, expected: Array) -> None:
@@ -46,7 +83,8 @@ def test_dense_layers_follow_the_rule(method: str, bias: bool) -> None:
     x = numbers(4, 6)
     found = MLP.explain({"x": x}, method, target=[0, 1, 2, 0], **options(method, bias)).values["x"]
     first, _, head = rules(method, bias)
-    first = head if method == "lrp_epsilon_plus" else first  # its first layer is dense here
+    if not method.endswith("_flat") and method != "lrp_z_box":
+        first = head  # the first layer is dense here, and no row is about first dense layers
     for item, target in enumerate([0, 1, 2, 0]):
         close(found[item], dense.mlp_relevance(x[item], target, (first, head, head)))
 
@@ -72,11 +110,14 @@ def test_z_plus_splits_signs_of_input_and_weight(method: str) -> None:
     np.testing.assert_allclose(found, [[[[0, 6 / (6 + 4) * s]]]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_z_plus", "lrp_epsilon_plus", "lrp_epsilon_plus_flat"])
+CONSERVING = ["lrp_0", "lrp_epsilon", "lrp_z_plus", "lrp_gamma", "lrp_epsilon_plus", "lrp_epsilon_plus_flat"]
+
+
+@pytest.mark.parametrize("method", CONSERVING)
 def test_relevance_is_conserved_with_biases_ignored(method: str) -> None:
     """Through residual Add, AveragePool and Concat the sum over the input stays S to 1e-5; the residual reports the rest."""
     x = numbers(3, 2, 8, 8, seed=3)
-    parameters = {"bias": "ignored"} | ({} if method == "lrp_z_plus" else {"epsilon": 1e-9})
+    parameters = options(method, bias=False) | ({"epsilon": 1e-9} if "epsilon" in OPTIONS[method] else {})
     found = CNN.explain({"x": x}, method, **parameters)
     total = found.values["x"].astype(np.float64).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(total, found.output_value, rtol=1e-5)

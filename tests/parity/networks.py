@@ -46,6 +46,23 @@ def vgg() -> torch.nn.Module:
     return network.eval()
 
 
+def signed() -> torch.nn.Module:
+    """Strides, dilation, groups, a transposed convolution, average pooling, activations and biases of both signs."""
+    torch.manual_seed(2)
+    nn = torch.nn
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.LeakyReLU(0.3),
+        nn.Conv2d(8, 12, 3, padding=2, dilation=2, groups=4), nn.ReLU(),
+        nn.ConvTranspose2d(12, 6, 3, stride=2, padding=1, groups=2), nn.LeakyReLU(0.3),
+        nn.AvgPool2d(3), nn.Flatten(), nn.Linear(6 * 25, 20), nn.ReLU(), nn.Linear(20, 5),
+    )  # fmt: skip
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            assert module.bias is not None
+            module.bias.data.normal_(0, 0.3)
+    return network.eval()
+
+
 def exported(network: torch.nn.Module, size: int, options: dict[str, Any]) -> onnx.ModelProto:
     """x [N, 3, size, size] → y, by either exporter of torch."""
     x = torch.zeros(2, 3, size, size)
