@@ -1,0 +1,88 @@
+"""LRP rulebooks for transformers: AttnLRP and conservative propagation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from explainsvc.autograd import NodeView, Rule, Rulebook, Term
+from explainsvc.graph.roles import role
+from explainsvc.rules.lrp import ACTIVATION, CONVOLUTION, DENSE, ROUTING, SHARING, lrp_epsilon, pass_through, refuse, route
+from explainsvc.rules.lrp_attention import (
+    BIASED_ACTIVATION,
+    FUSED_ACTIVATION,
+    MICROSOFT,
+    NORM,
+    PRODUCT,
+    SKIP_NORM,
+    has_several_factors,
+    is_gated,
+    lrp_biased_activation,
+    lrp_half,
+    lrp_norm,
+    lrp_signal,
+    lrp_skip_norm,
+    lrp_softmax,
+    lrp_sum,
+    lrp_uniform,
+    lrp_written_out,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Products:
+    """The rules of products of activations: of MatMul, Gemm and Einsum, and of Mul; ``at`` says which nodes these are."""
+
+    contraction: Rule
+    elementwise: Rule
+    at: Callable[[NodeView], bool]
+
+
+def attention_rulebook(linear: Rule, products: Products, epsilon: float, bias: bool) -> Rulebook:
+    """Which rule at which node.
+
+    Args:
+        linear: At convolutions and dense layers.
+        products: At products of activations.
+        epsilon: ε of LayerNorm and of sums.
+        bias: Whether biases take their share.
+    """
+    onnx = dict.fromkeys(CONVOLUTION | DENSE, linear) | dict.fromkeys(SHARING, lrp_sum(epsilon, bias))
+    onnx |= dict.fromkeys(ACTIVATION, pass_through) | dict.fromkeys(ROUTING, route)
+    onnx |= dict.fromkeys(NORM, lrp_norm(epsilon, bias)) | {"Softmax": lrp_softmax}
+    fused = {"FusedMatMul": linear, "TransposeMatMul": linear} | dict.fromkeys(FUSED_ACTIVATION, pass_through)
+    fused |= dict.fromkeys(SKIP_NORM, lrp_skip_norm(epsilon, bias))
+    fused |= dict.fromkeys(BIASED_ACTIVATION, lrp_biased_activation(epsilon, bias))
+    tables = {"": onnx, "ai.onnx": onnx, MICROSOFT: fused}
+
+    def rulebook(n: NodeView) -> Rule:
+        if role(n.node) == "activation":
+            return lrp_written_out
+        if n.op_type in PRODUCT and products.at(n):
+            return products.elementwise if n.op_type == "Mul" else products.contraction
+        return tables.get(n.node.domain, {}).get(n.op_type, refuse)
+
+    return rulebook
+
+
+def attn_lrp(epsilon: float, bias: bool) -> Rulebook:
+    """AttnLRP: products share uniformly, relevance passes the Softmax."""
+    products = Products(lrp_uniform(epsilon, bias), lrp_half, has_several_factors)
+    return attention_rulebook(lrp_epsilon(epsilon, bias), products, epsilon, bias)
+
+
+def cp_lrp(epsilon: float, bias: bool) -> Rulebook:
+    """Conservative propagation: the gates of products are constants."""
+    products = Products(lrp_signal(epsilon, bias), lrp_signal(epsilon, bias), is_gated)
+    return attention_rulebook(lrp_epsilon(epsilon, bias), products, epsilon, bias)
+
+
+def differs_from_lrp(path: Iterable[NodeView], wanted: Iterable[Term]) -> bool:
+    """Whether there is a Softmax, a normalisation or a product of activations: elsewhere these rules are the ε-rule's own."""
+    inside = {t.value for t in wanted}
+    for n in path:
+        activations = sum(v in inside for v in n.node.inputs[:2])
+        if n.op_type in NORM | SKIP_NORM | {"Softmax"} or (n.op_type in PRODUCT and activations > 1):
+            return True
+        inside.update(n.node.outputs)
+    return False
