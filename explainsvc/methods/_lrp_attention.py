@@ -49,13 +49,14 @@ def _propagate(name: str, rules: Rules, b: Builder, p: AttentionParams) -> Mappi
     Raises:
         MethodNotApplicable: No attention, normalisation or product of activations lies between input and target.
     """
+    found = b.backward(_rulebook(rules, b, p), seed=b.seed * b.target)  # first: what has no rule at all says so itself
     if not differs_from_lrp(b.path(), b.wanted.values()):
         raise MethodNotApplicable(
             f"{name} has rules for attention, and the target depends on the input without any",
             expected="a Softmax, a normalisation or a product of two activations between input and target",
             to_do="Use lrp_epsilon, whose rules are the same everywhere else",
         )
-    return b.backward(_rulebook(rules, b, p), seed=b.seed * b.target)
+    return found
 
 
 def _rulebook(rules: Rules, _: Builder, p: AttentionParams) -> Rulebook:
