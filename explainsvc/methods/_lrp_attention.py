@@ -47,13 +47,13 @@ def _propagate(name: str, rules: Rules, b: Builder, p: AttentionParams) -> Mappi
     """Relevance starts as S itself: R = seed ⊙ value at the target.
 
     Raises:
-        MethodNotApplicable: No attention, normalisation or product of activations lies between input and target.
+        MethodNotApplicable: Nothing between input and target has a rule of its own here.
     """
     found = b.backward(_rulebook(rules, b, p), seed=b.seed * b.target)  # first: what has no rule at all says so itself
     if not differs_from_lrp(b.path(), b.wanted.values()):
         raise MethodNotApplicable(
-            f"{name} has rules for attention, and the target depends on the input without any",
-            expected="a Softmax, a normalisation or a product of two activations between input and target",
+            f"{name} has rules for attention, gates and normalisations, and the target depends on the input without any",
+            expected="a Softmax, a normalisation, a recurrent layer or a product of two activations between input and target",
             to_do="Use lrp_epsilon, whose rules are the same everywhere else",
         )
     return found

@@ -34,9 +34,9 @@ SKIP_NORM = frozenset({"SkipLayerNormalization", "SkipSimplifiedLayerNormalizati
 FUSED_ACTIVATION = frozenset({"Gelu", "QuickGelu"})
 BIASED_ACTIVATION = frozenset({"BiasGelu", "FastGelu"})
 _ON_THE_WAY = frozenset(
-    "Identity Cast Dropout Reshape Transpose Squeeze Unsqueeze Flatten Expand Slice Concat Pad Split Where Mul".split()
+    "Identity Cast Dropout Reshape Transpose Squeeze Unsqueeze Flatten Expand Slice Concat Pad Split Where".split()
 )
-"""What may lie between a gate and the product where it acts: layout, dropout, a guard against rows of NaN, a constant factor."""
+"""What may lie between a gate and the product where it acts: layout, dropout, a guard against rows of NaN."""
 _LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -80,16 +80,17 @@ def lrp_half(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
 
 @cache
 def lrp_signal(epsilon: float, bias: bool = True) -> Rule:
-    """The ε-rule of a product whose gates are held constant: attention weights (Ali et al. 2022, section 4), else activations.
+    """The ε-rule of a product whose gate is held constant (Ali et al. 2022, section 4; Arras et al. 2017, section 3.1).
 
-    All relevance goes to the other factor, the signal; a product that does not say which factor that is is refused.
+    Attention weights are gates, else sigmoids, else other activations. All relevance goes to the other factor, the signal; a
+    product that does not say which factor that is is refused.
     """
     linear, sums = lrp_epsilon(epsilon, bias), lrp_sum(epsilon, bias)
 
     def rule(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
         several = factors(n)
-        gates = [i for i in several if _comes_from(n.input(i).value, _is_softmax)]
-        gates = gates or [i for i in several if _comes_from(n.input(i).value, _is_activation)]
+        candidates = ([i for i in several if _comes_from(n.input(i).value, kind)] for kind in _GATES)
+        gates = next((found for found in candidates if found), [])
         if len(several) > 1 and len(several) - len(gates) != 1:
             return refuse(n)
         signal = NodeView(n.node, n.emit, tuple(i for i in n.asked if i not in gates))
@@ -117,8 +118,16 @@ def _is_activation(node: ir.Node) -> bool:
     return node.op_type in ACTIVATION | FUSED_ACTIVATION | BIASED_ACTIVATION or role(node) == "activation"
 
 
+def _is_sigmoid(node: ir.Node) -> bool:
+    return node.op_type in ("Sigmoid", "HardSigmoid") and role(node) != "gate"
+
+
+_GATES: tuple[Callable[[ir.Node], bool], ...] = (_is_softmax, _is_sigmoid, _is_activation)
+"""What makes a factor the gate, the first kind that one of the factors is of: weights, openings of 0 to 1, activations."""
+
+
 def _comes_from(value: ir.Value, kind: Callable[[ir.Node], bool]) -> bool:
-    """Whether a value is the result of a node of this kind, moved or scaled at most."""
+    """Whether a value is the result of a node of this kind, moved, scaled or taken from 1 at most."""
     todo, seen = [value], set[ir.Value]()
     while todo:
         current = todo.pop()
@@ -128,9 +137,13 @@ def _comes_from(value: ir.Value, kind: Callable[[ir.Node], bool]) -> bool:
         seen.add(current)
         if kind(maker):
             return True
-        if maker.op_type in _ON_THE_WAY:
+        if maker.op_type in _ON_THE_WAY or (maker.op_type in ("Mul", "Sub") and _has_constant(maker)):
             todo += [v for v in maker.inputs if v is not None]
     return False
+
+
+def _has_constant(node: ir.Node) -> bool:
+    return any(v is not None and v.const_value is not None for v in node.inputs)
 
 
 @cache

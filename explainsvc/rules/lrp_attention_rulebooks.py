@@ -27,6 +27,14 @@ from explainsvc.rules.lrp_attention import (
     lrp_uniform,
     lrp_written_out,
 )  # fmt: skip
+from explainsvc.rules.lrp_gates import CELLS, lrp_recurrent
+
+SUBGRAPHS = frozenset({"If", "Loop", "Scan"})
+"""Their own backward pass hands on what arrives, by these rules at the nodes inside."""
+
+
+OF_THEIR_OWN = NORM | SKIP_NORM | CELLS.keys() | SUBGRAPHS | {"Softmax"}
+"""Operators that the ε-rule alone refuses."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,12 @@ class Products:
     at: Callable[[NodeView], bool]
 
 
-def attention_rulebook(linear: Rule, products: Products, epsilon: float, bias: bool) -> Rulebook:
+def attention_rulebook(linear: Rule, recurrent: Rule, products: Products, epsilon: float, bias: bool) -> Rulebook:
     """Which rule at which node.
 
     Args:
         linear: At convolutions and dense layers.
+        recurrent: At LSTM, GRU and RNN.
         products: At products of activations.
         epsilon: ε of LayerNorm and of sums.
         bias: Whether biases take their share.
@@ -50,12 +59,15 @@ def attention_rulebook(linear: Rule, products: Products, epsilon: float, bias: b
     onnx = dict.fromkeys(CONVOLUTION | DENSE, linear) | dict.fromkeys(SHARING, lrp_sum(epsilon, bias))
     onnx |= dict.fromkeys(ACTIVATION, pass_through) | dict.fromkeys(ROUTING, route)
     onnx |= dict.fromkeys(NORM, lrp_norm(epsilon, bias)) | {"Softmax": lrp_softmax}
+    onnx |= dict.fromkeys(CELLS, recurrent)
     fused = {"FusedMatMul": linear, "TransposeMatMul": linear} | dict.fromkeys(FUSED_ACTIVATION, pass_through)
     fused |= dict.fromkeys(SKIP_NORM, lrp_skip_norm(epsilon, bias))
     fused |= dict.fromkeys(BIASED_ACTIVATION, lrp_biased_activation(epsilon, bias))
     tables = {"": onnx, "ai.onnx": onnx, MICROSOFT: fused}
 
-    def rulebook(n: NodeView) -> Rule:
+    def rulebook(n: NodeView) -> Rule | None:
+        if n.op_type in SUBGRAPHS and n.node.domain == "":
+            return None
         if role(n.node) == "activation":
             return lrp_written_out
         if n.op_type in PRODUCT and products.at(n):
@@ -68,21 +80,21 @@ def attention_rulebook(linear: Rule, products: Products, epsilon: float, bias: b
 def attn_lrp(epsilon: float, bias: bool) -> Rulebook:
     """AttnLRP: products share uniformly, relevance passes the Softmax."""
     products = Products(lrp_uniform(epsilon, bias), lrp_half, has_several_factors)
-    return attention_rulebook(lrp_epsilon(epsilon, bias), products, epsilon, bias)
+    return attention_rulebook(lrp_epsilon(epsilon, bias), refuse, products, epsilon, bias)
 
 
 def cp_lrp(epsilon: float, bias: bool) -> Rulebook:
     """Conservative propagation: the gates of products are constants."""
     products = Products(lrp_signal(epsilon, bias), lrp_signal(epsilon, bias), is_gated)
-    return attention_rulebook(lrp_epsilon(epsilon, bias), products, epsilon, bias)
+    return attention_rulebook(lrp_epsilon(epsilon, bias), lrp_recurrent(epsilon, bias), products, epsilon, bias)
 
 
 def differs_from_lrp(path: Iterable[NodeView], wanted: Iterable[Term]) -> bool:
-    """Whether there is a Softmax, a normalisation or a product of activations: elsewhere these rules are the ε-rule's own."""
+    """Whether there is a node where these rules are not the ε-rule's own: Softmax, normalisation, recurrence, gate."""
     inside = {t.value for t in wanted}
     for n in path:
         activations = sum(v in inside for v in n.node.inputs[:2])
-        if n.op_type in NORM | SKIP_NORM | {"Softmax"} or (n.op_type in PRODUCT and activations > 1):
+        if n.op_type in OF_THEIR_OWN or (n.op_type in PRODUCT and activations > 1):
             return True
         inside.update(n.node.outputs)
     return False

@@ -283,7 +283,7 @@ def test_what_has_no_rule_is_refused(operator: str, method: str) -> None:
     assert caught.value.to_do
 
 
-@pytest.mark.parametrize("middle", ["a = MatMul (h, w3)  m = Mul (a, h)", "g = Sigmoid (h)  t = Tanh (h)  m = Mul (g, t)"])
+@pytest.mark.parametrize("middle", ["a = MatMul (h, w3)  m = Mul (a, h)", "g = Sigmoid (h)  t = HardSigmoid (h)  m = Mul (g, t)"])
 def test_conservative_propagation_refuses_a_product_without_a_signal(middle: str) -> None:
     """Neither factor is a gate, or both are: the paper does not say which one takes the relevance."""
     model = between(middle, w3=models.weights("w3", 4, 4))
