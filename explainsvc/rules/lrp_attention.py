@@ -30,6 +30,11 @@ CONTRACTION = DENSE | {"FusedMatMul", "TransposeMatMul"}
 PRODUCT = CONTRACTION | {"Mul"}
 NORM = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "LpNormalization"})
 """Normalisations N(x) = x / g(x) (arXiv:2402.05602, Proposition 3.4), LayerNormalization after its mean is taken off."""
+_IN_NORM = frozenset(
+    "ReduceL1 ReduceL2 ReduceMean ReduceSum ReduceSumSquare Pow Mul Abs Sqrt Add Max Clip Cast Identity Expand Reshape Squeeze "
+    "Unsqueeze".split()
+)
+"""What a norm is made of."""
 SKIP_NORM = frozenset({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization"})
 FUSED_ACTIVATION = frozenset({"Gelu", "QuickGelu"})
 BIASED_ACTIVATION = frozenset({"BiasGelu", "FastGelu"})
@@ -207,6 +212,28 @@ def _of_centred(n: NodeView, x: Term, r: Term, layer: tuple[Term, int, int], eps
     axes = list(range(n.attr("axis", -1), 0)) or list(range(n.attr("axis"), x.rank or 0))
     inverse = layer_standardised(x, n.input(scale), axes, n.attr("epsilon", 1e-5)).inverse
     return x * ((c - n.emit.mean(c, axes)) * inverse)
+
+
+def divides_by_norm(n: NodeView) -> bool:
+    """Whether a Div is x / g(x) with g a reduction of x and functions around it: a norm that is written out."""
+    x, divisor = n.node.inputs[:2]
+    todo, seen, reduces = [divisor], set[ir.Value](), False
+    while todo:
+        value = todo.pop()
+        maker = None if value is None or value in seen else value.producer()
+        if maker is None or value is None or value is x or maker.op_type not in _IN_NORM:
+            continue
+        seen.add(value)
+        reduces |= maker.op_type.startswith("Reduce")
+        todo += maker.inputs
+        if x in maker.inputs and reduces:
+            return True
+    return False
+
+
+def lrp_held_norm(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
+    """R_in = R_out for x, nothing for g(x) in x / g(x) (arXiv:2402.05602, Proposition 3.4)."""
+    return [n.emit.sum_to(r, n.x), None]
 
 
 @cache

@@ -15,10 +15,12 @@ from explainsvc.rules.lrp_attention import (
     NORM,
     PRODUCT,
     SKIP_NORM,
+    divides_by_norm,
     has_several_factors,
     is_gated,
     lrp_biased_activation,
     lrp_half,
+    lrp_held_norm,
     lrp_norm,
     lrp_signal,
     lrp_skip_norm,
@@ -72,6 +74,8 @@ def attention_rulebook(linear: Rule, recurrent: Rule, products: Products, epsilo
             return lrp_written_out
         if n.op_type in PRODUCT and products.at(n):
             return products.elementwise if n.op_type == "Mul" else products.contraction
+        if n.op_type == "Div" and len(n.asked) > 1 and divides_by_norm(n):
+            return lrp_held_norm
         return tables.get(n.node.domain, {}).get(n.op_type, refuse)
 
     return rulebook
@@ -94,7 +98,7 @@ def differs_from_lrp(path: Iterable[NodeView], wanted: Iterable[Term]) -> bool:
     inside = {t.value for t in wanted}
     for n in path:
         activations = sum(v in inside for v in n.node.inputs[:2])
-        if n.op_type in OF_THEIR_OWN or (n.op_type in PRODUCT and activations > 1):
+        if n.op_type in OF_THEIR_OWN or (n.op_type in PRODUCT | {"Div"} and activations > 1):
             return True
         inside.update(n.node.outputs)
     return False
