@@ -12,8 +12,8 @@ Limits: Not conserved at Softmax, by the paper's rule. Constants that are added 
     activation with f(0) ≠ 0 (Sigmoid). On vision transformers the paper adds γ-rules against noise, tuned for each model: there
     are none here.
 Source: Achtibat et al. 2024, arXiv:2402.05602, Propositions 3.1 to 3.4.
-Differs: Equal to lxt.explicit as ε → 0. Its ε has no sign, and is 1e-6 or 1e-8 by operator; ours is 1e-9 everywhere, lxt.efficient
-    has none. A factor whose input is not explained is a constant: it takes no half.
+Differs: Equal to lxt.explicit as ε → 0. Its ε has no sign, and is 1e-6 or 1e-8 by operator; ours is 1e-9 everywhere,
+    lxt.efficient has none. A factor whose input is not explained is a constant: it takes no half.
 """
 
 from __future__ import annotations

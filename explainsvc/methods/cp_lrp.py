@@ -14,7 +14,7 @@ Limits: Blind to what only decides where attention looks or what a cell keeps: a
 Source: Ali, Schnake, Eberle, Montavon, Müller, Wolf 2022, arXiv:2202.07304, section 4; recurrent layers: Arras, Montavon,
     Müller, Samek 2017, arXiv:1706.07206, section 3.1 (LRP-all).
 Differs: Equal to lxt.explicit with constant attention weights as ε → 0. Gated layers are not in the paper of 2022; SwiGLU is
-    treated as in lxt. Arras et al. 2017 have ε = 1e-3 and share it among the inputs; ours is 1e-9 and absorbs.
+    treated as in lxt. Arras et al. 2017 share biases and an ε of 1e-3 among a layer's inputs; here both absorb.
 """
 
 from __future__ import annotations

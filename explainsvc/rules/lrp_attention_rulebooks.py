@@ -40,28 +40,31 @@ OF_THEIR_OWN = NORM | SKIP_NORM | CELLS.keys() | SUBGRAPHS | {"Softmax"}
 
 
 @dataclass(frozen=True)
-class Products:
-    """The rules of products of activations: of MatMul, Gemm and Einsum, and of Mul; ``at`` says which nodes these are."""
+class Rules:
+    """What the methods differ in.
 
+    Attributes:
+        products: Whether a node is a product whose factors need a rule.
+        contraction: Rule of such a MatMul, Gemm or Einsum.
+        elementwise: Rule of such a Mul.
+        softmax: Rule of Softmax.
+        recurrent: Rule of LSTM, GRU and RNN.
+    """
+
+    products: Callable[[NodeView], bool]
     contraction: Rule
     elementwise: Rule
-    at: Callable[[NodeView], bool]
+    softmax: Rule
+    recurrent: Rule
 
 
-def attention_rulebook(linear: Rule, recurrent: Rule, products: Products, epsilon: float, bias: bool) -> Rulebook:
-    """Which rule at which node.
-
-    Args:
-        linear: At convolutions and dense layers.
-        recurrent: At LSTM, GRU and RNN.
-        products: At products of activations.
-        epsilon: ε of LayerNorm and of sums.
-        bias: Whether biases take their share.
-    """
+def attention_rulebook(rules: Rules, epsilon: float, bias: bool) -> Rulebook:
+    """Which rule at which node; ``epsilon`` at linear layers, LayerNorm and sums; ``bias``: whether biases take their share."""
+    linear = lrp_epsilon(epsilon, bias)
     onnx = dict.fromkeys(CONVOLUTION | DENSE, linear) | dict.fromkeys(SHARING, lrp_sum(epsilon, bias))
     onnx |= dict.fromkeys(ACTIVATION, pass_through) | dict.fromkeys(ROUTING, route)
-    onnx |= dict.fromkeys(NORM, lrp_norm(epsilon, bias)) | {"Softmax": lrp_softmax}
-    onnx |= dict.fromkeys(CELLS, recurrent)
+    onnx |= dict.fromkeys(NORM, lrp_norm(epsilon, bias)) | {"Softmax": rules.softmax}
+    onnx |= dict.fromkeys(CELLS, rules.recurrent)
     fused = {"FusedMatMul": linear, "TransposeMatMul": linear} | dict.fromkeys(FUSED_ACTIVATION, pass_through)
     fused |= dict.fromkeys(SKIP_NORM, lrp_skip_norm(epsilon, bias))
     fused |= dict.fromkeys(BIASED_ACTIVATION, lrp_biased_activation(epsilon, bias))
@@ -72,8 +75,8 @@ def attention_rulebook(linear: Rule, recurrent: Rule, products: Products, epsilo
             return None
         if role(n.node) == "activation":
             return lrp_written_out
-        if n.op_type in PRODUCT and products.at(n):
-            return products.elementwise if n.op_type == "Mul" else products.contraction
+        if n.op_type in PRODUCT and rules.products(n):
+            return rules.elementwise if n.op_type == "Mul" else rules.contraction
         if n.op_type == "Div" and len(n.asked) > 1 and divides_by_norm(n):
             return lrp_held_norm
         return tables.get(n.node.domain, {}).get(n.op_type, refuse)
@@ -82,15 +85,15 @@ def attention_rulebook(linear: Rule, recurrent: Rule, products: Products, epsilo
 
 
 def attn_lrp(epsilon: float, bias: bool) -> Rulebook:
-    """AttnLRP: products share uniformly, relevance passes the Softmax."""
-    products = Products(lrp_uniform(epsilon, bias), lrp_half, has_several_factors)
-    return attention_rulebook(lrp_epsilon(epsilon, bias), refuse, products, epsilon, bias)
+    """AttnLRP: products share uniformly, relevance passes the Softmax; the paper has no rule for recurrent layers."""
+    rules = Rules(has_several_factors, lrp_uniform(epsilon, bias), lrp_half, lrp_softmax, recurrent=refuse)
+    return attention_rulebook(rules, epsilon, bias)
 
 
 def cp_lrp(epsilon: float, bias: bool) -> Rulebook:
-    """Conservative propagation: the gates of products are constants."""
-    products = Products(lrp_signal(epsilon, bias), lrp_signal(epsilon, bias), is_gated)
-    return attention_rulebook(lrp_epsilon(epsilon, bias), lrp_recurrent(epsilon, bias), products, epsilon, bias)
+    """Conservative propagation: the gates of products are constants; a Softmax that is no gate has no rule."""
+    signal, recurrent = lrp_signal(epsilon, bias), lrp_recurrent(epsilon, bias)
+    return attention_rulebook(Rules(is_gated, signal, signal, softmax=refuse, recurrent=recurrent), epsilon, bias)
 
 
 def differs_from_lrp(path: Iterable[NodeView], wanted: Iterable[Term]) -> bool:

@@ -302,6 +302,19 @@ def test_conservative_propagation_refuses_a_product_without_a_signal(middle: str
     assert np.isfinite(model.explain({"x": numbers(2, 4)}, "attn_lrp", 0).values["x"]).all()
 
 
+def test_conservative_propagation_refuses_a_softmax_that_is_no_gate() -> None:
+    """Weights that a dense layer reads are no factor of a product; AttnLRP has its rule for any Softmax."""
+    model, x = between("m = Softmax (h)"), numbers(2, 4)
+    with pytest.raises(NotDifferentiable, match="Softmax"):
+        model.explain({"x": x}, "cp_lrp", 0)
+    h, m, y = (model.value_of({"x": x}, name).astype(np.float64) for name in "hmy")
+    outer = dense.epsilon_rule(TINY)
+    for i, found in enumerate(model.explain({"x": x}, "attn_lrp", 0).values["x"]):
+        r = softmax_rule(h[i], outer(dense.dense(models.weights("w2", 4, 2)), m[i], np.eye(2)[0] * y[i]))
+        expected = outer(dense.dense(models.weights("w1", 4, 4)), x[i].astype(np.float64), r)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_conservative_propagation_gives_queries_nothing() -> None:
     """An input that leads to the attention weights alone is told that no relevance reaches it."""
     text = """g (float[N, 5, 4] x, float[N, 5, 4] other) => (float[N, 5, 4] y) {
