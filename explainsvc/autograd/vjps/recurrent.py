@@ -50,33 +50,35 @@ Step = tuple[Terms, Terms]
 Cell = Callable[[NodeView, Direction, Arriving], Leaving]
 
 
-def _plus(term: Term, *others: Term | None) -> Term:
+def plus(term: Term, *others: Term | None) -> Term:
     """``term`` plus those of the others that are there."""
     return sum((t for t in others if t is not None), start=term)
 
 
-def _times(term: Term, factor: Term | None) -> Term | None:
+def times(term: Term, factor: Term | None) -> Term | None:
+    """The product; None where there is no factor."""
     return None if factor is None else term * factor
 
 
-def _by(sequence: Term, weight: Term) -> Term:
+def by(sequence: Term, weight: Term) -> Term:
+    """A sequence times a transposed weight."""
     return product(sequence, transposed(weight))
 
 
-def _arguments(d: Direction) -> Term:
+def arguments(d: Direction) -> Term:
     """X·Wᵀ + H·Rᵀ + Wb + Rb for all steps."""
-    return _plus(_by(d.x, d.w) + _by(d.before, d.r), total_of([d.wb, d.rb]))
+    return plus(by(d.x, d.w) + by(d.before, d.r), total_of([d.wb, d.rb]))
 
 
 def _rnn(n: NodeView, d: Direction, g: Arriving) -> Leaving:
     """H = f(a)."""
-    h = d.activations[0](_arguments(d))
+    h = d.activations[0](arguments(d))
     slope = d.within(h.back(n.emit.zeros_like(d.y) + 1))
 
     def step(dh: Term, gy: Term | None, slope: Term, behind: Term | None) -> Step:
-        dh = _plus(dh, gy)
+        dh = plus(dh, gy)
         da = dh * slope
-        return (_plus(product(da, d.r), _times(dh, behind)),), (da,)
+        return (plus(product(da, d.r), times(dh, behind)),), (da,)
 
     start, (da,) = scan(step, [g.h], [g.y, slope, d.behind], backwards=True)
     return Leaving(da, da, [(d.before, da)], start)
@@ -90,33 +92,33 @@ def _lstm(n: NodeView, d: Direction, g: Arriving) -> Leaving:
     gate, propose, squash = d.activations
     coupled = n.attr("input_forget", 0) == 1
     p_i, p_o, p_f = (None, None, None) if d.p is None else split(d.p, 3)
-    a_i, a_o, a_f, a_c = split(_arguments(d), 4)
+    a_i, a_o, a_f, a_c = split(arguments(d), 4)
     new = propose(a_c)
-    c = _cell_states(d, coupled, a_i, a_f, new.value)
+    c = cell_states(d, coupled, a_i, a_f, new.value)
     before = shifted(c, d.c0)
-    i, o = gate(_plus(a_i, _times(before, p_i))), gate(_plus(a_o, _times(c, p_o)))
-    f = None if coupled else gate(_plus(a_f, _times(before, p_f)))
+    i, o = gate(plus(a_i, times(before, p_i))), gate(plus(a_o, times(c, p_o)))
+    f = None if coupled else gate(plus(a_f, times(before, p_f)))
     h = replace(squash, clip=None)(c)
 
     to_i = i.back(new.value - before if f is None else new.value)
     to_o = o.back(h.value)
     to_f = n.emit.zeros_like(to_i) if f is None else f.back(before)
     slopes = d.within(joined(to_i, to_o, to_f, new.back(i.value)))
-    c_of_h = d.within(_plus(h.back(o.value), _times(to_o, p_o)))
-    c_of_c = d.kept(_plus(1 - i.value if f is None else f.value, _times(to_i, p_i), _times(to_f, p_f)))
+    c_of_h = d.within(plus(h.back(o.value), times(to_o, p_o)))
+    c_of_c = d.kept(plus(1 - i.value if f is None else f.value, times(to_i, p_i), times(to_f, p_f)))
 
     def step(dh: Term, dc: Term, gy: Term | None, slopes: Term, c_of_h: Term, c_of_c: Term, behind: Term | None) -> Step:
-        dh = _plus(dh, gy)
+        dh = plus(dh, gy)
         dc = dc + dh * c_of_h
         da = joined(dc, dh, dc, dc) * slopes
-        return (_plus(product(da, d.r), _times(dh, behind)), dc * c_of_c), (da,)
+        return (plus(product(da, d.r), times(dh, behind)), dc * c_of_c), (da,)
 
     start, (da,) = scan(step, [g.h, g.c], [g.y, slopes, c_of_h, c_of_c, d.behind], backwards=True)
     da_i, da_o, da_f, _ = split(da, 4)
     return Leaving(da, da, [(d.before, da)], start, [(before, da_i), (c, da_o), (before, da_f)])
 
 
-def _cell_states(d: Direction, coupled: bool, a_i: Term, a_f: Term, new: Term) -> Term:
+def cell_states(d: Direction, coupled: bool, a_i: Term, a_f: Term, new: Term) -> Term:
     """C after each step, which the node does not tell."""
     gate = d.activations[0]
     p_i, _, p_f = (None, None, None) if d.p is None else split(d.p, 3)
@@ -146,16 +148,16 @@ def _gru(n: NodeView, d: Direction, g: Arriving) -> Leaving:
 def _gru_default(d: Direction, g: Arriving) -> Leaving:
     """h = g(X·Whᵀ + (r H₋₁)·Rhᵀ + Rbh + Wbh)."""
     gate, squash = d.activations
-    r_zr, r_h = _rows(d.r)
-    x_z, x_r, x_h = split(_plus(_by(d.x, d.w), total_of([d.wb, d.rb])), 3)
-    h_z, h_r = split(_by(d.before, r_zr), 2)
+    r_zr, r_h = rows(d.r)
+    x_z, x_r, x_h = split(plus(by(d.x, d.w), total_of([d.wb, d.rb])), 3)
+    h_z, h_r = split(by(d.before, r_zr), 2)
     z, r = gate(x_z + h_z), gate(x_r + h_r)
     fed = d.before * r.value
-    h = squash(x_h + _by(fed, r_h))
+    h = squash(x_h + by(fed, r_h))
     to_z, to_r, to_h = d.within(z.back(d.before - h.value)), r.back(d.before), d.within(h.back(1 - z.value))
 
     def step(dh: Term, gy: Term | None, to_z: Term, to_r: Term, to_h: Term, r: Term, kept: Term) -> Step:
-        dh = _plus(dh, gy)
+        dh = plus(dh, gy)
         da_h = dh * to_h
         d_fed = product(da_h, r_h)
         da = joined(dh * to_z, d_fed * to_r)
@@ -169,15 +171,15 @@ def _gru_default(d: Direction, g: Arriving) -> Leaving:
 def _gru_linear(d: Direction, g: Arriving) -> Leaving:
     """h = g(X·Whᵀ + r (H₋₁·Rhᵀ + Rbh) + Wbh)."""
     gate, squash = d.activations
-    x_z, x_r, x_h = split(_plus(_by(d.x, d.w), d.wb), 3)
-    h_z, h_r, h_h = split(_plus(_by(d.before, d.r), d.rb), 3)
+    x_z, x_r, x_h = split(plus(by(d.x, d.w), d.wb), 3)
+    h_z, h_r, h_h = split(plus(by(d.before, d.r), d.rb), 3)
     z, r = gate(x_z + h_z), gate(x_r + h_r)
     h = squash(x_h + r.value * h_h)
     to_z, to_h = d.within(z.back(d.before - h.value)), d.within(h.back(1 - z.value))
     slopes = joined(to_z, r.back(to_h * h_h), to_h * r.value)
 
     def step(dh: Term, gy: Term | None, slopes: Term, kept: Term) -> Step:
-        dh = _plus(dh, gy)
+        dh = plus(dh, gy)
         da = joined(dh, dh, dh) * slopes
         return (dh * kept + product(da, d.r),), (da, dh)
 
@@ -186,8 +188,8 @@ def _gru_linear(d: Direction, g: Arriving) -> Leaving:
     return Leaving(joined(da_z, da_r, dh * to_h), da, [(d.before, da)], start)
 
 
-def _rows(r: Term) -> tuple[Term, Term]:
-    """The rows of R of the gates z and r, and those of h."""
+def rows(r: Term) -> tuple[Term, Term]:
+    """Of a GRU: the rows of R of the gates z and r, and those of h."""
     hidden = dim(r, 1)
     r_z, r_r, r_h = r.emit.ops("Split", r, count=3, shape=(hidden, hidden), axis=0, num_outputs=3)
     both = (2 * hidden if isinstance(hidden, int) else None, hidden)
@@ -197,7 +199,8 @@ def _rows(r: Term) -> tuple[Term, Term]:
 # The whole node: all directions, all operands ------------------------------------------------------------------------
 
 
-def _arriving(r: Recurrent, d: int, like: Direction, g: Sequence[Term | None]) -> Arriving:
+def arriving(r: Recurrent, d: int, like: Direction, g: Sequence[Term | None]) -> Arriving:
+    """What arrives at one direction, from the gradients of the node's results."""
     y, h, c = [*g, None, None][:3]
     own = None if y is None else like.within(r.in_order(part(r.plain_y(ranked(y, 4)), d, r.count, axis=1), d))
     states = (zeros(like.y) if s is None else like.started(part(r.plain(ranked(s, 3)), d, r.count)) for s in (h, c))
@@ -243,7 +246,7 @@ def _register(op_type: str, cell: Cell) -> None:
     @vjp_all(op_type)
     def rule(n: NodeView, *g: Term | None) -> dict[int, Term]:
         r = Recurrent(n)
-        sides = [(d, cell(n, d, _arriving(r, i, d, g))) for i, d in enumerate(r.directions())]
+        sides = [(d, cell(n, d, arriving(r, i, d, g))) for i, d in enumerate(r.directions())]
         return {operand: _gradient(r, operand, sides) for operand in n.asked}
 
 
