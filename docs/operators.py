@@ -39,10 +39,17 @@ definition; models older than the working opset are converted first. An attribut
 something other than its default; all others of the newest definition are *untested*. Operators that onnxruntime adds have
 no definition in ONNX: of these only tested attributes are listed.
 """
-RULES = """## Operators with a derivative
+DERIVED = """## Operators with a derivative
+"""
+RULES = """## Rules by method
 
-The last columns say which rule the operator gets, by method; *vjp* is its derivative. At a product of two activations every
-LRP rule refuses. A Clip is a rectifier where its lower bound is 0. DeepLIFT has no rules yet, and so no column.
+Which rule an operator gets; *vjp* is its derivative. At a product of two activations every LRP preset refuses; attn_lrp and
+cp_lrp have rules for it. A Clip is a rectifier where its lower bound is 0. Operators without a line have their derivative, or
+are refused, everywhere.
+"""
+PRESETS = """## LRP presets
+
+Where they differ: at layers with weights. `explainsvc explain … --method lrp -p rulebook=@FILE --dry-run` tells it for a model.
 """
 STOPS = """## Operators where the gradient ends
 
@@ -82,7 +89,6 @@ def page() -> str:
             opsets(name),
             known[name],
             *attributes(name, rows.get(name, [])),
-            *(cells[name] for cells in columns.values()),
         )
         for name in sorted(name for name, kind in known.items() if kind != "stop")
     ]
@@ -90,8 +96,11 @@ def page() -> str:
     expanded = [(f"`{name}`", opsets(name), *attributes(name, rows.get(name, []))) for name in bodies(known)]
     rewritten = [(f"`{name}`", "dequantize") for name in quantised_operators()]
     rewritten += [(f"`{name}`", "adapt_old_operators") for name in old_operators()]
+    ruled, presets = ruled_and_presets(columns)
     parts = [
-        HEAD, RULES, table(("operator", "opsets", "derivative", "tested", "untested", *columns), derived),
+        HEAD, DERIVED, table(("operator", "opsets", "derivative", "tested", "untested"), derived),
+        RULES, table(("operator", *ruled), lines(ruled)),
+        PRESETS, table(("operator", *presets), lines(presets)),
         STOPS, table(("operator", "opsets"), stopping),
         BODY, table(("operator", "opsets", "tested", "untested"), expanded),
         REWRITTEN, table(("operator", "pass"), rewritten),
@@ -144,6 +153,26 @@ def rule_columns(names: Sequence[str]) -> dict[str, dict[str, str]]:
         if method.rulebook is not None:
             by_cells.setdefault(tuple(_rule(method, name) for name in names), []).append(method.card.name)
     return {", ".join(methods): dict(zip(names, cells, strict=True)) for cells, methods in by_cells.items()}
+
+
+def ruled_and_presets(columns: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """The columns of all methods, the LRP presets in one; and those of the presets, at the operators where they differ."""
+    presets = {heading: dict(cells) for heading, cells in columns.items() if heading.startswith(("lrp", "excitation"))}
+    first = next(iter(presets.values()))
+    differing = {name for name in first if len({cells[name] for cells in presets.values()}) > 1}
+    common = {name: "by preset" if name in differing else rule for name, rule in first.items()}
+    others = {heading: dict(cells) for heading, cells in columns.items() if heading not in presets}
+    treated = {n for cells in (*others.values(), common) for n, rule in cells.items() if rule not in ("vjp", "refused")}
+    ruled = {**others, "LRP presets": common}
+    return (
+        {heading: {n: rule for n, rule in cells.items() if n in treated} for heading, cells in ruled.items()},
+        {heading: {n: rule for n, rule in cells.items() if n in differing} for heading, cells in presets.items()},
+    )
+
+
+def lines(columns: Mapping[str, Mapping[str, str]]) -> list[tuple[str, ...]]:
+    """One line an operator."""
+    return [(f"`{name}`", *(cells[name] for cells in columns.values())) for name in next(iter(columns.values()))]
 
 
 def _rule(method: Method, name: str) -> str:

@@ -26,6 +26,17 @@ def line(operator: str) -> list[str]:
     return [cell.strip() for cell in found.strip("|").split("|")]
 
 
+def rule(method: str, operator: str) -> str:
+    """The cell of a method and an operator, in the table of rules or of presets."""
+    for part in re.split(r"^## ", PAGE, flags=re.MULTILINE):
+        table = [[cell.strip() for cell in row.strip("|").split("|")] for row in part.splitlines() if row.startswith("|")]
+        columns = [k for k, heading in enumerate(table[0] if table else []) if method in heading.split(", ")]
+        for row in table:
+            if columns and row[0] == f"`{operator}`":
+                return row[columns[0]]
+    raise AssertionError((method, operator))
+
+
 def test_the_page_is_current() -> None:
     """The page says what the tables, the definitions and the case rows say."""
     done = subprocess.run([sys.executable, ROOT / "docs/operators.py", "--check"], capture_output=True, text=True, check=False)
@@ -51,11 +62,13 @@ def test_lines_of_the_page() -> None:
     assert set(conv[3].split(", ")) | set(conv[4].split(", ")) == {
         "auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"
     }  # fmt: skip
-    assert "lrp_flat at the first layer, else lrp_z_plus" in conv
-    assert "guided_relu" in line("Relu")
-    assert "deconvnet_relu" in line("Clip")
-    assert line("Gelu")[5:7] == ["refused", "refused"]
-    assert line("Softmax")[-1] == "refused"
+    assert rule("lrp_epsilon_plus_flat", "Conv") == "lrp_flat at the first layer, else lrp_z_plus"
+    assert rule("LRP presets", "Conv") == "by preset"
+    assert rule("guided_backprop", "Relu") == "guided_relu"
+    assert rule("deconvnet", "Clip") == "deconvnet_relu"
+    assert rule("guided_backprop", "Gelu") == rule("deconvnet", "Gelu") == "refused"
+    assert rule("LRP presets", "Softmax") == "refused"
+    assert rule("attn_lrp", "Softmax") == "lrp_softmax"
     assert line("LSTM")[4] == "layout"  # onnxruntime runs no other
     assert line("If")[2] == "control"
     assert "`RotaryEmbedding`" in PAGE.partition("## Operators expanded into a body")[2]
