@@ -61,6 +61,14 @@ def test_a_model_of_one_item_is_probed_with_one() -> None:
     assert max(errors.values()) < 1e-6
 
 
+def test_folded_layers_keep_the_name_of_the_layer() -> None:
+    """A Conv that took in its BatchNormalization, and a Gemm made of MatMul and Add, are called what the source calls them."""
+    assert {n.name for n in prepared(models.cnn()).model.graph if n.op_type == "Conv"} == {"conv1", "conv2", "left", "right"}
+    text = "g (float[N, 4] x) => (float[N, 4] y) { [project] n = MatMul (x, A)  [shift] y = Add (n, b) }"
+    proto = models.build(text, {"A": models.weights("A", 4, 4), "b": models.weights("b", 4)})
+    assert [(n.op_type, n.name) for n in prepared(proto).model.graph] == [("Gemm", "project")]
+
+
 def test_a_sum_of_two_activations_is_no_bias() -> None:
     """x A + h stays a MatMul and an Add, whose relevance goes to both; with a constant it is one Gemm."""
     tensors = {"A": models.weights("A", 4, 4), "b": models.weights("b", 4)}

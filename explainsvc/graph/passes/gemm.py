@@ -9,6 +9,8 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import RewriteRuleSet, rewrite
 from onnxscript.rewriter.rules.common import _matmul_add_to_gemm as onnxscript_rules
 
+from explainsvc.graph.passes.rewrite import keep_names, maker
+
 
 class _ConstantBias:
     """Only a constant is a bias: the sum of a product and another activation stays an Add, whose shares rules know."""
@@ -34,6 +36,9 @@ _RULES = RewriteRuleSet([_bias_only(pattern).rule() for pattern in _PATTERNS])
 def matmul_add_to_gemm(model: ir.Model) -> bool:
     """True when a pair was replaced."""
     before = model.graph.num_nodes()
+    made = [(n, p) for n in model.graph if n.op_type == "Add" for v in n.inputs if (p := maker(v)) and p.op_type == "MatMul"]
+    names = {add.outputs[0].name: product.name for add, product in made}
     rewrite(model, pattern_rewrite_rules=_RULES)
     common.RemoveUnusedNodesPass()(model)
+    keep_names(model.graph, names)
     return model.graph.num_nodes() != before

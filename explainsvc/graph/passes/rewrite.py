@@ -10,6 +10,8 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
 
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
 
 class Rewriter:
     """Inserts nodes and constants into a graph under names that it does not have yet."""
@@ -80,6 +82,26 @@ class Rewriter:
         result.type = old.type if result.type is None else result.type
         old.replace_all_uses_with(result, replace_graph_outputs=True)
         graph.remove(node, safe=True)
+
+
+def maker(value: ir.Value | None) -> ir.Node | None:
+    """The node that makes a value."""
+    return None if value is None else value.producer()
+
+
+def keep_names(graph: ir.Graph, names: Mapping[str | None, str | None]) -> None:
+    """Layers that a rewrite put in place of a pair are called what the source calls the layer.
+
+    Args:
+        graph: After the rewrite.
+        names: Result of a pair → name of its layer.
+    """
+    taken = {n.name for n in graph.all_nodes()}
+    for node in graph:
+        name = names.get(node.outputs[0].name)
+        if node.op_type in _LAYERS and name and name not in taken:
+            node.name = name
+            taken.add(name)
 
 
 def constant_of(value: ir.Value | None) -> Array | None:
