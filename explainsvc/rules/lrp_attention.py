@@ -13,8 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd import NodeView, Rule, Term
+from explainsvc.autograd.backward import carries_gradient
 from explainsvc.autograd.registry import apply_vjp
-from explainsvc.autograd.vjps.layernorm import layer_standardised
+from explainsvc.autograd.vjps.layernorm import SKIP_EPSILON, layer_standardised
+from explainsvc.autograd.vjps.norm import EPSILON
 from explainsvc.graph.roles import role
 from explainsvc.rules.lrp import (
     ACTIVATION,
@@ -209,28 +211,34 @@ def lrp_norm(epsilon: float, bias: bool = True) -> Rule:
 def _of_centred(n: NodeView, x: Term, r: Term, layer: tuple[Term, int, int], epsilon: float, bias: bool) -> Term:
     """:func:`lrp_norm` of LayerNorm of ``x``; ``layer``: its result, which operands are its scale and its shift."""
     y, scale, shift = layer
+    first = n.attr("axis", -1)
+    if first >= 0 and x.rank is None:
+        refuse(n)  # which axes are normalised is not known
     z = y if bias or not n.has(shift) else y - n.input(shift)
     c = r / stabilized(z, epsilon) * n.input(scale)
-    axes = list(range(n.attr("axis", -1), 0)) or list(range(n.attr("axis"), x.rank or 0))
-    inverse = layer_standardised(x, n.input(scale), axes, n.attr("epsilon", 1e-5)).inverse
+    axes = list(range(first, 0 if first < 0 else x.rank or 0))
+    inside = n.attr("epsilon", SKIP_EPSILON if n.op_type in SKIP_NORM else EPSILON)
+    inverse = layer_standardised(x, n.input(scale), axes, inside).inverse
     return x * ((c - n.emit.mean(c, axes)) * inverse)
 
 
 def divides_by_norm(n: NodeView) -> bool:
-    """Whether a Div is x / g(x) with g a reduction of x and functions around it: a norm that is written out."""
+    """Whether a Div is x / g(x), g made of reductions of x and of constants: a norm that is written out."""
     x, divisor = n.node.inputs[:2]
-    todo, seen, reduces = [divisor], set[ir.Value](), False
+    todo, seen, found = [(divisor, False)], set[tuple[ir.Value, bool]](), False
     while todo:
-        value = todo.pop()
-        maker = None if value is None or value in seen else value.producer()
-        if maker is None or value is None or value is x or maker.op_type not in _IN_NORM:
+        value, reduced = todo.pop()
+        if value is None or value.const_value is not None or not carries_gradient(value) or (value, reduced) in seen:
             continue
-        seen.add(value)
-        reduces |= maker.op_type.startswith("Reduce")
-        todo += maker.inputs
-        if x in maker.inputs and reduces:
-            return True
-    return False
+        seen.add((value, reduced))
+        found |= value is x
+        maker = value.producer()
+        if value is x and reduced:
+            continue
+        if value is x or maker is None or maker.op_type not in _IN_NORM:
+            return False  # x itself, or what else leads to the input, is no norm
+        todo += [(v, reduced or maker.op_type.startswith("Reduce")) for v in maker.inputs]
+    return found
 
 
 def lrp_held_norm(n: NodeView, r: Term, *_: Term | None) -> list[Term | None]:
