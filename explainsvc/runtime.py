@@ -47,7 +47,7 @@ class Session:
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """``{output name: array}`` of one onnxruntime run."""
         wanted = list(self.outputs if names is None else names)
-        large = sum(a.size for a in feeds.values() if isinstance(a, np.ndarray)) >= LARGE_RUN
+        large = sum(int(a.size) for a in feeds.values()) >= LARGE_RUN
         return dict(zip(wanted, self.ort.run(wanted, dict(feeds), _giving_back() if large else None), strict=True))
 
 

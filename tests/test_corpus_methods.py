@@ -53,7 +53,8 @@ def test_every_deterministic_method_agrees_on_the_twins() -> None:
     x = case(half)[0]["data_0"]
     models = {kind: explainsvc.load(f / "model.onnx") for f, kind in ((half, np.float16), (single, np.float32))}
     target = {"output": "pool10_1", "index": (340, 0, 0)}  # the logit of the zebra, so named in both
-    low, agreed = [], []
+    low: list[tuple[str, float]] = []
+    agreed: list[tuple[str, float]] = []
     for name in METHODS.keys() - DRAWN:
         maps = []
         for kind, model in models.items():
