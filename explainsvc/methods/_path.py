@@ -21,7 +21,7 @@ Step = tuple[Mapping[str, Array], Mapping[str, Array]]
 def along(request: Request, path: Iterable[Step], batch_size: int) -> Iterator[dict[str, Array]]:
     """velocity ⊙ ∂S(point) for every step of a path, in order; the points are computed where they are needed."""
     ahead, behind = tee(path)
-    points = ({n: np.asarray(point[n], request.feeds[n].dtype) for n in request.wanted} for point, _ in ahead)
+    points = ({n: np.asarray(point[n], result_type(request.feeds[n])) for n in request.wanted} for point, _ in ahead)
     slopes = per_variation(request, points, gradients, split_values, batch_size)
     for (_, velocity), slope in zip(behind, slopes, strict=True):
         require_finite(slope)

@@ -51,7 +51,7 @@ def run(request: Request, p: Params) -> Result:
     start, end = flat(request, base), flat(request, request.feeds)
     x, total = start.copy(), np.zeros_like(start)
     for k in range(p.steps):
-        here = {n: v.astype(request.feeds[n].dtype) for n, v in shaped(request, x).items()}
+        here = typed(shaped(request, x), request)
         slopes = gradients(request.on(request.feeds | here))
         require_finite(slopes)
         slope = flat(request, slopes)
