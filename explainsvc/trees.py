@@ -1,13 +1,13 @@
 """Tree ensembles: the node tables of ai.onnx.ml's TreeEnsembleRegressor, TreeEnsembleClassifier and TreeEnsemble.
 
-Definitions are onnxruntime's where the standard leaves room. A tree is the list of its leaves; a leaf is what it adds to the
-outputs, and the conditions on the way to it: a node's comparison, and whether it must hold.
+Definitions are onnxruntime's where the standard leaves room. Places in a tree are numbers: nodes from 0, leaf k is −1 − k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,19 @@ class Nodes:
     members: Mapping[int, Array]
     missing: Array
 
+    @cached_property
+    def _of_mode(self) -> dict[str, Any]:
+        """Nodes of each comparison by threshold; most ensembles have but one."""
+        kinds, modes = sorted(set(self.modes)), np.array(self.modes)
+        return {k: np.flatnonzero(modes == k) if len(kinds) > 1 else slice(None) for k in kinds if k in COMPARE}
+
     def hold(self, x: Array) -> Array:
         """Whether each node's comparison holds for rows x [n, columns]: bool [n, nodes], in the precision of the thresholds."""
         precision = np.result_type(self.thresholds, np.float32 if x.dtype.kind in "iub" else x.dtype)
         values = x[:, self.columns].astype(precision)
         held = np.zeros(values.shape, bool)
-        modes = np.array(self.modes)
-        for mode, compare in COMPARE.items():
-            held[:, modes == mode] = compare(values[:, modes == mode], self.thresholds[modes == mode])
+        for mode, mine in self._of_mode.items():
+            held[:, mine] = COMPARE[mode](values[:, mine], self.thresholds[mine])
         for node, taken in self.members.items():
             held[:, node] = np.isin(values[:, node], taken)
         result: Array = held | (np.isnan(values) & self.missing)
@@ -67,38 +72,33 @@ class Ensemble:
 
     Attributes:
         nodes: Comparisons.
-        leaf: Leaf of each condition, ascending, int [conditions].
-        node: Its node, int [conditions].
-        branch: Whether the comparison must hold, bool [conditions].
+        below: Place after each node where its comparison does not hold, and where it does, int [2, nodes].
+        roots: Place where each tree starts, int [trees].
         values: What each leaf adds to the outputs, float64 [leaves, outputs].
         base: What the outputs start from, float64 [outputs].
     """
 
     nodes: Nodes
-    leaf: Array
-    node: Array
-    branch: Array
+    below: Array
+    roots: Array
     values: Array
     base: Array
 
-    def met(self, x: Array) -> Array:
-        """Which conditions rows x [n, columns] meet: bool [n, conditions]."""
-        return np.asarray(self.nodes.hold(x)[:, self.node] == self.branch)
-
     def outputs(self, x: Array) -> Array:
         """The raw outputs for rows x [n, columns], float64 [n, outputs]."""
-        return np.concatenate([self._outputs(x[k : k + ROWS_AT_ONCE]) for k in range(0, len(x), ROWS_AT_ONCE)])
+        parts = [self._outputs(x[k : k + ROWS_AT_ONCE]) for k in range(0, len(x), ROWS_AT_ONCE)]
+        return np.concatenate(parts)
 
     def absolute(self) -> Ensemble:
         """The same trees with the sizes of what they add."""
         return replace(self, values=np.abs(self.values), base=np.abs(self.base))
 
     def _outputs(self, x: Array) -> Array:
-        missed = np.zeros((len(x), len(self.values)), bool)
-        if len(self.leaf):
-            starts = np.flatnonzero(np.diff(self.leaf, prepend=-1))
-            missed[:, self.leaf[starts]] = np.logical_or.reduceat(~self.met(x), starts, axis=1)
-        return np.asarray((~missed).astype(np.float64) @ self.values + self.base)
+        held, place = self.nodes.hold(x).astype(int), np.tile(self.roots, (len(x), 1))
+        while (inner := place >= 0).any():
+            row, _ = np.nonzero(inner)
+            place[inner] = self.below[held[row, place[inner]], place[inner]]
+        return np.asarray(self.values[-1 - place].sum(axis=1) + self.base)
 
 
 def read_ensemble(node: ir.Node) -> Ensemble:
@@ -167,49 +167,33 @@ def _require_sum(table: Attributes) -> None:
         )
 
 
-Step = tuple[int, bool]
-"""A node's comparison and whether it must hold."""
+def _checked(ensemble: Ensemble, table: Attributes) -> Ensemble:
+    """Every place lies below one node at most, a leaf on both sides of it perhaps; and no root below any.
 
-
-def _paths(
-    root: int, children: Callable[[int], Sequence[tuple[int, bool]]], limit: int
-) -> Iterator[tuple[int, tuple[Step, ...]]]:
-    """Leaves below a root and the conditions on their ways; ``children``: (child, is leaf) if the comparison holds, if not."""
-    stack: list[tuple[int, bool, tuple[Step, ...]]] = [(root, False, ())]
-    while stack:
-        place, is_leaf, path = stack.pop()
-        if is_leaf:
-            yield place, path
-            continue
-        if len(path) > limit:
-            raise MethodNotApplicable("a tree has no end: its nodes lead back to themselves", to_do="Export the model again")
-        for held, (child, ends) in zip((True, False), children(place), strict=True):
-            stack.append((child, ends, (*path, (place, held))))
-
-
-def _assembled(nodes: Nodes, paths: Sequence[tuple[int, tuple[Step, ...]]], weights: Array, base: Array) -> Ensemble:
-    """Leaves in the order of their paths; ``weights`` [places, outputs] by the places where paths end."""
-    steps = [(k, node, held) for k, (_, path) in enumerate(paths) for node, held in path]
-    leaf, node, branch = np.array(steps, np.int64).reshape(-1, 3).T
-    ends = [place for place, _ in paths]
-    return Ensemble(nodes, leaf, node, branch.astype(bool), weights[ends], base)
+    Raises:
+        MethodNotApplicable: Trees share nodes, or have no end.
+    """
+    pairs = {(int(place), k) for side in ensemble.below for k, place in enumerate(side)}
+    reached = [place for place, _ in pairs] + [int(place) for place in ensemble.roots]
+    if len(set(reached)) != len(reached):
+        raise MethodNotApplicable("trees share nodes", where=table.where(), expected="each node below one other", to_do=TO_DO)
+    return ensemble
 
 
 def _new_form(table: Attributes) -> Ensemble:
     """TreeEnsemble: inner nodes and leaves in tables of their own."""
     modes = tuple(MODES[k] for k in table.get("nodes_modes"))
-    thresholds = table.get("nodes_splits")
-    columns, count = table.get("nodes_featureids"), len(modes)
-    missing = table.get("nodes_missing_value_tracks_true", np.zeros(count, int)).astype(bool)
-    nodes = Nodes(columns, modes, thresholds, _members(modes, table.get("membership_values")), missing)
-    sides = [(table.get(f"nodes_{side}nodeids"), table.get(f"nodes_{side}leafs").astype(bool)) for side in ("true", "false")]
-    roots = table.get("tree_roots")
-    paths = [p for root in roots for p in _paths(root, lambda k: [(int(to[k]), bool(ends[k])) for to, ends in sides], count)]
+    missing = table.get("nodes_missing_value_tracks_true", np.zeros(len(modes), int)).astype(bool)
+    members = _members(modes, table.get("membership_values"))
+    nodes = Nodes(table.get("nodes_featureids"), modes, table.get("nodes_splits"), members, missing)
+    sides = [(table.get(f"nodes_{side}nodeids"), table.get(f"nodes_{side}leafs").astype(bool)) for side in ("false", "true")]
+    below = np.array([np.where(ends, -1 - to, to) for to, ends in sides])
     targets = table.get("leaf_targetids")
     weights = np.zeros((len(targets), table.get("n_targets", int(targets.max()) + 1)))
     weights[np.arange(len(targets)), targets] = table.get("leaf_weights")
+    roots = table.get("tree_roots")
     share = 1 / len(roots) if table.aggregate == "AVERAGE" else 1.0
-    return _assembled(nodes, paths, share * weights, np.zeros(weights.shape[1]))
+    return _checked(Ensemble(nodes, below, roots, share * weights, np.zeros(weights.shape[1])), table)
 
 
 def _members(modes: Sequence[str], values: Array | None) -> dict[int, Array]:
@@ -225,29 +209,19 @@ def _members(modes: Sequence[str], values: Array | None) -> dict[int, Array]:
 
 def _old_form(table: Attributes) -> Ensemble:
     """TreeEnsembleRegressor and TreeEnsembleClassifier: nodes by tree and number, leaves among them."""
-    modes = tuple(str(m) for m in table.get("nodes_modes"))
-    trees, numbers, count = table.get("nodes_treeids"), table.get("nodes_nodeids"), len(modes)
-    place = {(int(t), int(n)): k for k, (t, n) in enumerate(zip(trees, numbers, strict=True))}
-    missing = table.get("nodes_missing_value_tracks_true", np.zeros(count, int)).astype(bool)
-    inner = tuple("BRANCH_EQ" if m == "LEAF" else m for m in modes)
-    nodes = Nodes(table.get("nodes_featureids"), inner, table.get("nodes_values"), {}, missing)
-    sides = [table.get("nodes_truenodeids"), table.get("nodes_falsenodeids")]
-
-    def children(k: int) -> list[tuple[int, bool]]:
-        below = [place[int(trees[k]), int(side[k])] for side in sides]
-        return [(child, modes[child] == "LEAF") for child in below]
-
-    paths: list[tuple[int, tuple[Step, ...]]] = []
-    for root in _roots(trees, modes, children):
-        paths += [(root, ())] if modes[root] == "LEAF" else _paths(root, children, count)
-    weights, base = _votes(table, place, count, len(np.unique(trees)))
-    return _assembled(nodes, paths, weights, base)
-
-
-def _roots(trees: Array, modes: Sequence[str], children: Callable[[int], Sequence[tuple[int, bool]]]) -> list[int]:
-    """Nodes that no other node leads to."""
-    below = {child for k in range(len(modes)) if modes[k] != "LEAF" for child, _ in children(k)}
-    return [k for k in range(len(trees)) if k not in below]
+    modes = table.get("nodes_modes")
+    trees, numbers, leaf = table.get("nodes_treeids"), table.get("nodes_nodeids"), np.array([m == "LEAF" for m in modes])
+    at = {(int(t), int(n)): k for k, (t, n) in enumerate(zip(trees, numbers, strict=True))}
+    place = np.where(leaf, -np.cumsum(leaf), np.cumsum(~leaf) - 1)  # leaves and inner nodes numbered apart
+    missing = table.get("nodes_missing_value_tracks_true", np.zeros(len(leaf), int)).astype(bool)
+    columns, thresholds, inner = table.get("nodes_featureids"), table.get("nodes_values"), ~leaf
+    kinds = tuple(str(m) for m in modes if m != "LEAF")
+    nodes = Nodes(columns[inner], kinds, thresholds[inner], {}, missing[inner])
+    sides = [table.get("nodes_falsenodeids"), table.get("nodes_truenodeids")]
+    children = np.array([[at[int(t), int(n)] for t, n in zip(trees[inner], to[inner], strict=True)] for to in sides], int)
+    roots = np.setdiff1d(np.arange(len(leaf)), children)
+    weights, base = _votes(table, at, len(leaf), len(np.unique(trees)))
+    return _checked(Ensemble(nodes, place[children], place[roots], weights[leaf], base), table)
 
 
 def _votes(table: Attributes, place: Mapping[tuple[int, int], int], count: int, trees: int) -> tuple[Array, Array]:

@@ -71,7 +71,7 @@ def test_the_command_line_reads_a_file(tmp_path: Path, capsys: pytest.CaptureFix
     text = capsys.readouterr().out.splitlines()
     assert text[0] == "lrp"
     assert len(text) == 2 + len(PATH)
-    assert text[2].split() == ["node_Conv_0", "Conv", "n1", "lrp_flat"]
+    assert text[2].split() == ["conv1", "Conv", "n1", "lrp_flat"]
     assert main([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [node["results"] for node in document["nodes"]] == [[name] for name in PATH]

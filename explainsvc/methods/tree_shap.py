@@ -4,7 +4,7 @@ Computes: Per leaf and row, A: features whose conditions only x meets, B: only t
 A, −leaf·|A|!(|B|−1)!/(|A|+|B|)! to each of B; nothing where neither meets one. Summed over leaves, averaged over rows.
 Output: Signed, the input's shape: every element shows the value of its feature, in units of S.
 Needs: A target affine in the sums of one TreeEnsemble node; each of its columns from one input element. Else it refuses.
-Cost: A forward per row of background data for the trees' inputs, then arithmetic per item, row and condition.
+Cost: A forward per row of background data for the trees' inputs, then arithmetic per item, row and leaf that mixtures reach.
 Properties: Exact: completeness, dummy, symmetry, linearity; equal to exact_shap, whatever the number of features.
 Limits: Probabilities that the node makes by LOGISTIC or SOFTMAX are not sums over leaves: use kernel_shap for them.
 Source: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9, interventional; Laberge, Pequignot 2022, arXiv:2209.15123.
@@ -29,7 +29,8 @@ from explainsvc.features import Partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._affine import dependents, nodes_from, require_affine
 from explainsvc.methods._columns import NOBODY, origins
-from explainsvc.methods._shapley import ElementParams, Play, carrier_values, play, shared_out
+from explainsvc.methods._shapley import ElementParams, Play, play, shared_out
+from explainsvc.methods._tree_paths import item_values
 from explainsvc.rest import rest_at
 from explainsvc.trees import OPERATORS, TO_DO, Ensemble, read_ensemble
 from explainsvc.variations import per_variation, split_array
@@ -41,8 +42,6 @@ COALITIONS = 8
 """Random mixtures at which the node tables are held against onnxruntime, besides x and the rows."""
 TOLERANCE = 2e-5
 """Of the sum of |leaves|: what onnxruntime's float32 sums may round off; a leaf more or less is far above."""
-AT_ONCE = 4_000_000
-"""Conditions times rows that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,11 @@ class Forest:
         sums = np.mean([self.ensemble.outputs(np.where(held, self.x, row)) for row in self.rows], axis=0)
         return np.asarray(self.start + (self.slope * sums).sum(axis=1))
 
+    def values(self, item: int) -> Array:
+        """φ of one item by feature, up to the last that a column belongs to."""
+        rows = np.stack([row[item] for row in self.rows])
+        return item_values(self.ensemble, self.players[item], self.x[item], rows, self.slope[item])
+
     def size(self) -> Array:
         """Sum of |leaves| that add to S at x, float64 [items]."""
         return np.asarray((np.abs(self.slope) * self.ensemble.absolute().outputs(self.x)).sum(axis=1))
@@ -85,41 +89,10 @@ def run(request: Request, p: ElementParams) -> Result:
     _require_reproduced(forest, game)
     phi = np.zeros((len(game.whole), features.count))
     for item in range(len(phi)):
-        phi[item] = item_values(forest, item, features.count)
+        found = forest.values(item)
+        phi[item, : len(found)] = found
         request.progress(item + 1, len(phi), "tree_shap")
     return shared_out(request, features, phi, game.empty, game.whole, {})
-
-
-def item_values(forest: Forest, item: int, features: int) -> Array:
-    """φ of one item [features]: every leaf against every row."""
-    ensemble, rows = forest.ensemble, np.stack([row[item] for row in forest.rows])
-    owner = forest.players[item][ensemble.nodes.columns[ensemble.node]]
-    order = np.lexsort((owner, ensemble.leaf))
-    leaf, owner = ensemble.leaf[order], owner[order]
-    if not len(leaf):
-        return np.zeros(features)
-    # all conditions of a leaf on one feature are met together or not at all
-    starts = np.flatnonzero((np.diff(leaf, prepend=-1) != 0) | (np.diff(owner, prepend=-2) != 0))
-    leaf, owner = leaf[starts], owner[starts]
-    leaves = np.flatnonzero(np.diff(leaf, prepend=-1))
-    worth = (ensemble.values @ forest.slope[item])[leaf[leaves]]
-    place = np.repeat(np.arange(len(leaves)), np.diff(leaves, append=len(leaf)))
-    deepest = 1 + int(np.diff(leaves, append=len(leaf)).max())
-    weight_a, weight_b = carrier_values(*np.indices((deepest, deepest)))
-
-    def met(x: Array) -> Array:
-        return np.logical_and.reduceat(ensemble.met(x)[:, order], starts, axis=1)
-
-    ours, total = met(forest.x[item][None]), np.zeros(len(leaf))
-    step = max(1, AT_ONCE // len(order))
-    for k in range(0, len(rows), step):
-        theirs = met(rows[k : k + step])
-        a, b = (np.add.reduceat(side, leaves, axis=1, dtype=np.int64) for side in (ours & ~theirs, theirs & ~ours))
-        alive = worth * ~np.logical_or.reduceat(~ours & ~theirs, leaves, axis=1)
-        total += ((ours & ~theirs) * (alive * weight_a[a, b])[:, place]).sum(axis=0)
-        total += ((theirs & ~ours) * (alive * weight_b[a, b])[:, place]).sum(axis=0)
-    explained = owner != NOBODY
-    return np.bincount(owner[explained], total[explained], features) / len(rows)
 
 
 def requires(model: Model, output: str, inputs: Sequence[str]) -> None:

@@ -90,12 +90,12 @@ def test_binary_classifiers_with_one_column(positive: bool) -> None:
 
 def test_missing_values() -> None:
     """NaN goes the way that its node says; all coalitions of the tables, since no NaN passes the model's edge."""
-    from explainsvc.methods.tree_shap import Forest, item_values
+    from explainsvc.methods._tree_paths import item_values
 
     table = _tables(regressor())
     x, rows = halves(1, 5), halves(3, 5, seed=1)
     x[0, [0, 2]], rows[:, [1, 2]] = np.nan, np.nan
-    found = item_values(Forest(table, np.arange(5)[None], x, [r[None] for r in rows], np.array([[1.0, -2]]), np.zeros(1)), 0, 5)
+    found = item_values(table, np.arange(5), x[0], rows, np.array([1.0, -2]))
 
     def v(members: frozenset[int]) -> float:
         mixed = np.where(np.isin(np.arange(5), list(members)), x, rows)
@@ -109,6 +109,21 @@ def _tables(proto: Any) -> Ensemble:
     import onnx_ir as ir
 
     return read_ensemble(next(n for n in ir.from_proto(proto).graph if n.op_type.startswith("TreeEnsemble")))
+
+
+def test_a_category_that_is_not_explained() -> None:
+    """Strings in one-hot columns stay those of the item in every mixture."""
+    before = [
+        helper.make_node("OneHotEncoder", ["word"], ["hot"], domain=ML, cats_strings=["a", "b", "c"], zeros=1),
+        helper.make_node("Reshape", ["hot", "flat"], ["columns"]),
+        helper.make_node("Concat", ["columns", "x"], ["table"], axis=1),
+    ]
+    words = helper.make_tensor_value_info("word", TensorProto.STRING, ["N", 1])
+    inputs = [words, helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])]
+    attributes = old_attributes(forest(6, 6, 2, count=6), "target") | {"n_targets": 2}
+    flat = numpy_helper.from_array(np.array([-1, 3]), "flat")
+    proto = forests.model("TreeEnsembleRegressor", attributes, 6, before, initializers=[flat], inputs=inputs)
+    agree(proto, {"word": np.array([["a"], ["c"], ["z"]], object), "x": halves(3, 3)}, halves(4, 3, seed=1), 1)
 
 
 def test_groups_of_columns() -> None:
@@ -192,12 +207,12 @@ def test_thresholds_in_float32() -> None:
 
 
 def test_many_rows_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few conditions are looked at together, the values stay."""
-    from explainsvc.methods import tree_shap
+    """However few trees are gone down together, the values stay."""
+    from explainsvc.methods import _tree_paths
 
     model, x, rows = explainsvc.load(regressor()), halves(2, 5), halves(50, 5, seed=1)
     whole = model.explain({"x": x}, "tree_shap", target=1, background=rows).values["x"]
-    monkeypatch.setattr(tree_shap, "AT_ONCE", 1)
+    monkeypatch.setattr(_tree_paths, "AT_ONCE", 1)
     np.testing.assert_allclose(model.explain({"x": x}, "tree_shap", target=1, background=rows).values["x"], whole, atol=1e-6)
 
 
