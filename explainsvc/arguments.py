@@ -155,22 +155,20 @@ def read_array(path: str) -> Array:
 
 
 def read_text(path: str) -> str:
-    """A file of text."""
+    """A file of text in UTF-8, its line ends as they are."""
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file")
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as text: {error}") from None
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
 
 
 def read_lines(path: str) -> list[str]:
     """The lines of a UTF-8 file, one token or name each; an empty line is an empty token."""
-    if not Path(path).is_file():
-        raise UsageError(f"{path}: no such file")
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text in UTF-8") from None
-    lines = text.split("\n")
+    lines = read_text(path).split("\n")
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 

@@ -95,8 +95,7 @@ def background_data(background: Any, request: Request) -> dict[str, Array]:
 
 
 def _rows(rows: Array, request: Request, name: str) -> Array:
-    x = request.feeds[name]
-    item = x.shape[1:] if request.has_items(name) else x.shape
+    item = request.item_shape(name)
     if rows.shape == item:
         rows = rows[None]
     if rows.shape[1:] != item or len(rows) == 0:

@@ -60,19 +60,6 @@ def gradients(request: Request) -> dict[str, Array]:
     return run_graph("gradient", None, lambda b: b.backward(), request)[0]
 
 
-def against_baselines(name: str, params: Any, program: Program, request: Request, start: Mapping[str, Array]) -> dict[str, Array]:
-    """The values of a program that reads :attr:`~explainsvc.explained.Builder.reference`.
-
-    Args:
-        name: Of the method; with ``params`` it names the graph, which is the same for all baselines.
-        params: What the graph depends on.
-        program: Emits the result for the wanted inputs.
-        request: A checked request.
-        start: Wanted input → its baseline, of the input's shape and type.
-    """
-    return run_graph(name, params, program, request, start)[0]
-
-
 def program_of(method: Method, params: Any) -> Program:
     """The program of a method that is one graph, its parameters filled in.
 
@@ -125,12 +112,21 @@ def require_working_opset(model: Model) -> None:
 def run_graph(
     name: str, params: Any, program: Program, request: Request, start: Mapping[str, Array] | None = None
 ) -> tuple[dict[str, Array], Array]:
-    """The explained graph's results for the wanted inputs, and the explained value."""
+    """The explained graph's results for the wanted inputs, and the explained value.
+
+    Args:
+        name: Of the method; with ``params`` it names the graph in the cache.
+        params: What the graph depends on.
+        program: Emits the result for the wanted inputs.
+        request: A checked request.
+        start: Wanted input → its baseline, of the input's shape and type, where the program reads
+            :attr:`~explainsvc.explained.Builder.reference`; one graph serves all baselines.
+    """
     model, target = request.model, request.target.output
     key = (model.digest, name, _key_of(params), target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
-    feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(_seed_type(model, target))}
+    feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(seed_type(model, target))}
     feeds |= {f"{prefix}{BASELINE}{n}": array for n, array in model.internal(start or {}).items()}
     names = {wanted: prefix + wanted for wanted in request.wanted}
     value = target if target in session.outputs else prefix + TARGET
@@ -147,7 +143,8 @@ def _key_of(params: Any) -> str:
     return "" if params is None else json.dumps(recorded(params, large=64), default=repr)
 
 
-def _seed_type(model: Model, target: str) -> Any:
+def seed_type(model: Model, target: str) -> Any:
+    """The type of ``explain.seed``: that of the explained value in the prepared graph."""
     dtype = find_value(model.graph, target).dtype
     return np.float32 if dtype is None else dtype.numpy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from explainsvc.inspection import target_name, wanted_inputs
 from explainsvc.method import Progress, Request, Result
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values, of_the_whole, rest_at
-from explainsvc.target import ResolvedTarget, Target, is_explicit, resolve_target
+from explainsvc.target import Target, is_explicit, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -49,11 +49,19 @@ def explain(
     wanted = wanted_inputs(model, inputs, found, name)
     random = check_seed(seed)
 
-    def run(resolved: ResolvedTarget) -> tuple[Request, Result]:
-        request = Request(model, checked, wanted, resolved, random, progress)
+    batched, value_of = model.batched(checked), cache(partial(model.value_of, checked))
+
+    def run(value_of: Callable[[str], Array]) -> tuple[Request, Result]:
+        request = Request(model, checked, wanted, resolve_target(target, name, value_of, batched), random, progress)
         return request, attribute(found, params, request)
 
-    request, result, output = _on_known_shape(model, checked, target, name, run)
+    if found.run is None and not (model.prepared.upcast or model.prepared.dequantized):
+        key = (name, *((n, a.shape) for n, a in sorted(checked.items())))
+        request, result, output = _in_one_run(run, value_of, model.shapes.get(key) if is_explicit(target) else None)
+        _remember(model.shapes, key, output)
+    else:
+        request, result = run(value_of)
+        output = value_of(request.target.output)
     in_force = recorded(params) | plain(result.parameters)
     resolved = request.target
     return Attribution(
@@ -62,35 +70,25 @@ def explain(
     )  # fmt: skip
 
 
-def _on_known_shape(
-    model: Model,
-    feeds: Mapping[str, Array],
-    target: Target,
-    name: str,
-    run: Callable[[ResolvedTarget], tuple[Request, Result]],
+def _in_one_run(
+    run: Callable[[Callable[[str], Array]], tuple[Request, Result]], value_of: Callable[[str], Array], known: Array | None
 ) -> tuple[Request, Result, Array]:
-    """Runs a method; what it ran on, its result, and the explained value.
+    """Runs a method that is one graph: what it ran on, its result, and the explained value, which the graph tells too.
 
-    A target that names its index needs the value's shape only. Where inputs of these shapes gave it before, no forward
-    pass is made for it: the explained graph tells the value, and whether the shape was right.
+    A target that names its index needs the value's shape only. Where inputs of these shapes gave it before (``known``), no
+    forward pass is made for it; the graph's own value says whether the shape was right.
     """
-    batched, value_of = model.batched(feeds), cache(partial(model.value_of, feeds))
-    key = (name, *((n, a.shape) for n, a in sorted(feeds.items())))
-    known = model.shapes.get(key) if is_explicit(target) else None
     if known is not None:
         with suppress(ExplainsvcError):  # said again below, unless only the shape was wrong
-            request, result = run(resolve_target(target, name, lambda _: known, batched))
-            if result.output is None or result.output.shape == known.shape:
-                return request, result, _explained_value(model, request, result, value_of)
-    request, result = run(resolve_target(target, name, value_of, batched))
-    value = _explained_value(model, request, result, value_of)
-    if len(model.shapes) >= KNOWN_SHAPES:
-        model.shapes.clear()
-    model.shapes[key] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
-    return request, result, value
+            request, result = run(lambda _: known)
+            if result.output is not None and result.output.shape == known.shape:
+                return request, result, result.output
+    request, result = run(value_of)
+    return request, result, value_of(request.target.output) if result.output is None else result.output
 
 
-def _explained_value(model: Model, request: Request, result: Result, value_of: Callable[[str], Array]) -> Array:
-    """The method's own run tells it as well as the untouched model, unless the explained graph is a twin that rounds less."""
-    twin = model.prepared.upcast or model.prepared.dequantized
-    return value_of(request.target.output) if twin or result.output is None else result.output
+def _remember(shapes: dict[Hashable, Array], key: Hashable, value: Array) -> None:
+    """The shape and type of an explained value, in no memory."""
+    if key not in shapes and len(shapes) >= KNOWN_SHAPES:
+        shapes.clear()
+    shapes[key] = np.broadcast_to(np.zeros((), value.dtype), value.shape)

@@ -79,7 +79,7 @@ def partition(spec: Any, request: Request) -> Partition:
     unknown = set(per_input) - set(request.wanted)
     if unknown:
         raise _bad(f"names {sorted(unknown)}, which are not explained inputs ({', '.join(request.wanted)})")
-    given, made, offset = {}, {}, 0
+    given, made = {}, {}
     for name in request.wanted:
         own = per_input.get(name)
         if own is None or isinstance(own, str):
@@ -114,8 +114,7 @@ def _given(mask: Any, x: Array) -> Array:
 
 def _named(name: str | None, request: Request, input_name: str) -> Array:
     x = request.feeds[input_name]
-    items = request.has_items(input_name)
-    shape = x.shape[1:] if items else x.shape
+    items, shape = request.has_items(input_name), request.item_shape(input_name)
     kind = name or default_features(shape, x.dtype.kind)
     if kind not in NAMED:
         raise _bad(f"is {kind!r}, expected an array of integers or one of {', '.join(NAMED)}")

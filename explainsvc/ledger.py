@@ -17,7 +17,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.autograd.survey import treatment
 from explainsvc.cards import read_params
 from explainsvc.dry_run import treatment_by
-from explainsvc.engine import require_working_opset
+from explainsvc.engine import require_working_opset, seed_type
 from explainsvc.errors import InvalidInput, MethodNotApplicable
 from explainsvc.explained import SEED, Builder, explained_graph, prefix_in
 from explainsvc.inputs import check_feeds
@@ -160,7 +160,7 @@ def ledger(
     prefix = prefix_in(model.graph)
     program = partial(_program, found, params, keepers, prefix + BOOK)
     graph = explained_graph(model.prepared.model, resolved.output, wanted, program, {})
-    seed = resolved.seed.astype(model.value_of(checked, resolved.output).dtype)
+    seed = resolved.seed.astype(seed_type(model, resolved.output))
     session = new_session(ir.to_proto(graph).SerializeToString())
     outputs = model.run(session, model.internal(checked) | {prefix + SEED: seed})
     return _closed(keepers[0], lambda k: float(np.sum(outputs[f"{prefix}{BOOK}{k}"], dtype=np.float64)))

@@ -21,11 +21,15 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what)."""
 
 
+def silent(*_: object) -> None:
+    """The progress of work that nobody watches."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a method returns before it becomes an Attribution; see there for the fields.
 
-    ``output`` is the explained value, where the method's own run gave it.
+    ``output`` is the explained value as the graph of a method that is one graph gave it.
     """
 
     values: dict[str, Array]
@@ -56,6 +60,11 @@ class Request:
         """Whether axis 0 of this input counts the items of the target; not so for an input that all items share."""
         leads = self.batched and self.model.leads_with_items(name)
         return leads and len(self.feeds[name]) == len(self.target.seed)
+
+    def item_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one item of an input; all of it where the items share it."""
+        x = self.feeds[name]
+        return x.shape[1:] if self.has_items(name) else x.shape
 
     def excess(self, values: Mapping[str, Array], claimed: Array) -> Array:
         """Σ values − ``claimed`` per item, float64 [batch]; [1] over all items where an explained input is shared by them."""

@@ -25,7 +25,7 @@ from explainsvc.graph.passes.runnable import runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
-from explainsvc.method import Progress
+from explainsvc.method import Progress, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
 from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
@@ -231,7 +231,7 @@ class Model:
         Raises:
             ExplainsvcError: See :mod:`explainsvc.errors`; every failure has its own class.
         """
-        return explain(self, feeds, method, target, inputs, seed, progress or _silent, parameters)
+        return explain(self, feeds, method, target, inputs, seed, progress or silent, parameters)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -277,7 +277,3 @@ class Model:
         from explainsvc.checks.audit import audit_rows
 
         return audit_rows(self, feeds, **arguments)
-
-
-def _silent(*_: object) -> None:
-    return None

@@ -88,3 +88,11 @@ def test_a_rulebook_with_gradients_has_no_ledger() -> None:
     with pytest.raises(MethodNotApplicable, match="takes the gradient"):
         ledger(CNN, {"x": X}, "lrp", rulebook=rulebook)
     assert ledger(CNN, {"x": X}, "lrp", rulebook="lrp_0").accounts
+
+
+def test_a_model_in_half_precision_has_a_ledger() -> None:
+    """It is kept in float32, as its explanations are."""
+    model, x = explainsvc.load(models.half()), numbers(2, 6).astype(np.float16)
+    books, found = ledger(model, {"x": x}, "lrp_epsilon", 0), model.explain({"x": x}, "lrp_epsilon", 0)
+    np.testing.assert_allclose(books.start, found.output_value.sum(), rtol=1e-2)
+    np.testing.assert_allclose(books.values["x"], found.values["x"].sum(), rtol=1e-4)

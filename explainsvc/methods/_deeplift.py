@@ -14,7 +14,7 @@ from explainsvc.autograd.reference import Reference
 from explainsvc.autograd.shapes import Array
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
-from explainsvc.engine import against_baselines
+from explainsvc.engine import run_graph
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.explained import Builder
 from explainsvc.method import Method, Request, Result
@@ -62,7 +62,7 @@ def contributions(rules: Rules, b: Builder, p: Any) -> Mapping[str, Term]:
 
 def lifted(name: str, rules: Rules, request: Request, start: Mapping[str, Array]) -> dict[str, Array]:
     """The contributions of one run against the baselines ``start``."""
-    return against_baselines(name, None, lambda b: contributions(rules, b, None), request, start)
+    return run_graph(name, None, lambda b: contributions(rules, b, None), request, start)[0]
 
 
 def _run(name: str, rules: Rules, request: Request, p: Params) -> Result:

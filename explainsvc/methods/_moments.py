@@ -9,6 +9,11 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 
 
+def standard_error(variance: Array, samples: int) -> Array:
+    """√(unbiased variance / n) of a mean, from the variance divided by n."""
+    return np.sqrt(variance / (samples - 1))
+
+
 def moments(samples: Iterable[Mapping[str, Array]]) -> tuple[dict[str, Array], dict[str, Array]]:
     """Mean and variance (divided by the number of samples) per input, float64.
 

@@ -12,7 +12,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_params
 from explainsvc.engine import attribute
 from explainsvc.errors import InvalidParameter, Violation
-from explainsvc.method import Method, Request, Result
+from explainsvc.method import Method, Request, Result, silent
 from explainsvc.methods._moments import moments
 from explainsvc.variations import per_variation, split_values
 
@@ -46,7 +46,7 @@ def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Noisy:
     caveats = dict.fromkeys(base.caveats)
 
     def explained() -> Iterator[Mapping[str, Array]]:
-        quiet = replace(request, progress=_silent)  # the base method would count from one for every copy
+        quiet = replace(request, progress=silent)  # the base method would count from one for every copy
         results = per_variation(quiet, _copies(request, p), lambda r: attribute(base, params, r), _split, p.batch_size)
         for k, result in enumerate(results):
             caveats.update(dict.fromkeys(result.caveats))
@@ -90,7 +90,3 @@ def value_range(request: Request, name: str) -> Array:
 
 def _split(result: Result, count: int) -> list[Result]:
     return [replace(result, values=values) for values in split_values(result.values, count)]
-
-
-def _silent(*_: object) -> None:
-    return None

@@ -55,10 +55,10 @@ def explain_by_patterns(name: str, instead: Callable[[Fitted], Array], request: 
     def program(b: Builder) -> Mapping[str, Term]:
         return b.backward(backward_with(weights), seed=b.seed * b.target)
 
-    values, output = run_graph(name, p, program, request)
+    values, _ = run_graph(name, p, program, request)
     without, neurons = (sum(getattr(layer, which) for layer in layers.values()) for which in ("without", "neurons"))
     caveat = f"{without} of {neurons} neurons have no pattern: on the data they are never positive, or do not vary"
-    return Result(values, caveats=(caveat,) if without else (), output=output)
+    return Result(values, caveats=(caveat,) if without else ())
 
 
 def require_layers(name: str, model: Model, output: str, inputs: Sequence[str]) -> None:

@@ -26,12 +26,6 @@ MANY = 1024
 """Stands for a length that the model leaves open: more than channels or a kernel have."""
 
 
-def item_shape(request: Request, name: str) -> tuple[int, ...]:
-    """The shape of one item of an input."""
-    x = request.feeds[name]
-    return x.shape[1:] if request.has_items(name) else x.shape
-
-
 def position_axes(request: Request, name: str, given: tuple[int, ...]) -> tuple[int, ...]:
     """The axes of one item that hold positions, ascending; () where there are none.
 
@@ -41,7 +35,7 @@ def position_axes(request: Request, name: str, given: tuple[int, ...]) -> tuple[
     Raises:
         InvalidParameter: The user names an axis that the item does not have, or one twice.
     """
-    shape = item_shape(request, name)
+    shape = request.item_shape(name)
     if given:
         axes = tuple(sorted(a % len(shape) for a in given if -len(shape) <= a < len(shape)))
         if len(set(axes)) != len(given):

@@ -12,7 +12,6 @@ Differs: shap treats Softmax, products and normalisations as if element by eleme
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +24,9 @@ from explainsvc.coalitions import background_rows
 from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._deeplift import contributions, lifted, rulebook, summed
+from explainsvc.methods._path import mean_value
 from explainsvc.rules.deeplift_rulebook import deeplift_rulebook
-from explainsvc.variations import per_variation, split_array, split_values, target_values
+from explainsvc.variations import per_variation, split_values, target_values
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def run(request: Request, p: Params) -> Result:
             total[name] += array
         request.progress(k + 1, len(rows), "deep_shap")
     values = {n: np.asarray(t / len(rows), result_type(request.feeds[n])) for n, t in total.items()}
-    at_rows = np.mean(list(_values(request, iter(rows), p.batch_size)), axis=0)
-    return summed(request, values, target_values(request), at_rows)
+    return summed(request, values, target_values(request), mean_value(request, rows, p.batch_size))
 
 
 def _against(request: Request, stacked: Request) -> dict[str, Array]:
@@ -57,11 +56,6 @@ def _against(request: Request, stacked: Request) -> dict[str, Array]:
     start = {n: stacked.feeds[n] for n in request.wanted}
     items = {n: np.concatenate([request.feeds[n]] * times[n]) if times[n] > 1 else request.feeds[n] for n in request.wanted}
     return lifted("deeplift", deeplift_rulebook, stacked.on(stacked.feeds | items), start)
-
-
-def _values(request: Request, rows: Iterator[dict[str, Array]], batch_size: int) -> Iterator[Array]:
-    """S at every row."""
-    return per_variation(request, rows, target_values, split_array, batch_size)
 
 
 METHOD = Method(

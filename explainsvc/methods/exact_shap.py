@@ -46,8 +46,7 @@ class Params(GameParams):
 def run(request: Request, p: Params) -> Result:
     """Adds every coalition's value to each player by the player's weight in it."""
     if p.feature_mask is None and not p.order:
-        shapes = {n: x.shape[1:] if request.has_items(n) else x.shape for n, x in request.feeds.items()}
-        _require_few_by_default({n: (shapes[n], request.feeds[n].dtype.kind) for n in request.wanted})
+        _require_few_by_default({n: (request.item_shape(n), request.feeds[n].dtype.kind) for n in request.wanted})
     game = play(request, p)
     order = min(p.order or game.count, game.count)
     total = sum(comb(game.count, size) for size in range(order + 1))

@@ -25,7 +25,7 @@ from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._moments import moments
+from explainsvc.methods._moments import moments, standard_error
 from explainsvc.methods._noise import value_range
 from explainsvc.methods._path import Step, along, differences, mean_value, typed
 from explainsvc.variations import target_values
@@ -56,8 +56,8 @@ def run(request: Request, p: Params) -> Result:
 
     mean, variance = moments(samples())
     errors = {
-        "standard_error": {n: _standard_error(v, p.samples).max(initial=0.0) for n, v in variance.items()},
-        "residual_standard_error": _standard_error(np.var(sums, axis=0), p.samples),
+        "standard_error": {n: standard_error(v, p.samples).max(initial=0.0) for n, v in variance.items()},
+        "residual_standard_error": standard_error(np.var(sums, axis=0), p.samples),
     }
     return Result(typed(mean, request), at_rows, request.excess(mean, gap), parameters=errors)
 
@@ -86,11 +86,6 @@ def _draws(request: Request, rows: Sequence[Mapping[str, Array]], p: Params) -> 
 
 def _wanted(request: Request) -> dict[str, Array]:
     return {n: request.feeds[n] for n in request.wanted}
-
-
-def _standard_error(variance: Array, samples: int) -> Array:
-    """√(unbiased variance / n) of a mean, from the variance divided by n."""
-    return np.sqrt(variance / (samples - 1))
 
 
 METHOD = Method(read_card("expected_gradients", __doc__, Params), Params, run=run, complete="difference", family="sampling")

@@ -33,7 +33,6 @@ from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.features import Partition, default_features, partition
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._local_model import LocalModel, cosine_distances, euclidean_distances, fitted, proximity
-from explainsvc.methods._positions import item_shape
 from explainsvc.variations import per_variation, split_array, target_values
 
 POOR = 0.5
@@ -185,7 +184,7 @@ def distance_kind(request: Request, p: Params) -> str:
         return "euclidean"
     if p.distance != "auto":
         return p.distance
-    kinds = {default_features(item_shape(request, n), request.feeds[n].dtype.kind) for n in request.wanted}
+    kinds = {default_features(request.item_shape(n), request.feeds[n].dtype.kind) for n in request.wanted}
     return "euclidean" if kinds == {"element"} else "cosine"
 
 

@@ -31,7 +31,7 @@ from explainsvc.explained import find_value
 from explainsvc.features import channel_axis, result_type
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._canvas import Canvas, outside_disc, roughness, roughness_gradient
-from explainsvc.methods._positions import blurred, convolved_axes, declared_item, item_shape, position_axes, upsampling
+from explainsvc.methods._positions import blurred, convolved_axes, declared_item, position_axes, upsampling
 from explainsvc.variations import target_values
 
 if TYPE_CHECKING:
@@ -99,11 +99,11 @@ def canvas(request: Request, name: str, p: Params) -> Canvas:
     """
     axes = position_axes(request, name, p.axes)
     if not axes:
-        raise _without_positions(name, item_shape(request, name))
+        raise _without_positions(name, request.item_shape(name))
     lead = int(request.has_items(name))
     x = request.feeds[name].astype(np.float64)
     null = _replacement(request, name, p, tuple(a + lead for a in axes))
-    sizes = [item_shape(request, name)[a] for a in axes]
+    sizes = [request.item_shape(name)[a] for a in axes]
     unit = max(sizes) / PAPER_SIZE
     counts = [max(1, round(n / max(1.0, p.cell * unit))) for n in sizes]
     up = tuple(blurred(upsampling(c, n), p.mask_blur * unit, [0]) for n, c in zip(sizes, counts, strict=True))

@@ -49,8 +49,7 @@ def run(request: Request, p: Params) -> Result:
     whole = target_values(request)
     values = {}
     for name in request.wanted:
-        x = request.feeds[name]
-        shape = x.shape[1:] if request.has_items(name) else x.shape
+        shape = request.item_shape(name)
         windows = list(positions(shape, *sizes(shape, p)))
         values[name] = _mean_drops(request, name, windows, cover[name], whole, p.batch_size)
     return Result(values)

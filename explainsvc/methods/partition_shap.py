@@ -92,8 +92,7 @@ def partition_spec(request: Request, given: Any) -> Any:
     """The user's features, or pixels of images: rectangles are groups of them."""
     if given is not None:
         return given
-    shapes = {n: request.feeds[n].shape[1:] if request.has_items(n) else request.feeds[n].shape for n in request.wanted}
-    return {n: "pixel" if channel_axis(shape) is not None else None for n, shape in shapes.items()}
+    return {n: "pixel" if channel_axis(request.item_shape(n)) is not None else None for n in request.wanted}
 
 
 def owen_values(game: Play, p: Params) -> tuple[Array, int, int]:

@@ -27,7 +27,8 @@ from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.features import result_type
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._positions import along, interpolation, item_shape, position_axes
+from explainsvc.methods._moments import standard_error
+from explainsvc.methods._positions import along, interpolation, position_axes
 from explainsvc.variations import per_variation, split_array, target_values
 
 NOISY = 0.5
@@ -104,7 +105,7 @@ def run(request: Request, p: Params) -> Result:
 
 
 def _masks(request: Request, name: str, p: Params) -> Masks:
-    return Masks(item_shape(request, name), position_axes(request, name, p.axes), request.feeds[name].dtype.kind in "iu")
+    return Masks(request.item_shape(name), position_axes(request, name, p.axes), request.feeds[name].dtype.kind in "iu")
 
 
 def blended(x: Array, baseline: Array, mask: Array) -> Array:
@@ -122,7 +123,7 @@ def _result(request: Request, moments: dict[str, list[Array]], samples: int) -> 
     values, errors, caveats = {}, {}, []
     for name, (first, second) in moments.items():
         mean = first / samples
-        error = np.sqrt(np.clip(second / samples - mean**2, 0, None) / (samples - 1))
+        error = standard_error(np.clip(second / samples - mean**2, 0, None), samples)
         values[name] = np.array(np.broadcast_to(mean, request.feeds[name].shape), result_type(request.feeds[name]))
         errors[name] = float(error.mean())
         spread = float(np.mean([item.std() for item in (mean if request.has_items(name) else mean[None])]))

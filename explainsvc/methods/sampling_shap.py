@@ -21,6 +21,7 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
+from explainsvc.methods._moments import moments, standard_error
 from explainsvc.methods._shapley import GameParams, Play, play, standard_error_caveat
 
 
@@ -34,14 +35,14 @@ class Params(GameParams):
 def run(request: Request, p: Params) -> Result:
     """Mean and standard error over pairs of a permutation and its reverse."""
     game, pairs = play(request, p), (p.samples + 1) // 2
-    shape = (len(game.whole), game.count)
-    mean, squares = np.zeros(shape), np.zeros(shape)
-    for k, gain in enumerate(pair_gains(game, pairs, request.seed), start=1):  # Welford's running mean and squares
-        change = gain - mean
-        mean += change / k
-        squares += change * (gain - mean)
-        request.progress(k, pairs, "sampling_shap")
-    error = np.sqrt(squares / (pairs * (pairs - 1)))
+
+    def gains() -> Iterator[dict[str, Array]]:
+        for k, gain in enumerate(pair_gains(game, pairs, request.seed), start=1):
+            request.progress(k, pairs, "sampling_shap")
+            yield {"φ": gain}
+
+    mean, variance = (moment["φ"] for moment in moments(gains()))
+    error = standard_error(variance, pairs)
     in_force = {"samples": 2 * pairs, "standard_error": error.max(axis=1, initial=0)}
     return game.result(mean, in_force, standard_error_caveat(error, mean))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -135,28 +135,28 @@ def _require_matches(rows: Sequence[Row], nodes: Sequence[ir.Node]) -> None:
 
 def first_layers(nodes: Sequence[ir.Node]) -> set[ir.Node]:
     """Linear layers of a path (topological order) that no other linear layer of it precedes."""
-    behind: set[ir.Value] = set()
-    first = set()
-    for node in nodes:
-        late = any(v in behind for v in node.inputs if v is not None)
-        if node.op_type in LINEAR and not late:
-            first.add(node)
-        if node.op_type in LINEAR or late:
-            behind.update(node.outputs)
-    return first
+    return _foremost(nodes, lambda node: node.inputs, lambda node: node.outputs)
 
 
 def last_layers(nodes: Sequence[ir.Node]) -> set[ir.Node]:
     """Linear layers of a path that no other linear layer of it follows."""
-    before: set[ir.Value | None] = set()
-    last = set()
-    for node in reversed(nodes):
-        early = any(v in before for v in node.outputs)
-        if node.op_type in LINEAR and not early:
-            last.add(node)
-        if node.op_type in LINEAR or early:
-            before.update(node.inputs)
-    return last
+    return _foremost(nodes[::-1], lambda node: node.outputs, lambda node: node.inputs)
+
+
+Ends = Callable[[ir.Node], Sequence[ir.Value | None]]
+
+
+def _foremost(nodes: Sequence[ir.Node], near: Ends, far: Ends) -> set[ir.Node]:
+    """Linear layers that no other one comes before in this order; a node is passed from its ``near`` values to its ``far``."""
+    behind: set[ir.Value | None] = set()
+    found = set()
+    for node in nodes:
+        late = any(v in behind for v in near(node) if v is not None)
+        if node.op_type in LINEAR and not late:
+            found.add(node)
+        if node.op_type in LINEAR or late:
+            behind.update(far(node))
+    return found
 
 
 def before_relu(nodes: Sequence[ir.Node]) -> set[ir.Node]:

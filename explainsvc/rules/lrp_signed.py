@@ -14,7 +14,7 @@ from typing import Literal
 
 from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.autograd.registry import apply_vjp
-from explainsvc.rules.lrp import CONVOLUTION, STABILIZER, data_operand, stabilized
+from explainsvc.rules.lrp import CONVOLUTION, STABILIZER, counts_bias, data_operand, stabilized
 from explainsvc.rules.signs import is_nonnegative
 
 GammaForm = Literal["damp_negative", "add_positive"]
@@ -111,7 +111,7 @@ def contributions(n: NodeView, halves: Sequence[Term], upper: Weigh, lower: Weig
 
 def _bias(n: NodeView, upper: Weigh, lower: Weigh, bias: bool) -> Term | None:
     """What of operand 2 ``upper`` keeps, where it takes a share: a bias that counts, or one more input of the neuron."""
-    if not n.has(2) or not (bias or 2 in n.asked):
+    if not counts_bias(n, bias):
         return None
     return (lower if _factor(n, "beta") < 0 else upper)(n.input(2))
 

@@ -12,6 +12,7 @@ from explainsvc.errors import InvalidInput, MethodNotApplicable
 from explainsvc.features import superpixels
 from explainsvc.methods.feature_permutation import permutations
 from tests import models
+from tests.methods.by_hand import mixing_drops
 from tests.models import Array, numbers
 
 TARGETS = [2, 0, 1]
@@ -115,15 +116,9 @@ def test_an_input_that_all_items_share_gets_their_sum() -> None:
 
 def test_items_that_mix_stay_together() -> None:
     """Where an item's result depends on its neighbours, variations are not stacked: softmax over the items, by hand."""
-    x, w = numbers(3, 4), models.weights("w", 4, 2)
+    x = numbers(3, 4)
     found = explainsvc.load(models.mixing()).explain({"x": x}, "feature_ablation", target=1, batch_size=64).values["x"]
-
-    def result(rows: Array) -> Array:
-        e = np.exp(rows.astype(np.float64))
-        return np.asarray(e / e.sum(axis=0) @ w)[:, 1]
-
-    expected = np.stack([result(x) - result(np.where(np.arange(4) == j, 0, x)) for j in range(4)], axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, mixing_drops(x), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("items", "samples"), [(2, 10), (5, 4), (5, 2), (7, 100)])

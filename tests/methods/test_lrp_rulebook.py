@@ -186,6 +186,8 @@ import numpy as np, explainsvc
 from explainsvc.cli import build_parser
 from tests import models
 assert build_parser() is not None
+from explainsvc.demo.subject import METHODS as shown
+assert len(shown) == 5, shown
 names = sorted(explainsvc.methods())
 assert not [n for n in names if "lrp" in n or n in ("deep_taylor", "excitation_backprop")], names
 model = explainsvc.load(models.cnn())
