@@ -14,6 +14,7 @@ from explainsvc.features import result_type
 from explainsvc.graph.following import Tokens
 from explainsvc.method import Request
 from explainsvc.methods._cam import Layer, cam_layer, reading, reading_graph
+from explainsvc.methods._positions import along, upsampling
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -97,12 +98,5 @@ def laid_over_inputs(request: Request, layer: Layer, heat: Array) -> dict[str, A
 
 def upsampled(heat: Array, sizes: list[int]) -> Array:
     """[items, positions…] resized linearly between the centres of positions, edges held: ONNX's Resize with half_pixel."""
-    for axis, size in enumerate(sizes, start=1):
-        heat = np.moveaxis(np.moveaxis(heat, axis, -1) @ _interpolation(heat.shape[axis], size), -1, axis)
-    return heat
-
-
-def _interpolation(length: int, size: int) -> Array:
-    """Weights [length, size] of linear interpolation at the centres of ``size`` positions."""
-    centres = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
-    return np.asarray(np.maximum(0.0, 1 - np.abs(centres - np.arange(length)[:, None])))
+    axes = range(1, 1 + len(sizes))
+    return along([upsampling(heat.shape[axis], size) for axis, size in zip(axes, sizes, strict=True)], heat, axes)
