@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from explainsvc.autograd.shapes import Array
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from explainsvc.checks.rows import Row
     from explainsvc.model import Model
 
+Family = Literal["randomization", "axioms", "faithfulness", "localization", "complexity", "selection", "robustness"]
 Word = Literal["sensitive", "insensitive", "pass", "fail", "inconclusive"]
 
 
@@ -49,7 +50,8 @@ class Explained:
 class Subject:
     """What a check works on: a model, inputs, the methods' maps on it.
 
-    ``output`` is the model output whose change is reported; ``labels`` are true classes per item, or None.
+    ``output`` is the model output whose change is reported; ``labels`` are true classes per item, or None; ``refused``
+    are methods that were asked for and could not explain the untouched model, with the reason.
     """
 
     model: Model
@@ -59,6 +61,7 @@ class Subject:
     labels: Array | None
     seed: int
     progress: Progress
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,20 @@ class Check:
         card: What it computes.
         params: Dataclass of its parameters.
         run: ``(subject, params) -> rows``, one by one as they are computed.
-        judge: ``(subject, rows) -> {method: verdict}`` for every method that was asked for.
+        judge: ``(subject, params, rows) -> {method: verdict}`` for every method that was asked for.
         rule: The verdict's rule in words.
+        family: What it asks about, as the report groups checks.
         controls: Methods that are run beside those asked for.
+        axis: What ``Row.amount`` is, in words, for the axis of a figure; "" where rows have no amount.
+        main: The measure that a figure of all methods shows; "" for the first.
     """
 
     card: Card
     params: type
     run: Callable[[Subject, Any], Iterator[Row]]
-    judge: Callable[[Subject, Sequence[Row]], Mapping[str, Verdict]]
+    judge: Callable[[Subject, Any, Sequence[Row]], Mapping[str, Verdict]]
     rule: str
+    family: Family
     controls: tuple[str, ...] = ()
+    axis: str = ""
+    main: str = ""

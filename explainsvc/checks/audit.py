@@ -9,9 +9,10 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
 from explainsvc.checks.findings import report_of
+from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
 from explainsvc.checks.rows import Row
-from explainsvc.errors import MethodNotApplicable
+from explainsvc.errors import ExplainsvcError, MethodNotApplicable
 from explainsvc.inspection import reachable_inputs, target_name
 from explainsvc.method import Request
 from explainsvc.model import Model
@@ -57,12 +58,22 @@ def _streamed(plan: Plan) -> Iterator[Row]:
 
 
 def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:
+    """Check by check; one that does not apply to the model is an error only where it is the only one."""
     for check, params in plan.checks:
-        yield from check.run(subject, params)
+        try:
+            yield from check.run(subject, params)
+        except ExplainsvcError as error:
+            if len(plan.checks) == 1:
+                raise
+            yield from (refusal_row(check.card.name, e.name, error) for e in subject.explained if e.asked)
 
 
 def _subject(plan: Plan) -> Subject:
-    """Explains the inputs by every method; a control that does not fit the model and was not asked for is left out."""
+    """Explains the inputs by every method.
+
+    A method that does not fit the model is left out, and said to be refused where the caller named it; the last one that
+    the caller named raises.
+    """
     values: dict[str, Array] = {}
 
     def value_of(name: str) -> Array:
@@ -70,15 +81,19 @@ def _subject(plan: Plan) -> Subject:
             values[name] = maps.value_of(plan.model, plan.feeds, name)
         return values[name]
 
-    explained = []
+    explained, refused = [], {}
+    named = sum(asked.by_caller for asked in plan.methods)
     for done, asked in enumerate(plan.methods):
         plan.progress(done, len(plan.methods), f"untouched: {asked.method.card.name}")
         try:
             explained.append(_explain(plan, asked, value_of))
-        except MethodNotApplicable:
+        except MethodNotApplicable as error:
             if asked.by_caller:
-                raise
-    return Subject(plan.model, plan.feeds, plan.output, tuple(explained), plan.labels, plan.seed, plan.progress)
+                refused[asked.method.card.name] = str(error)
+                if len(refused) == named:
+                    raise
+    found = tuple(explained)
+    return Subject(plan.model, plan.feeds, plan.output, found, plan.labels, plan.seed, plan.progress, refused)
 
 
 def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Explained:

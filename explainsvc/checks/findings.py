@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from explainsvc.attribution import versions
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import plain
-from explainsvc.check import Check, Explained, Subject
+from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps
+from explainsvc.checks.measured import refusals
 from explainsvc.checks.plan import Plan
 from explainsvc.checks.rows import Row
 from explainsvc.graph.probe import deviation
@@ -29,13 +31,22 @@ def report_of(plan: Plan, subject: Subject, rows: Sequence[Row]) -> Report:
     """Verdicts, a header from which all can be computed again, and the first maps."""
     verdicts = {
         (method, check.card.name): verdict
-        for check, _ in plan.checks
-        for method, verdict in check.judge(subject, [r for r in rows if r.check == check.card.name]).items()
+        for check, params in plan.checks
+        for method, verdict in _judged(subject, check, params, [r for r in rows if r.check == check.card.name]).items()
     }
     shown, images = _figures(plan, subject)
     words = {key: verdict.word for key, verdict in verdicts.items()}
     reasons = {key: verdict.reason for key, verdict in verdicts.items()}
     return Report(_header(plan, subject), tuple(rows), dict(words), reasons, shown, images)
+
+
+def _judged(subject: Subject, check: Check, params: Any, rows: Sequence[Row]) -> Mapping[str, Verdict]:
+    """The check's verdicts; what could not be measured stays open, with the reason."""
+    reasons = {**refusals(rows), **{name: f"could not be run: {reason}" for name, reason in subject.refused.items()}}
+    asked = {e.name for e in subject.explained if e.asked} | set(subject.refused)
+    left = {name: Verdict("inconclusive", reason) for name, reason in reasons.items() if name in asked}
+    measured = replace(subject, explained=tuple(e for e in subject.explained if e.name not in left))
+    return {**(check.judge(measured, params, rows) if any(e.asked for e in measured.explained) else {}), **left}
 
 
 def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
@@ -49,6 +60,7 @@ def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
         "labels": plain(plan.labels),
         "methods": {e.name: _method_facts(e, plan.seed) for e in subject.explained},
         "checks": {check.card.name: _check_facts(plan, check, params) for check, params in plan.checks},
+        "refused": dict(subject.refused),
         "controls": [e.name for e in subject.explained if e.is_control],
         "versions": versions(),
         "seed": plan.seed,
@@ -89,6 +101,9 @@ def _check_facts(plan: Plan, check: Check, params: Any) -> dict[str, Any]:
         "parameters": plain(dataclasses.asdict(params)),
         "seed": plan.seed,
         "rule": check.rule,
+        "family": check.family,
+        "axis": check.axis,
+        "main": check.main,
         "units": [unit.name for unit in units],
         "share_of_weights_in_units": coverage(plan.model, units),
     }

@@ -19,26 +19,22 @@ Differs: Layers of the same shape get different numbers (independent seed per un
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps, verdicts
 from explainsvc.checks.outputs import output_changes
-from explainsvc.checks.rows import Row
+from explainsvc.checks.measured import Measured, summary_row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, missing
-from explainsvc.checks.statistics import summarise
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.graph.layers import Unit
 from explainsvc.model import Model
-from explainsvc.weights import DISTRIBUTIONS, ORDERS, cascade, fully_randomised, parameter_units, seed_sequence
+from explainsvc.weights import DISTRIBUTIONS, ORDERS, cascade, fully_randomised, parameter_units
 
 NAME = "parameter_randomization"
-MODEL = "model"
-"""Stands in the column "method" of the rows about the model's own output."""
 ALL_UNITS = "all units"
 
 
@@ -105,31 +101,27 @@ def _rows(subject: Subject, explained: Explained, step: Step, p: Params) -> Iter
         if p.similarities in ("all", name):
             values = similarity(explained.maps, changed)
             note = missing(values, explained.maps, changed)
-            yield _row(subject, step, p, Measured(explained.name, name, values, note))
+            yield _row(subject, step, p, Measured(explained.name, name, values, note=note))
 
 
 def _output_rows(subject: Subject, step: Step, before: Array, p: Params) -> Iterator[Row]:
     after = maps.value_of(step.model, step.feeds, subject.output)
     for name, values, note in output_changes(before, after, subject.model.batched(subject.feeds), subject.labels):
-        yield _row(subject, step, p, Measured(MODEL, name, values, note))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A similarity per item."""
-
-    method: str
-    similarity: str
-    values: Array
-    note: str
+        yield _row(subject, step, p, Measured(MODEL, name, values, note=note))
 
 
 def _row(subject: Subject, step: Step, p: Params, m: Measured) -> Row:
-    rng = np.random.default_rng(seed_sequence(subject.seed, f"bootstrap/{m.method}/{step.number}/{m.similarity}"))
-    summary = asdict(summarise(m.values, p.resamples, rng))
-    return Row(NAME, m.method, p.order, step.number, step.unit, m.similarity, **summary, note=m.note)
+    placed = replace(m, order=p.order, step=step.number, unit=step.unit)
+    return summary_row(NAME, placed, subject.seed, p.resamples)
 
 
 CHECK = Check(
-    read_card(NAME, __doc__, Params), Params, run=run, judge=verdicts.judge, rule=verdicts.RULE, controls=verdicts.CONTROLS
+    read_card(NAME, __doc__, Params),
+    Params,
+    run=run,
+    judge=verdicts.judge,
+    rule=verdicts.RULE,
+    family="randomization",
+    controls=verdicts.CONTROLS,
+    main="spearman_abs",
 )

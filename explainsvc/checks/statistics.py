@@ -12,6 +12,10 @@ from explainsvc.autograd.shapes import Array
 
 TAILS = (2.5, 97.5)
 """Percentiles of a 95 % interval."""
+RESAMPLES = 1000
+"""Bootstrap resamples behind an interval where a check has no parameter for them."""
+LEAST_INPUTS = 5
+"""Four inputs have 35 different resamples, too few for the 2.5 % tails of a bootstrap; five have 126."""
 Z = 1.96
 """The normal distribution's quantile for the same."""
 Statistic = Callable[[Array], Array]

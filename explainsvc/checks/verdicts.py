@@ -9,13 +9,11 @@ from dataclasses import replace
 from explainsvc.check import Explained, Subject, Verdict, Word
 from explainsvc.checks.rows import Row
 from explainsvc.checks.similarity import SIMILARITIES
-from explainsvc.checks.statistics import inputs_needed
+from explainsvc.checks.statistics import LEAST_INPUTS, inputs_needed
 from explainsvc.weights import coverage, parameter_units
 
 LIMIT = 0.5
 """A similarity above it says that the order of the elements is mostly the same as before."""
-LEAST_INPUTS = 5
-"""Four inputs have 35 different resamples, too few for the 2.5 % tails of a bootstrap; five have 126."""
 SAME = 0.999
 """Step 0 compares a model with itself; less than this is not rounding."""
 COMPLETE = 0.99
@@ -35,11 +33,11 @@ RULE = (
 )
 
 
-def judge(subject: Subject, rows: Sequence[Row]) -> Mapping[str, Verdict]:
+def judge(subject: Subject, _params: object, rows: Sequence[Row]) -> Mapping[str, Verdict]:
     """A verdict for each method that was asked for."""
     last = max((row.step for row in rows), default=0)
-    end = {(row.method, row.similarity): row for row in rows if row.step == last}
-    start = {(row.method, row.similarity): row for row in rows if row.step == 0}
+    end = {(row.method, row.measure): row for row in rows if row.step == last}
+    start = {(row.method, row.measure): row for row in rows if row.step == 0}
     found = {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
     share = coverage(subject.model, parameter_units(subject.model))
     left = f"; only {share:.0%} of the float weights belong to a unit, the rest was kept" if share < COMPLETE else ""
@@ -53,11 +51,11 @@ def _verdict(explained: Explained, start: Ends, end: Ends) -> Verdict:
     if explained.name == FLOOR:
         return Verdict("inconclusive", "a control, not judged: drawn anew at every step, whatever the weights are")
     own = [end[explained.name, s] for s in SIMILARITIES if (explained.name, s) in end]
-    unlike = [row for row in own if start[explained.name, row.similarity].mean < SAME]
+    unlike = [row for row in own if start[explained.name, row.measure].mean < SAME]
     if unlike:
-        row = start[explained.name, unlike[0].similarity]
-        return Verdict("inconclusive", f"not repeatable: {row.similarity} of untouched weights is {row.mean:.3f}, not 1")
-    judged = [_judged(row, limit_of(row.similarity, end)) for row in own]
+        row = start[explained.name, unlike[0].measure]
+        return Verdict("inconclusive", f"not repeatable: {row.measure} of untouched weights is {row.mean:.3f}, not 1")
+    judged = [_judged(row, limit_of(row.measure, end)) for row in own]
     words = [word for word, _ in judged]
     word = next(w for w in _WORST_FIRST if w in words)
     # the sentences that led to the word, then the others
@@ -75,11 +73,11 @@ def limit_of(similarity: str, end: Ends) -> float:
 
 
 def _judged(row: Row, limit: float) -> tuple[Word, str]:
-    numbers = f"{row.similarity} {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}], n = {row.n}, limit {limit:.2f}"
+    numbers = f"{row.measure} {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}], n = {row.n}, limit {limit:.2f}"
     note = f" ({row.note})" if row.note else ""
     if row.n < LEAST_INPUTS:
         mean = "" if row.n == 0 else f"{row.mean:.2f} "
-        return "inconclusive", f"{row.similarity} {mean}exists for {row.n} inputs{note}, {LEAST_INPUTS} are needed"
+        return "inconclusive", f"{row.measure} {mean}exists for {row.n} inputs{note}, {LEAST_INPUTS} are needed"
     if row.low > limit:
         return "insensitive", numbers + note
     if row.high < limit:
@@ -90,6 +88,6 @@ def _judged(row: Row, limit: float) -> tuple[Word, str]:
 
 
 def _edge_detector(own: Sequence[Row], end: Ends) -> str:
-    pairs = [(row, end[CEILING, row.similarity]) for row in own if (CEILING, row.similarity) in end]
+    pairs = [(row, end[CEILING, row.measure]) for row in own if (CEILING, row.measure) in end]
     reached = any(row.high >= ceiling.low for row, ceiling in pairs if row.method != CEILING)
     return "; no more sensitive than sobel, an edge detector" if reached else ""

@@ -56,7 +56,7 @@ class Frame:
 def lines_of(rows: Sequence[Row], similarity: str, controls: Collection[str] = ()) -> tuple[Line, ...]:
     """One line per method, in the rows' order; controls are grey and dashed."""
     chosen: dict[str, list[Row]] = {}
-    for row in sorted((row for row in rows if row.similarity == similarity), key=lambda row: row.step):
+    for row in sorted((row for row in rows if row.measure == similarity), key=lambda row: row.step):
         chosen.setdefault(row.method, []).append(row)
     plain = [method for method in chosen if method not in controls]
     greys = [method for method in chosen if method in controls]
@@ -74,9 +74,9 @@ def cascade_svg(rows: Sequence[Row], *, similarity: str = "spearman_abs", contro
 def method_svg(rows: Sequence[Row], method: str) -> Html:
     """One method: every similarity with its 95 % interval."""
     own = [row for row in rows if row.method == method]
-    names = dict.fromkeys(row.similarity for row in own)
+    names = dict.fromkeys(row.measure for row in own)
     lines = tuple(
-        Line(name, tuple(sorted((r for r in own if r.similarity == name), key=lambda r: r.step)), colour)
+        Line(name, tuple(sorted((r for r in own if r.measure == name), key=lambda r: r.step)), colour)
         for name, colour in zip(names, COLOURS, strict=False)
     )
     return _svg(lines, 350, 250, 8, "", band=True)

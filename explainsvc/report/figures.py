@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.report import page as p
 from explainsvc.report import render
 from explainsvc.report.charts import cascade_svg, method_svg
@@ -15,8 +15,6 @@ ORDERS = {
     "bottom_up": "Units are re-initialised one after the other, from the input to the output; all stay random.",
     "independent": "Only the named unit is re-initialised; all others keep their trained weights.",
 }
-MODEL = "model"
-"""Stands in the column "method" of the rows about the model's own output."""
 READING = "1: the maps rank as before; 0: no relation. A method that depends on the weights falls."
 
 
@@ -39,7 +37,7 @@ def charts(rows: Sequence[Row], controls: Sequence[str] = ()) -> Html:
 
 def _chart_group(rows: Sequence[Row], group: tuple[str, str], controls: Sequence[str]) -> Html:
     check, order = group
-    similarity = "spearman_abs" if any(row.similarity == "spearman_abs" for row in rows) else rows[0].similarity
+    similarity = "spearman_abs" if any(row.measure == "spearman_abs" for row in rows) else rows[0].measure
     caption = f"{ORDERS.get(order, '')} {READING}"
     small = join(
         tag("figure", Html(text("the model's own output" if method == MODEL else method, "h3") + method_svg(rows, method)))

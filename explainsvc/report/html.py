@@ -113,7 +113,7 @@ def _why(report: Report, method: str, check: str) -> str:
     if reason or not own:
         return reason
     last = max(own, key=lambda row: row.step)
-    return f"{last.similarity} after {last.unit}: {_number(last.mean)} [{_number(last.low)}, {_number(last.high)}]"
+    return f"{last.measure} after {last.unit}: {_number(last.mean)} [{_number(last.low)}, {_number(last.high)}]"
 
 
 def _rules(report: Report) -> Html:
@@ -217,14 +217,14 @@ def _methods(header: Mapping[str, Any]) -> Html:
 
 
 def _rows(rows: Sequence[Row]) -> Html:
-    heads = ["method", "order", "step", "unit", "similarity", "mean", "std", "95 % interval", "n", "note"]
+    heads = ["method", "order", "step", "unit", "measure", "mean", "std", "95 % interval", "n", "note"]
     body = [
         (
             code(r.method),
             esc(r.order),
             esc(r.step),
             code(r.unit),
-            esc(r.similarity),
+            esc(r.measure),
             esc(_number(r.mean)),
             esc(_number(r.std)),
             esc(f"{_number(r.low)} … {_number(r.high)}"),

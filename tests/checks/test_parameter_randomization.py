@@ -35,7 +35,7 @@ def report() -> Report:
 
 def rows_of(report: Report, method: str, similarity: str) -> list[Row]:
     """By step."""
-    return [row for row in report.rows if (row.method, row.similarity) == (method, similarity)]
+    return [row for row in report.rows if (row.method, row.measure) == (method, similarity)]
 
 
 def test_the_gradient_depends_on_the_weights(report: Report) -> None:
@@ -193,7 +193,7 @@ def test_a_model_without_weights_is_refused() -> None:
 
 def ends(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
     """As the rule reads them."""
-    return {(row.method, row.similarity): row for row in rows}
+    return {(row.method, row.measure): row for row in rows}
 
 
 def row(method: str, mean: float, low: float, high: float, *, std: float = 0.3, n: int = 40) -> Row:

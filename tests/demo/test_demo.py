@@ -63,7 +63,7 @@ def test_the_gradient_depends_on_the_weights_and_sobel_does_not(demo: tuple[Path
     """After full randomisation Sobel's maps are exactly the same; the gradient's are not."""
     report = Report.from_json(json.loads((demo[0] / "report.json").read_text()))
     last = max(row.step for row in report.rows)
-    found = {row.method: row.mean for row in report.rows if row.step == last and row.similarity == "spearman_abs"}
+    found = {row.method: row.mean for row in report.rows if row.step == last and row.measure == "spearman_abs"}
     assert found["sobel"] == pytest.approx(1.0)
     assert found["gradient"] < 0.5
     assert report.verdicts["gradient", "parameter_randomization"] == "sensitive"

@@ -59,32 +59,34 @@ class Audit(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[_Union[AuditState, str]] = ..., model_digest: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[AuditRow, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ...) -> None: ...
 
 class AuditRow(_message.Message):
-    __slots__ = ("check", "method", "order", "step", "unit", "similarity", "mean", "std", "low", "high", "n", "note")
+    __slots__ = ("check", "method", "order", "step", "unit", "measure", "mean", "std", "low", "high", "n", "note", "amount")
     CHECK_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
-    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     STD_FIELD_NUMBER: _ClassVar[int]
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
     check: str
     method: str
     order: str
     step: int
     unit: str
-    similarity: str
+    measure: str
     mean: float
     std: float
     low: float
     high: float
     n: int
     note: str
-    def __init__(self, check: _Optional[str] = ..., method: _Optional[str] = ..., order: _Optional[str] = ..., step: _Optional[int] = ..., unit: _Optional[str] = ..., similarity: _Optional[str] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., n: _Optional[int] = ..., note: _Optional[str] = ...) -> None: ...
+    amount: float
+    def __init__(self, check: _Optional[str] = ..., method: _Optional[str] = ..., order: _Optional[str] = ..., step: _Optional[int] = ..., unit: _Optional[str] = ..., measure: _Optional[str] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., n: _Optional[int] = ..., note: _Optional[str] = ..., amount: _Optional[float] = ...) -> None: ...
 
 class Verdict(_message.Message):
     __slots__ = ("method", "check", "verdict", "reason")
