@@ -58,7 +58,7 @@ def method_by_method(check: str, subject: Subject, measure: Callable[[Explained]
 
 def refusal_row(check: str, method: str, error: ExplainsvcError) -> Row:
     """A method that a check could not measure, and why."""
-    return Row(check, method, "", 0, "", REFUSED, *[math.nan] * 4, 0, str(error))
+    return Row(check, method, "", 0, "", REFUSED, math.nan, math.nan, math.nan, math.nan, n=0, note=str(error))
 
 
 def refusals(rows: Iterable[Row]) -> Mapping[str, str]:

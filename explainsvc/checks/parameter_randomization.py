@@ -25,8 +25,8 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps, verdicts
-from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.measured import Measured, summary_row
+from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, missing
 from explainsvc.errors import MethodNotApplicable

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 import explainsvc
 from explainsvc.check import Explained
 from explainsvc.checks import maps
-from explainsvc.checks.parameter_randomization import MODEL, NAME
-from explainsvc.checks.rows import Row
+from explainsvc.checks.parameter_randomization import NAME
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.verdicts import _verdict
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Result
@@ -252,7 +252,7 @@ def test_a_method_that_does_not_repeat_itself_is_not_judged() -> None:
 
 def test_the_worst_similarity_counts() -> None:
     """Insensitive by the signed map is insensitive, however much |map| changed."""
-    signed = dataclasses.replace(row("gradient", 0.9, 0.85, 0.95), similarity="spearman")
+    signed = dataclasses.replace(row("gradient", 0.9, 0.85, 0.95), measure="spearman")
     word, reason = judged(row("gradient", 0.2, 0.1, 0.3), signed)
     assert word == "insensitive"
     assert reason.startswith("spearman 0.90")
