@@ -28,7 +28,7 @@ RULEBOOK = {
 
 def test_every_node_is_told_with_its_rule_and_parameters() -> None:
     """In the order of the graph, defaults filled in, the bias of the whole rulebook where a row does not say."""
-    rows = dry_run(CNN, "lrp", rulebook=RULEBOOK, bias="counted")
+    rows = dry_run(CNN, "lrp", rulebook=RULEBOOK, bias="counted").nodes
     assert [row.results for row in rows] == [(name,) for name in PATH]
     found = {row.results[0]: (row.rule, dict(row.parameters)) for row in rows}
     assert found["n1"] == ("lrp_flat", {})
@@ -42,18 +42,18 @@ def test_every_node_is_told_with_its_rule_and_parameters() -> None:
 def test_the_dry_run_tells_what_inspect_tells(method: str) -> None:
     """Rule by rule, for every method that has rules."""
     told = {node.outputs[0].name: node.rules[method] for node in CNN.info.nodes}
-    rows = dry_run(CNN, method)
+    rows = dry_run(CNN, method).nodes
     assert [row.results[0] for row in rows] == PATH
     assert [f"refused: {row.refusal}" if row.refusal else row.rule for row in rows] == [
         told[name] if not told[name].startswith("refused") else f"refused: {rows[0].refusal}" for name in PATH
     ]
-    assert not any(row.refusal for row in dry_run(CNN, method, **required(method)))
+    assert not any(row.refusal for row in dry_run(CNN, method, **required(method)).nodes)
 
 
 def test_refusals_and_wrong_rulebooks() -> None:
     """A node that is refused says why; a wrong row, and a method that is no graph, are errors as in explain."""
     model = explainsvc.load(models.mlp(activation="Softmax"))
-    refused = [row.operator for row in dry_run(model, "lrp_0") if "LRP has no rule" in row.refusal]
+    refused = [row.operator for row in dry_run(model, "lrp_0").nodes if "LRP has no rule" in row.refusal]
     assert refused == ["Softmax", "Softmax"]
     with pytest.raises(InvalidParameter, match=r"rows\[0\].rule"):
         dry_run(CNN, "lrp", rulebook=[{"rule": "lrp_delta"}])
