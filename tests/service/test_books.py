@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def test_ledgers_of_all_methods_with_rules(client: Client, digest: str, cnn: Mod
     inputs, parameters = models.image(), required(method)
     try:
         here = cnn.ledger(inputs, method, [2, 0], **parameters)
-    except ExplainsvcError as error:
-        with pytest.raises(type(error), match=re.escape(error.what)):
+    except errors.MethodNotApplicable as error:
+        with pytest.raises(errors.MethodNotApplicable, match=re.escape(error.what)):
             client.ledger(digest, inputs, method, [2, 0], parameters=parameters)
-        assert METHODS[method].complete != "output"
+        assert method in ("attn_lrp", "cp_lrp") or METHODS[method].complete != "output"  # those two: there is no attention here
         return
     there = client.ledger(digest, inputs, method, [2, 0], parameters=parameters)
     assert text(there) == text(here)
@@ -202,7 +203,7 @@ def test_the_command_line_says_the_same(
         assert (out.exists() and json.loads(out.read_text())) == written
         assert here[0] == (1 if arguments == refused else 0)
     local = explainsvc.load(cnn_bytes)
-    truth = local.ledger(models.image(), "lrp", 1, rulebook=TOML), local.dry_run("lrp", 1, rulebook=TOML)
-    for arguments, answer in zip((books, plan), truth, strict=True):
+    truth = [call("lrp", 1, rulebook=TOML).to_json() for call in (partial(local.ledger, models.image()), local.dry_run)]
+    for arguments, expected in zip((books, plan), truth, strict=True):
         code, document, error = printed("--server", address, *arguments, "--json")
-        assert (code, json.loads(document), error) == (0, json.loads(json.dumps(answer.to_json())), "")
+        assert (code, json.loads(document), error) == (0, json.loads(json.dumps(expected)), "")
