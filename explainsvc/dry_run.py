@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import onnx_ir as ir
 
 from explainsvc.cards import plain, read_params
-from explainsvc.engine import program_of
 from explainsvc.errors import ExplainsvcError
 from explainsvc.inspection import target_name, wanted_inputs
 from explainsvc.methods import find_method
@@ -87,7 +86,6 @@ def dry_run(
     if inner := inner_values(model, inputs or ()):
         return dry_run(model.rests.get(inner) or rest_of(model, inner), method, target, inputs=inputs, **parameters)
     output, _ = target_name(model, found, target)
-    program_of(found, params)
     wanted = wanted_inputs(model, inputs, found, output)
     rulebook, told, tried = Trials(model).surveyed(found, params, output, wanted)
     nodes = tuple(_node_rule(node, rulebook, told[node].treatment, tried[node].refusal) for node in told)

@@ -270,7 +270,7 @@ class Model:
         """Which rule every node between inputs and target would get, in the order of the graph; arguments as in :meth:`compile`.
 
         Raises:
-            MethodNotApplicable: The method is not one graph.
+            MethodNotApplicable: The method is not one graph, or refuses the model as a whole.
             InvalidParameter: Wrong parameters, such as a rulebook with wrong rows.
         """
         return dry_run(self, method, target, inputs=inputs, **parameters)

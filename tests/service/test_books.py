@@ -69,7 +69,14 @@ def test_ledgers_of_all_methods_with_rules(client: Client, digest: str, cnn: Mod
 def test_dry_runs_of_all_methods_with_rules(client: Client, digest: str, cnn: Model, method: str) -> None:
     """Rules, parameters and refusals alike, in the same order and of the same types."""
     for parameters in (required(method), {}):
-        here, there = cnn.dry_run(method, **parameters), client.dry_run(digest, method, parameters=parameters)
+        try:
+            here = cnn.dry_run(method, **parameters)
+        except errors.MethodNotApplicable as error:
+            with pytest.raises(errors.MethodNotApplicable, match=re.escape(error.what)):
+                client.dry_run(digest, method, parameters=parameters)
+            assert method in ("attn_lrp", "cp_lrp")  # there is no attention here
+            continue
+        there = client.dry_run(digest, method, parameters=parameters)
         assert there == here
         assert text(there) == text(here)
 
