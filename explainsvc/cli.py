@@ -18,7 +18,7 @@ from explainsvc.report.kinds import KINDS
 from explainsvc.service import config
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-REMOTE = frozenset({"inspect", "explain", "compile", "ledger", "audit", "methods", "checks"})
+REMOTE = frozenset({"inspect", "explain", "compile", "ledger", "audit", "replay", "methods", "checks"})
 """Commands that `--server` sends elsewhere."""
 VERDICTS = ("sensitive", "insensitive", "inconclusive", "pass", "fail")
 
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _cards, _serve, _doctor):
+    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _replay, _verify, _cards, _serve, _doctor):
         add(commands_)
     return parser
 
@@ -172,17 +172,36 @@ def _ledger(group: Commands) -> None:
 
 
 def _audit(group: Commands) -> None:
-    parser = _command(group, "audit", commands.audit, "put methods through checks and report")
+    parser = _command(group, "audit", audit_commands.audit, "put methods through checks and report")
     _model(parser)
     parser.add_argument("--inputs", required=True, metavar="F.npz", help="keys are the input names")
-    parser.add_argument("--methods", required=True, type=arguments.names, metavar="A,B")
-    parser.add_argument("--checks", type=arguments.names, default=["parameter_randomization"], metavar="C,D")
+    parser.add_argument("--plan", metavar="NAME|FILE", help=f"{', '.join(PRESETS)}, or a TOML or JSON file; options override it")
+    parser.add_argument("--methods", type=arguments.names, metavar="A,B")
+    parser.add_argument("--checks", type=arguments.names, metavar="C,D", help="default: parameter_randomization")
     _target(parser)
     parser.add_argument("--labels", metavar="F.npy", help="true classes, for the accuracy column")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, metavar="N")
     _parameters(parser, "NAME.KEY=VALUE", "a parameter of a method or check (repeatable)")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets report.json and report.html")
+    parser.add_argument("--sign-key", metavar="KEY.pem", help="an Ed25519 key: writes report.dsse.json too")
     parser.add_argument("--fail-on", action="append", choices=VERDICTS, default=[], help="exit 3 on this verdict")
+    _json(parser)
+
+
+def _replay(group: Commands) -> None:
+    parser = _command(group, "replay", audit_commands.replay, "compute every number of a report again")
+    parser.add_argument("report", metavar="report.json")
+    _model(parser)
+    parser.add_argument("--inputs", required=True, metavar="F.npz", help="the inputs that the report is about")
+    _parameters(parser, "NAME.KEY=F.npy", "a large array of which the report holds only the digest (repeatable)")
+    _json(parser)
+
+
+def _verify(group: Commands) -> None:
+    parser = _command(group, "verify", audit_commands.verify, "whether a key signed a report")
+    parser.add_argument("envelope", metavar="report.dsse.json")
+    parser.add_argument("--key", required=True, metavar="PUBLIC.pem")
+    parser.add_argument("--out", metavar="report.json", help="writes the report that was signed")
     _json(parser)
 
 

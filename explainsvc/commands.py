@@ -16,14 +16,14 @@ from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
 from explainsvc.codec.questions import Question
 from explainsvc.drawings import Answers, Given, Wishes
-from explainsvc.engines import Audit, Engine
+from explainsvc.engines import Engine
 from explainsvc.errors import UnknownMethod
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
 from explainsvc.service import config, server
 
 Command = Callable[[argparse.Namespace], int]
-DONE, VERDICT = 0, 3
+DONE, DIFFERENT, VERDICT = 0, 1, 3
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def inspect(options: argparse.Namespace) -> int:
     """Facts of a model: text, or with --json ``ModelInfo.to_json()``."""
     with engines.opened(options.model, options.server) as engine:
         info = engine.inspect()
-    _say(options, info, texts.inspection(info) + (f"\n\n{texts.nodes(info)}" if options.nodes else ""))
+    say(options, info, texts.inspection(info) + (f"\n\n{texts.nodes(info)}" if options.nodes else ""))
     return DONE
 
 
@@ -54,7 +54,7 @@ def explain(options: argparse.Namespace) -> int:
         attributions = [engine.explain(given.feeds, question, options.seed, progress) for question in questions]
     written = write(options.out, Answers(attributions, given, wishes)) if write is not None else []
     documents = [attribution.to_json() for attribution in attributions]
-    _say(options, documents[0] if len(documents) == 1 else {"attributions": documents}, texts.explanations(attributions, written))
+    say(options, documents[0] if len(documents) == 1 else {"attributions": documents}, texts.explanations(attributions, written))
     return DONE
 
 
@@ -63,7 +63,7 @@ def _dry_run(options: argparse.Namespace, questions: Sequence[Question]) -> int:
     with engines.opened(options.model, options.server) as engine:
         documents = [engine.dry_run(question).to_json() for question in questions]
     text = "\n\n".join(f"{document['method']}\n{texts.node_rules(document['nodes'])}" for document in documents)
-    _say(options, documents[0] if len(documents) == 1 else {"dry_runs": documents}, text)
+    say(options, documents[0] if len(documents) == 1 else {"dry_runs": documents}, text)
     return DONE
 
 
@@ -75,7 +75,7 @@ def ledger(options: argparse.Namespace) -> int:
         books = engine.ledger(_given(engine, options).feeds, question)
     if out is not None:
         out.write_text(as_json(books.to_json()) + "\n", encoding="utf-8")
-    _say(options, books.to_json(), texts.ledger(books, [] if out is None else [out]))
+    say(options, books.to_json(), texts.ledger(books, [] if out is None else [out]))
     return DONE
 
 
@@ -87,27 +87,6 @@ def compile_(options: argparse.Namespace) -> int:
     out.write_bytes(data)
     print(f"wrote {options.out} ({len(data):,} bytes): set explain.seed, read explain.<input>")
     return DONE
-
-
-def audit(options: argparse.Namespace) -> int:
-    """report.json and report.html; exit code 3 for a verdict named by --fail-on."""
-    cards = {**engines.methods(options.server), **engines.checks(options.server)}
-    question = Audit(
-        methods=options.methods,
-        checks=options.checks,
-        target=options.target,
-        labels=None if options.labels is None else arguments.read_array(options.labels),
-        seed=options.seed,
-        parameters=arguments.by_name(cards, options.parameters),
-    )
-    feeds = arguments.read_inputs(options.inputs)
-    folder = _folder(options.out)
-    with engines.opened(options.model, options.server) as engine, bar() as progress:
-        report = engine.audit(feeds, question, progress)
-    for name in ("report.json", "report.html"):
-        report.save(folder / name)
-    _say(options, report.to_json(), texts.verdicts(report, [folder / "report.html", folder / "report.json"]))
-    return VERDICT if set(options.fail_on) & set(report.verdicts.values()) else DONE
 
 
 def methods(options: argparse.Namespace) -> int:
@@ -131,11 +110,11 @@ def _cards(options: argparse.Namespace, cards: Mapping[str, Card]) -> int:
         raise UnknownMethod(f'nothing here is called "{unknown[0]}"', expected=f"one of {', '.join(sorted(cards))}")
     chosen = {name: cards[name] for name in options.names or cards}
     text = "\n\n".join(map(texts.card, chosen.values())) if options.names else texts.cards(chosen.values())
-    _say(options, {name: card.to_json() for name, card in chosen.items()}, text)
+    say(options, {name: card.to_json() for name, card in chosen.items()}, text)
     return DONE
 
 
-def _say(options: argparse.Namespace, document: Mapping[str, Any], text: str) -> None:
+def say(options: argparse.Namespace, document: Mapping[str, Any], text: str) -> None:
     print(as_json(document) if options.json else text)
 
 
@@ -255,7 +234,7 @@ def _write_png(out: str, answers: Answers) -> list[Path]:
     return paths
 
 
-def _folder(out: str) -> Path:
+def folder_of(out: str) -> Path:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

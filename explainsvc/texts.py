@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from explainsvc.attribution import Attribution
 from explainsvc.cards import HEADINGS, Card
 from explainsvc.ledger import Account, Ledger
+from explainsvc.checks.replay import ABSOLUTE, RELATIVE, Replay
 from explainsvc.report.report import Report
 
+MOST_DIFFERENCES = 40
 Rows = Iterable[Sequence[str]]
 
 
@@ -202,6 +205,22 @@ def verdicts(report: Report, written: Sequence[Path] = ()) -> str:
     ]
     parts = [table(lines)] if lines else []
     return "\n".join([*parts, *(f"{label} {path}" for label, path in _files(written))])
+
+
+def replay(result: Replay) -> str:
+    """How many numbers were compared, and those that differ."""
+    how = "bit for bit" if result.exact else f"within {ABSOLUTE} + {RELATIVE:.0%}, as machine or versions are others"
+    head = f"{result.compared:,} numbers and verdicts compared, {how}: "
+    if not result.differences:
+        return head + "all equal"
+    shown = [(d.what, f"reported {d.reported}", f"now {d.replayed}") for d in result.differences[:MOST_DIFFERENCES]]
+    left = len(result.differences) - len(shown)
+    return "\n".join([f"{head}{len(result.differences)} differ", table(shown), *([f"… and {left} more"] if left else [])])
+
+
+def replay_json(result: Replay) -> dict[str, Any]:
+    """The same for a program."""
+    return {"exact": result.exact, "compared": result.compared, "differences": [asdict(d) for d in result.differences]}
 
 
 def cards(listed: Iterable[Card]) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +10,10 @@ import numpy as np
 
 from explainsvc.attribution import versions
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain
+from explainsvc.cards import plain, recorded
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps
+from explainsvc.checks.facts import array_facts, machine
 from explainsvc.checks.measured import refusals
 from explainsvc.checks.plan import Plan
 from explainsvc.checks.rows import Row
@@ -53,7 +51,7 @@ def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
     """Everything needed to compute the report again; its keys are described at :class:`Report`."""
     return {
         "model": plan.model.info.to_json(),
-        "inputs": {name: _facts(array) for name, array in plan.feeds.items()},
+        "inputs": {name: array_facts(array) for name, array in plan.feeds.items()},
         "equality": _equality(plan),
         "target": subject.explained[0].target.description,
         "target_given": plain(plan.target),
@@ -62,16 +60,11 @@ def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
         "checks": {check.card.name: _check_facts(plan, check, params) for check, params in plan.checks},
         "refused": dict(subject.refused),
         "controls": [e.name for e in subject.explained if e.is_control],
+        "asked": [e.name for e in subject.explained if e.asked] + list(subject.refused),
         "versions": versions(),
+        "machine": machine(),
         "seed": plan.seed,
     }
-
-
-def _facts(array: Array) -> dict[str, Any]:
-    strings = array.dtype.kind == "O"
-    data = json.dumps(array.tolist()).encode() if strings else np.ascontiguousarray(array).tobytes()
-    dtype = "string" if strings else str(array.dtype)
-    return {"digest": hashlib.sha256(data).hexdigest(), "shape": list(array.shape), "dtype": dtype}
 
 
 def _equality(plan: Plan) -> dict[str, Any]:
@@ -84,10 +77,11 @@ def _equality(plan: Plan) -> dict[str, Any]:
 
 
 def _method_facts(e: Explained, seed: int) -> dict[str, Any]:
-    parameters = {f.name: plain(getattr(e.params, f.name)) for f in dataclasses.fields(e.params)}
+    given = recorded(e.params)
     residual = None if e.result.residual is None else float(np.abs(e.result.residual).max())
     return {
-        "parameters": parameters | plain(e.result.parameters),
+        "parameters": given,
+        "results": {k: v for k, v in plain(e.result.parameters).items() if k not in given or v != given[k]},
         "seed": seed,
         "caveats": list(e.caveats),
         "max_residual": residual if residual is not None and np.isfinite(residual) else None,
@@ -98,7 +92,7 @@ def _method_facts(e: Explained, seed: int) -> dict[str, Any]:
 def _check_facts(plan: Plan, check: Check, params: Any) -> dict[str, Any]:
     units = parameter_units(plan.model)
     return {
-        "parameters": plain(dataclasses.asdict(params)),
+        "parameters": recorded(params),
         "seed": plan.seed,
         "rule": check.rule,
         "family": check.family,
