@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from explainsvc.autograd import Rulebook, Term
+from explainsvc.axioms import up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -55,7 +56,7 @@ def lrp_method(
     complete: Literal["", "output"] = "output",
 ) -> Method:
     """The method that sends the target's value back by the rules of ``preset``."""
-    card = read_card(name, docstring, params)
+    card = read_card(name, docstring, params, up_to_residual("conservation") if complete else {})
     return Method(
         card,
         params,

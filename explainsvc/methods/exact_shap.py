@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import SHAPLEY
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.features import default_features
@@ -133,5 +134,10 @@ def dividend_weights(players: int, order: int) -> tuple[Array, Array]:
 
 
 METHOD = Method(
-    read_card("exact_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation", requires=requires
+    read_card("exact_shap", __doc__, Params, SHAPLEY),
+    Params,
+    run=run,
+    complete="difference",
+    family="perturbation",
+    requires=requires,
 )

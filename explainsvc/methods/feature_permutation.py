@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidInput, MethodNotApplicable, Violation
 from explainsvc.features import partition
@@ -107,4 +108,7 @@ def _no_items(name: str) -> MethodNotApplicable:
     )
 
 
-METHOD = Method(read_card("feature_permutation", __doc__, Params), Params, run=run, family="perturbation", requires=requires)
+CLAIMS = exactly("dummy", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("feature_permutation", __doc__, Params, CLAIMS), Params, run=run, family="perturbation", requires=requires
+)

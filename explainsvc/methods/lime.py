@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import Game, background_rows
 from explainsvc.errors import InvalidParameter, Violation
@@ -197,4 +198,5 @@ def _caveats(models: list[LocalModel], p: Params) -> tuple[str, ...]:
     return tuple(said)
 
 
-METHOD = Method(read_card("lime", __doc__, Params), Params, run=run, family="perturbation")
+CLAIMS = up_to_sampling("symmetry") | exactly("linearity", "implementation_invariance")
+METHOD = Method(read_card("lime", __doc__, Params, CLAIMS), Params, run=run, family="perturbation")
