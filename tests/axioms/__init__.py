@@ -1,1 +1,1 @@
-"""The axioms of attribution as one table: every method by the axioms that its card claims, on random networks and on the corpus."""
+"""The axioms of attribution as one table: every method by what its card claims, on random networks and on the corpus."""

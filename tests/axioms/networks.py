@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,22 +84,27 @@ Body = Callable[[Script, str, int, Spelling], str]
 """(script, input, seed, spelling) → the value [N, 3] of the network."""
 
 
+def dense_weights(seed: int) -> list[tuple[Array, Array]]:
+    """w [in, out] and b of two to four layers of random widths."""
+    rng = np.random.default_rng(seed)
+    sizes = [DENSE[0], *rng.integers(4, 9, int(rng.integers(1, 4))), 3]
+    return [(normal(rng, n, m, scale=1.5 / np.sqrt(n)), normal(rng, m, scale=0.3)) for n, m in pairwise(sizes)]
+
+
 def dense_body(activation: str, bias: bool) -> Body:
-    """One to three hidden layers of random widths."""
+    """Dense layers with an activation between them."""
 
     def body(s: Script, x: str, seed: int, spelling: Spelling) -> str:
-        rng = np.random.default_rng(seed)
-        sizes = [DENSE[0], *rng.integers(4, 9, int(rng.integers(1, 4))), 3]
-        for k, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            w, b = normal(rng, n, m, scale=1.5 / np.sqrt(n)), normal(rng, m, scale=0.3)
+        layers = dense_weights(seed)
+        for k, (w, b) in enumerate(layers):
             x = spelling.dense(s, x, w, b if bias else None)
-            x = x if k == len(sizes) - 2 else spelling.activation(s, activation, x)
+            x = x if k == len(layers) - 1 else spelling.activation(s, activation, x)
         return x
 
     return body
 
 
-def convolutional_body(activation: str, bias: bool) -> Body:
+def convolutional_body(activation: str, bias: bool, residual: bool = True) -> Body:
     """Convolution, activation, MaxPool (of ReLUs) or AveragePool, a residual sum, the mean over positions, a dense layer."""
 
     def body(s: Script, x: str, seed: int, spelling: Spelling) -> str:
@@ -111,7 +116,7 @@ def convolutional_body(activation: str, bias: bool) -> Body:
         pool = "MaxPool" if activation == "Relu" else "AveragePool"
         pooled = s.op(pool, first, kernel_shape=[2, 2], strides=[2, 2])
         second = spelling.convolution(s, pooled, kernels[1], biases[1])
-        joined = spelling.activation(s, activation, s.op("Add", second, pooled))
+        joined = spelling.activation(s, activation, s.op("Add", second, pooled) if residual else second)
         mean = s.op("Flatten", s.op("GlobalAveragePool", joined))
         head = normal(rng, 3, scale=0.3)
         return spelling.dense(s, mean, normal(rng, width, 3), head if bias else None)
@@ -119,13 +124,17 @@ def convolutional_body(activation: str, bias: bool) -> Body:
     return body
 
 
-def gated_body(s: Script, x: str, seed: int, spelling: Spelling) -> str:
+def gated_body(softmax: bool) -> Body:
     """A dense layer times the Sigmoid of another one, a Softmax, a dense layer: products and shares between elements."""
-    rng = np.random.default_rng(seed)
-    one, two, head = (normal(rng, n, m) for n, m in ((DENSE[0], 5), (DENSE[0], 5), (5, 3)))
-    gate = spelling.activation(s, "Sigmoid", spelling.dense(s, x, two, normal(rng, 5)))
-    gated = s.op("Mul", spelling.dense(s, x, one, normal(rng, 5)), gate)
-    return spelling.dense(s, s.op("Softmax", gated, axis=1), head, None)
+
+    def body(s: Script, x: str, seed: int, spelling: Spelling) -> str:
+        rng = np.random.default_rng(seed)
+        one, two, head = (normal(rng, n, m) for n, m in ((DENSE[0], 5), (DENSE[0], 5), (5, 3)))
+        gate = spelling.activation(s, "Sigmoid", spelling.dense(s, x, two, normal(rng, 5)))
+        gated = s.op("Mul", spelling.dense(s, x, one, normal(rng, 5)), gate)
+        return spelling.dense(s, s.op("Softmax", gated, axis=1) if softmax else gated, head, None)
+
+    return body
 
 
 def largest_body(s: Script, x: str, seed: int, spelling: Spelling) -> str:
@@ -144,11 +153,13 @@ BODIES: dict[str, tuple[Body, tuple[int, ...]]] = {
     "dense ReLU": (dense_body("Relu", bias=True), DENSE),
     "dense ReLU bare": (dense_body("Relu", bias=False), DENSE),
     "dense Tanh": (dense_body("Tanh", bias=True), DENSE),
-    "gated": (gated_body, DENSE),
+    "gated": (gated_body(softmax=True), DENSE),
+    "gated linear": (gated_body(softmax=False), DENSE),
     "affine": (dense_body("", bias=True), DENSE),
     "largest": (largest_body, DENSE),
     "convolutional ReLU": (convolutional_body("Relu", bias=True), IMAGE),
     "convolutional ReLU bare": (convolutional_body("Relu", bias=False), IMAGE),
+    "convolutional chain": (convolutional_body("Relu", bias=True, residual=False), IMAGE),
     "convolutional Tanh": (convolutional_body("Tanh", bias=True), IMAGE),
 }
 
@@ -236,6 +247,3 @@ def paper_figure() -> explainsvc.Model:
     g = s.op("Relu", s.op("Sub", s.op("Relu", s.op("Sub", x0, one)), s.op("Relu", x1)))
     y = s.op("Add", s.op("Sub", f, g), x2)
     return s.model((3,), {"y": s.op("Concat", f, g, y, axis=1)})
-
-
-Options = dict[str, Any]

@@ -47,8 +47,9 @@ FIGURE, AT = paper_figure(), {"x": np.array([[3, 1, 0.5]], np.float32)}
 ])  # fmt: skip
 def test_the_papers_two_graphs_of_one_function(method: str, f: Any, g: Any) -> None:
     """Sundararajan et al. 2017, figure 7: DeepLIFT gives what the figure says, so that x_0 is no dummy in f − g + x_2."""
+    # 1e-2: 50 points of a quadrature across two kinks
     found = [FIGURE.explain(AT, method, {"output": "y", "index": k}).values["x"][0] for k in range(3)]
-    np.testing.assert_allclose(found, [f, g, np.subtract(f, g) + [0, 0, 0.5]], atol=1e-2)  # IG: 50 points across two kinks
+    np.testing.assert_allclose(found, [f, g, np.subtract(f, g) + np.array([0, 0, 0.5])], atol=1e-2)
     claimed = {"dummy", "implementation_invariance"} & set(METHODS[method].card.axioms)
     assert claimed == ({"dummy", "implementation_invariance"} if f == g else set())
 
