@@ -31,20 +31,20 @@ MANNERS: Mapping[Manner, str] = {
 }
 
 
-def exactly(*axioms: Axiom) -> Claims:
+def exactly(*axioms: Axiom) -> dict[Axiom, Manner]:
     """Satisfied to rounding."""
     return dict.fromkeys(axioms, "exact")
 
 
-def up_to_residual(*axioms: Axiom) -> Claims:
+def up_to_residual(*axioms: Axiom) -> dict[Axiom, Manner]:
     """Satisfied up to the residual that every result reports."""
     return dict.fromkeys(axioms, "residual")
 
 
-def up_to_sampling(*axioms: Axiom) -> Claims:
+def up_to_sampling(*axioms: Axiom) -> dict[Axiom, Manner]:
     """Satisfied up to an error of sampling."""
     return dict.fromkeys(axioms, "sampling")
 
 
-SHAPLEY = exactly("completeness", "dummy", "symmetry", "linearity", "implementation_invariance")
+SHAPLEY: Claims = exactly("completeness", "dummy", "symmetry", "linearity", "implementation_invariance")
 """Of exact Shapley values: the four that determine them; the last since they are of the game, however S is computed."""

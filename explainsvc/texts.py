@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.attribution import Attribution
+from explainsvc.axioms import Claims
 from explainsvc.cards import HEADINGS, Card
 from explainsvc.report.report import Report
 
@@ -194,7 +195,7 @@ def card(shown: Card) -> str:
     return "\n".join([f"{shown.name}: {shown.summary}", table(rows), *([table(parameters)] if parameters else [])])
 
 
-def claims(axioms: Mapping[str, str]) -> str:
+def claims(axioms: Claims) -> str:
     """The axioms of a card in one line."""
     return ", ".join(f"{axiom} ({manner})" for axiom, manner in axioms.items())
 

@@ -181,7 +181,8 @@ def to_verdicts(report: Report) -> list[audit_service_pb2.Verdict]:
 def to_card(card: Card) -> explanation_service_pb2.Card:
     """The message of a card; the fields have the same names."""
     texts = {name: getattr(card, name) for name in CARD_TEXTS}
-    return explanation_service_pb2.Card(**texts, parameters=map(_to_parameter_card, card.parameters), axioms=card.axioms)
+    axioms = {str(axiom): str(manner) for axiom, manner in card.axioms.items()}
+    return explanation_service_pb2.Card(**texts, parameters=map(_to_parameter_card, card.parameters), axioms=axioms)
 
 
 def _to_parameter_card(card: ParameterCard) -> explanation_service_pb2.ParameterCard:
