@@ -15,7 +15,7 @@ from tests.axioms.networks import paper_figure
 from tests.axioms.violations import VIOLATION
 
 MUCH = 0.01
-"""Of the largest value: a hundred times what a claim allows."""
+"""Of the largest value: a thousand times what a claim allows."""
 FAILS: list[tuple[Axiom, str, str]] = [
     ("completeness", "gradient", "dense Tanh"), ("completeness", "input_x_gradient", "dense Tanh"),
     ("completeness", "smoothgrad", "dense Tanh"), ("completeness", "feature_ablation", "dense Tanh"),

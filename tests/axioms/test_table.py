@@ -15,8 +15,8 @@ from tests.axioms.networks import blind, network, symmetric
 from tests.axioms.violations import VIOLATION, baseline_rows, explained, gap, linearity_in_the_seed, off
 from tests.models import Array
 
-ROUNDING = 1e-4
-"""Of the largest value: a thousand roundings of float32, for networks of some ten layers whose values are around one."""
+ROUNDING = 1e-5
+"""Of the largest value: a hundred roundings of float32, for networks of some ten layers whose values are around one."""
 
 
 def test_a_sum_is_reported_where_one_is_claimed() -> None:
