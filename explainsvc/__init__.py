@@ -6,12 +6,17 @@ from explainsvc import errors
 from explainsvc.attribution import Attribution, versions
 from explainsvc.cards import Card
 from explainsvc.checks import CHECKS
+from explainsvc.dry_run import DryRun, NodeRule
 from explainsvc.graph.limits import Limits
+from explainsvc.ledger import Account, Ledger
 from explainsvc.loading import load
 from explainsvc.methods import METHODS
 from explainsvc.model import CompiledExplanation, Model
 
-__all__ = ["Attribution", "Card", "CompiledExplanation", "Limits", "Model", "__version__", "checks", "errors", "load", "methods"]
+__all__ = [
+    "Account", "Attribution", "Card", "CompiledExplanation", "DryRun", "Ledger", "Limits", "Model", "NodeRule", "__version__",
+    "checks", "errors", "load", "methods",
+]  # fmt: skip
 __version__ = versions()["explainsvc"]
 
 

@@ -56,11 +56,7 @@ class Attribution:
             "values": {
                 name: {"dtype": str(v.dtype), "shape": list(v.shape), "data": v.tolist()} for name, v in self.values.items()
             },
-            "target": {
-                "output": self.target.output,
-                "description": self.target.description,
-                "index": None if self.target.index is None else [list(i) for i in self.target.index],
-            },
+            "target": target_json(self.target),
             "output_value": plain(self.output_value),
             "baseline_value": plain(self.baseline_value),
             "residual": plain(self.residual),
@@ -70,6 +66,12 @@ class Attribution:
             "versions": self.versions,
             "caveats": list(self.caveats),
         }
+
+
+def target_json(target: ResolvedTarget) -> dict[str, Any]:
+    """What was explained, without the seed."""
+    index = None if target.index is None else [list(i) for i in target.index]
+    return {"output": target.output, "description": target.description, "index": index}
 
 
 def value_caveats(values: Mapping[str, Array]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from explainsvc.report.kinds import KINDS
 from explainsvc.service import config
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-REMOTE = frozenset({"inspect", "explain", "compile", "audit", "methods", "checks"})
+REMOTE = frozenset({"inspect", "explain", "compile", "ledger", "audit", "methods", "checks"})
 """Commands that `--server` sends elsewhere."""
 VERDICTS = ("sensitive", "insensitive", "inconclusive", "pass", "fail")
 
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _inspect, _explain, _compile, _audit, _cards, _serve, _doctor):
+    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _cards, _serve, _doctor):
         add(commands_)
     return parser
 
@@ -158,6 +158,17 @@ def _compile(group: Commands) -> None:
     parser.add_argument("--method", required=True, metavar="NAME", help="see `explainsvc methods`")
     _question(parser)
     parser.add_argument("--out", required=True, metavar="EXPLAINED.onnx")
+
+
+def _ledger(group: Commands) -> None:
+    parser = _command(group, "ledger", commands.ledger, "what every node received, handed on and lost in one explanation")
+    _model(parser)
+    parser.add_argument("--inputs", required=True, metavar="F.npz|IMAGE", help="npz keys are the input names")
+    parser.add_argument("--method", required=True, metavar="NAME", help="one that shares out relevance by rules")
+    _question(parser)
+    parser.add_argument("--out", metavar="F.json", help="the ledger as JSON")
+    _json(parser)
+    _pixels(parser)
 
 
 def _audit(group: Commands) -> None:

@@ -31,12 +31,16 @@ from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
 from explainsvc.checks.rows import Row
-from explainsvc.codec.parameters import split, to_struct
+from explainsvc.codec.books import from_ledger, from_plan
+from explainsvc.codec.parameters import to_struct
+from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.results import from_attribution, from_card, from_info, from_row
 from explainsvc.codec.targets import to_target
 from explainsvc.codec.tensors import from_named, to_named, to_tensor
+from explainsvc.dry_run import DryRun
 from explainsvc.errors import ModelNotFound
 from explainsvc.graph.load import digest_of, read_files
+from explainsvc.ledger import Ledger
 from explainsvc.report.report import Report
 from explainsvc.service.status import from_rpc_error
 
@@ -138,18 +142,8 @@ class Client:
         timeout: float | None = None,
     ) -> Attribution:
         """``Model.explain``; ``inputs_wanted`` restricts what is explained, ``timeout`` is in seconds."""
-        plain, arrays = split(parameters or {})
-        request = explanation_service_pb2.ExplainRequest(
-            model_digest=digest,
-            inputs=to_named(inputs),
-            method=method,
-            target=to_target(target),
-            explained_inputs=inputs_wanted or (),
-            seed=seed,
-            parameters=plain,
-            array_parameters=arrays,
-            straight_through=straight_through,
-        )
+        fields = to_fields(digest, Question(method, target, inputs_wanted, parameters, straight_through))
+        request = explanation_service_pb2.ExplainRequest(**fields, inputs=to_named(inputs), seed=seed)
         with self._typed_errors():
             response = self._explanations.Explain(request, timeout=timeout)
         return from_attribution(response.attribution)
@@ -165,18 +159,47 @@ class Client:
         straight_through: bool = False,
     ) -> bytes:
         """``Model.compile``, serialised."""
-        plain, arrays = split(parameters or {})
-        request = explanation_service_pb2.CompileExplanationRequest(
-            model_digest=digest,
-            method=method,
-            target=to_target(target),
-            explained_inputs=inputs_wanted or (),
-            parameters=plain,
-            array_parameters=arrays,
-            straight_through=straight_through,
-        )
+        fields = to_fields(digest, Question(method, target, inputs_wanted, parameters, straight_through))
+        request = explanation_service_pb2.CompileExplanationRequest(**fields)
         with self._typed_errors():
             return b"".join(part.chunk for part in self._explanations.CompileExplanation(request))
+
+    def ledger(
+        self,
+        digest: str,
+        inputs: Mapping[str, Array],
+        method: str,
+        target: Target = None,
+        *,
+        inputs_wanted: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        straight_through: bool = False,
+        timeout: float | None = None,
+    ) -> Ledger:
+        """``Model.ledger``; ``inputs_wanted`` are the inputs at which the books end, ``timeout`` is in seconds."""
+        fields = to_fields(digest, Question(method, target, inputs_wanted, parameters, straight_through))
+        request = explanation_service_pb2.GetLedgerRequest(**fields, inputs=to_named(inputs))
+        with self._typed_errors():
+            response = self._explanations.GetLedger(request, timeout=timeout)
+        return from_ledger(response.ledger)
+
+    def dry_run(
+        self,
+        digest: str,
+        method: str,
+        target: Target = None,
+        *,
+        inputs_wanted: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        straight_through: bool = False,
+        timeout: float | None = None,
+    ) -> DryRun:
+        """``Model.dry_run``; ``inputs_wanted`` restricts what would be explained, ``timeout`` is in seconds."""
+        fields = to_fields(digest, Question(method, target, inputs_wanted, parameters, straight_through))
+        request = explanation_service_pb2.DryRunRequest(**fields)
+        with self._typed_errors():
+            response = self._explanations.DryRun(request, timeout=timeout)
+        return from_plan(response.plan)
 
     def audit(
         self,

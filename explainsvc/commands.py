@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,9 @@ import numpy as np
 from explainsvc import arguments, engines, images, texts
 from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
+from explainsvc.codec.questions import Question
 from explainsvc.drawings import Answers, Given, Wishes
-from explainsvc.engines import Audit, Engine, Question
+from explainsvc.engines import Audit, Engine
 from explainsvc.errors import UnknownMethod
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
@@ -60,12 +60,22 @@ def explain(options: argparse.Namespace) -> int:
 
 def _dry_run(options: argparse.Namespace, questions: Sequence[Question]) -> int:
     """Every node on the way and its rule, by each of several methods; nothing is computed."""
-    if options.server is not None:
-        raise UsageError("--dry-run is made on this machine; leave --server away")
-    rows = [[dataclasses.asdict(row) for row in engines.dry_run(options.model, question)] for question in questions]
-    documents = [{"method": q.method, "nodes": nodes} for q, nodes in zip(questions, rows, strict=True)]
-    text = "\n\n".join(f"{q.method}\n{texts.node_rules(nodes)}" for q, nodes in zip(questions, rows, strict=True))
+    with engines.opened(options.model, options.server) as engine:
+        documents = [engine.dry_run(question).to_json() for question in questions]
+    text = "\n\n".join(f"{document['method']}\n{texts.node_rules(document['nodes'])}" for document in documents)
     _say(options, documents[0] if len(documents) == 1 else {"dry_runs": documents}, text)
+    return DONE
+
+
+def ledger(options: argparse.Namespace) -> int:
+    """The books of one explanation, to a file and to stdout."""
+    out = None if options.out is None else _place(options.out, ".json")
+    question = _question(options, options.method)
+    with engines.opened(options.model, options.server) as engine:
+        books = engine.ledger(_given(engine, options).feeds, question)
+    if out is not None:
+        out.write_text(as_json(books.to_json()) + "\n", encoding="utf-8")
+    _say(options, books.to_json(), texts.ledger(books, [] if out is None else [out]))
     return DONE
 
 
@@ -204,8 +214,10 @@ def _writer(out: str | None) -> Writer | None:
     return writers[Path(out).suffix]
 
 
-def _place(out: str) -> Path:
-    """The file to write, once it is known that its folder exists."""
+def _place(out: str, suffix: str = "") -> Path:
+    """The file to write, once it is known that its folder exists and its name ends as it should."""
+    if not out.endswith(suffix):
+        raise UsageError(f"--out {out}: expected a name that ends in {suffix}")
     if not Path(out).parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {Path(out).parent}; make it first")
     return Path(out)

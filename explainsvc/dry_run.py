@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
 from explainsvc.cards import plain, read_params
-from explainsvc.engine import program_of
 from explainsvc.errors import ExplainsvcError
 from explainsvc.inspection import target_name, wanted_inputs
 from explainsvc.methods import find_method
 from explainsvc.nodes import operator_name
+from explainsvc.rest import inner_values, rest_of
 from explainsvc.target import Target
 from explainsvc.trials import Trials
 
@@ -41,6 +41,33 @@ class NodeRule:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     refusal: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings."""
+        document: dict[str, Any] = plain(asdict(self))
+        return document
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a method would do.
+
+    Attributes:
+        method: Name of the method.
+        output: Name of the value that would be explained.
+        inputs: Names of the inputs that would be explained.
+        nodes: Every node on the way from them to it, in the order of the prepared graph.
+    """
+
+    method: str
+    output: str
+    inputs: tuple[str, ...]
+    nodes: tuple[NodeRule, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings."""
+        document: dict[str, Any] = plain(asdict(self))
+        return document
+
 
 @runtime_checkable
 class _Telling(Protocol):
@@ -51,20 +78,18 @@ class _Telling(Protocol):
 
 
 def dry_run(
-    model: Model, method: str, target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any
-) -> tuple[NodeRule, ...]:
-    """The rule of every node on the way, in the order of the graph; arguments as in :meth:`Model.compile`.
-
-    Raises:
-        MethodNotApplicable: The method is not one graph.
-        InvalidParameter: Wrong parameters, such as a rulebook with wrong rows.
-    """
+    model: Model, /, method: str, target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any
+) -> DryRun:
+    """See :meth:`explainsvc.model.Model.dry_run`."""
     found = find_method(method)
     params: Any = read_params(found.params, parameters, method)
+    if inner := inner_values(model, inputs or ()):
+        return dry_run(model.rests.get(inner) or rest_of(model, inner), method, target, inputs=inputs, **parameters)
     output, _ = target_name(model, found, target)
-    program_of(found, params)
-    rulebook, told, tried = Trials(model).surveyed(found, params, output, wanted_inputs(model, inputs, found, output))
-    return tuple(_node_rule(node, rulebook, told[node].treatment, tried[node].refusal) for node in told)
+    wanted = wanted_inputs(model, inputs, found, output)
+    rulebook, told, tried = Trials(model).surveyed(found, params, output, wanted)
+    nodes = tuple(_node_rule(node, rulebook, told[node].treatment, tried[node].refusal) for node in told)
+    return DryRun(method, output, wanted, nodes)
 
 
 def treatment_by(rulebook: object, node: ir.Node) -> tuple[str, Mapping[str, Any]] | None:

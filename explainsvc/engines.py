@@ -1,4 +1,4 @@
-"""The same five operations, in this process or on a server: what a command needs not know."""
+"""The same operations on a model, in this process or on a server: what a command needs not know."""
 
 from __future__ import annotations
 
@@ -14,25 +14,15 @@ import explainsvc
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
 from explainsvc.client import Client
-from explainsvc.dry_run import NodeRule
-from explainsvc.dry_run import dry_run as rules_of
+from explainsvc.codec.questions import Question
+from explainsvc.dry_run import DryRun
 from explainsvc.info import TensorInfo
+from explainsvc.ledger import Ledger
 from explainsvc.model import Model
 from explainsvc.report.report import Report
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of one method: the arguments that explaining and compiling share."""
-
-    method: str
-    target: Any = None
-    inputs: Sequence[str] | None = None
-    parameters: Mapping[str, Any] | None = None
-    straight_through: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,12 @@ class Engine(Protocol):
 
     def compile(self, question: Question) -> bytes:
         """The explained graph, serialised."""
+
+    def ledger(self, feeds: Feeds, question: Question) -> Ledger:
+        """The books of one explanation."""
+
+    def dry_run(self, question: Question) -> DryRun:
+        """The rule of every node."""
 
     def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
         """All methods through all checks."""
@@ -97,6 +93,16 @@ class Local:
         model, parameters = self._asked(question), question.parameters or {}
         return model.compile(question.method, question.target, inputs=question.inputs, **parameters).proto.SerializeToString()
 
+    def ledger(self, feeds: Feeds, question: Question) -> Ledger:
+        """See Engine."""
+        model, parameters = self._asked(question), question.parameters or {}
+        return model.ledger(feeds, question.method, question.target, inputs=question.inputs, **parameters)
+
+    def dry_run(self, question: Question) -> DryRun:
+        """See Engine."""
+        model, parameters = self._asked(question), question.parameters or {}
+        return model.dry_run(question.method, question.target, inputs=question.inputs, **parameters)
+
     def _asked(self, question: Question) -> Model:
         return self.model.straight_through if question.straight_through else self.model
 
@@ -131,29 +137,21 @@ class Remote:
 
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
         """See Engine; the rpc is unary, so ``progress`` hears of its end only."""
-        attribution = self.client.explain(
-            self.digest,
-            feeds,
-            question.method,
-            question.target,
-            inputs_wanted=question.inputs,
-            seed=seed,
-            parameters=question.parameters,
-            straight_through=question.straight_through,
-        )
+        attribution = self.client.explain(self.digest, feeds, question.method, question.target, seed=seed, **_rest(question))
         progress(1, 1, question.method)
         return attribution
 
     def compile(self, question: Question) -> bytes:
         """See Engine."""
-        return self.client.compile(
-            self.digest,
-            question.method,
-            question.target,
-            question.parameters,
-            inputs_wanted=question.inputs,
-            straight_through=question.straight_through,
-        )
+        return self.client.compile(self.digest, question.method, question.target, **_rest(question))
+
+    def ledger(self, feeds: Feeds, question: Question) -> Ledger:
+        """See Engine."""
+        return self.client.ledger(self.digest, feeds, question.method, question.target, **_rest(question))
+
+    def dry_run(self, question: Question) -> DryRun:
+        """See Engine."""
+        return self.client.dry_run(self.digest, question.method, question.target, **_rest(question))
 
     def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
         """See Engine."""
@@ -170,6 +168,12 @@ class Remote:
         )
 
 
+def _rest(question: Question) -> dict[str, Any]:
+    """What the client takes by name, of all operations alike."""
+    names = {"inputs_wanted": question.inputs, "parameters": question.parameters}
+    return names | {"straight_through": question.straight_through}
+
+
 @contextmanager
 def opened(model: str, server: str | None) -> Iterator[Engine]:
     """The model at this path, loaded here or uploaded to the server."""
@@ -178,12 +182,6 @@ def opened(model: str, server: str | None) -> Iterator[Engine]:
     else:
         with Client(server) as client:
             yield Remote(client, client.upload(model))
-
-
-def dry_run(path: str, question: Question) -> tuple[NodeRule, ...]:
-    """What a method would do at every node of the model at this path, loaded here."""
-    model = Local(explainsvc.load(path))._asked(question)
-    return rules_of(model, question.method, question.target, inputs=question.inputs, **question.parameters or {})
 
 
 def methods(server: str | None) -> Mapping[str, Card]:

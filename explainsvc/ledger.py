@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial, reduce
 from itertools import count
 from operator import add
@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from explainsvc.attribution import target_json, versions
 from explainsvc.autograd import NodeView, Rule, Rulebook, Term, gradient_rulebook
 from explainsvc.autograd.shapes import Array
 from explainsvc.autograd.survey import treatment
-from explainsvc.cards import read_params
+from explainsvc.cards import plain, read_params, recorded
 from explainsvc.dry_run import treatment_by
-from explainsvc.engine import require_working_opset, seed_type
+from explainsvc.engine import hold_against, require_working_opset, seed_type
 from explainsvc.errors import InvalidInput, MethodNotApplicable
 from explainsvc.explained import SEED, Builder, explained_graph, prefix_in
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import target_name, wanted_inputs
-from explainsvc.method import Method
+from explainsvc.method import Method, Request, silent
 from explainsvc.methods import find_method
 from explainsvc.nodes import operator_name
+from explainsvc.rest import inner_values, of_the_whole, rest_at
 from explainsvc.runtime import new_session
-from explainsvc.target import Target, resolve_target
+from explainsvc.target import ResolvedTarget, Target, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -60,14 +62,79 @@ class Account:
     bias: float
     rest: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings."""
+        document: dict[str, Any] = plain(asdict(self))
+        return document
+
 
 @dataclass(frozen=True)
 class Ledger:
-    """The accounts, from the target to the inputs, and the relevance of every value on the way."""
+    """The books of one explanation: all numbers are sums over all elements and items, in units of S.
 
+    They close: ``start`` is the sum of ``at_inputs``, ``bias`` and ``rest``, but for ``rounding``.
+
+    Attributes:
+        method: Name of the method.
+        target: What was explained.
+        inputs: Names of the explained inputs.
+        start: The relevance that the target starts with: S, or what the rulebook starts with in its place.
+        accounts: One a node, from the target to the inputs.
+        values: Name of every value on the way, target and inputs included → its relevance.
+        parameters: In force, defaults included; JSON-able.
+        model_digest: sha256 of the model.
+        versions: explainsvc, onnxruntime and its provider, numpy, python.
+        caveats: What a reader of the numbers must know.
+    """
+
+    method: str
+    target: ResolvedTarget
+    inputs: tuple[str, ...]
     start: float
     accounts: tuple[Account, ...]
     values: Mapping[str, float]
+    parameters: Mapping[str, Any]
+    model_digest: str
+    versions: Mapping[str, str]
+    caveats: tuple[str, ...]
+
+    @property
+    def at_inputs(self) -> dict[str, float]:
+        """Explained input → what it got: the sum of its values in the explanation."""
+        return {name: self.values.get(name, 0.0) for name in self.inputs}
+
+    @property
+    def bias(self) -> float:
+        """What all biases took."""
+        return sum(account.bias for account in self.accounts)
+
+    @property
+    def rest(self) -> float:
+        """What ε took at all nodes, or had nobody to go to."""
+        return sum(account.rest for account in self.accounts)
+
+    @property
+    def rounding(self) -> float:
+        """What float32 made or lost between the nodes: start − Σ at_inputs − bias − rest."""
+        return self.start - sum(self.at_inputs.values()) - self.bias - self.rest
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings; the four sums among them."""
+        return {
+            "method": self.method,
+            "target": target_json(self.target),
+            "start": self.start,
+            "at_inputs": self.at_inputs,
+            "bias": self.bias,
+            "rest": self.rest,
+            "rounding": self.rounding,
+            "accounts": [account.to_json() for account in self.accounts],
+            "values": dict(self.values),
+            "parameters": dict(self.parameters),
+            "model_digest": self.model_digest,
+            "versions": dict(self.versions),
+            "caveats": list(self.caveats),
+        }
 
 
 @dataclass(frozen=True)
@@ -133,36 +200,56 @@ def _total(terms: Sequence[Term]) -> Term:
 
 
 def ledger(
-    model: Model, feeds: Mapping[str, Any], method: str, target: Target = None, *, inputs: Sequence[str] | None = None,
+    model: Model, feeds: Mapping[str, Any], /, method: str, target: Target = None, *, inputs: Sequence[str] | None = None,
     **parameters: Any,
 ) -> Ledger:  # fmt: skip
-    """The books of one explanation; arguments as in :meth:`Model.explain`.
-
-    Raises:
-        MethodNotApplicable: The method shares out no relevance.
-        InvalidInput: Items that do not fill the batches of a model whose batch size is fixed.
-    """
-    found = find_method(method)
-    if found.program is None or found.rulebook is None or found.complete != "output":
-        raise MethodNotApplicable(
-            f"{method} shares out no relevance, of which a ledger could be kept",
-            expected="a method whose values sum to the output by rules, such as lrp_epsilon_plus",
-            to_do="`explainsvc methods` lists them",
-        )  # fmt: skip
+    """See :meth:`explainsvc.model.Model.ledger`."""
+    found = _that_shares(find_method(method))
     params: Any = read_params(found.params, parameters, method)
     checked = check_feeds(feeds, model.inputs, model.frozen_batch)
     _require_whole_batches(model, checked)
-    name, _ = target_name(model, found, target)
+    if inner := inner_values(model, inputs or ()):
+        rest, at = rest_at(model, inner, checked)
+        return of_the_whole(model, ledger(rest, at, method, target, inputs=inputs, **parameters))
+    name, notes = target_name(model, found, target)
     resolved = resolve_target(target, name, cache(partial(model.value_of, checked)), model.batched(checked))
     wanted = wanted_inputs(model, inputs, found, name)
+    start, accounts, values = _books(found, params, Request(model, checked, wanted, resolved, 0, silent))
+    caveats = (*found.caveats, *notes, *model.caveats)
+    return Ledger(method, resolved, wanted, start, accounts, values, recorded(params), model.digest, versions(), caveats)
+
+
+def _that_shares(method: Method) -> Method:
+    """A method whose values are shares of S by rules.
+
+    Raises:
+        MethodNotApplicable: It is none.
+    """
+    if method.program is None or method.rulebook is None or method.complete != "output":
+        raise MethodNotApplicable(
+            f"{method.card.name} shares out no relevance, of which a ledger could be kept",
+            expected="a method whose values sum to the output by rules, such as lrp_epsilon_plus",
+            to_do="`explainsvc methods` lists them",
+        )
+    return method
+
+
+Books = tuple[float, tuple[Account, ...], dict[str, float]]
+"""Start, accounts and values of a ledger."""
+
+
+def _books(method: Method, params: Any, request: Request) -> Books:
+    """The explained graph with the books as further outputs, run once."""
+    model, target = request.model, request.target.output
     require_working_opset(model)
     keepers: list[_Keeper] = []
     prefix = prefix_in(model.graph)
-    program = partial(_program, found, params, keepers, prefix + BOOK)
-    graph = explained_graph(model.prepared.model, resolved.output, wanted, program, {})
-    seed = resolved.seed.astype(seed_type(model, resolved.output))
+    program = partial(_program, method, params, keepers, prefix + BOOK)
+    graph = explained_graph(model.prepared.model, target, request.wanted, program, {})
     session = new_session(ir.to_proto(graph).SerializeToString())
-    outputs = model.run(session, model.internal(checked) | {prefix + SEED: seed})
+    seed = request.target.seed.astype(seed_type(model, target))
+    outputs = model.run(session, model.internal(request.feeds) | {prefix + SEED: seed})
+    hold_against(model, request.feeds, outputs)
     return _closed(keepers[0], lambda k: float(np.sum(outputs[f"{prefix}{BOOK}{k}"], dtype=np.float64)))
 
 
@@ -176,7 +263,7 @@ def _require_whole_batches(model: Model, feeds: Mapping[str, Array]) -> None:
 
 def _program(method: Method, params: Any, keepers: list[_Keeper], book: str, b: Builder) -> Mapping[str, Term]:
     """The method's program with a keeper, whose terms become outputs in order."""
-    keeper = _Keeper(b.emit, b.target, b.seed, b.wanted)
+    keeper = _Keeper(b.emit, b.target, b.seed, b.wanted, b.prefix)
     keepers.append(keeper)
     assert method.program is not None
     results = method.program(keeper, params)
@@ -185,7 +272,7 @@ def _program(method: Method, params: Any, keepers: list[_Keeper], book: str, b: 
     return results
 
 
-def _closed(keeper: _Keeper, number: Callable[[int], float]) -> Ledger:
+def _closed(keeper: _Keeper, number: Callable[[int], float]) -> Books:
     """The terms as numbers, in the order of :func:`_program`."""
     numbers = map(number, count())
     start = sum(next(numbers) for _ in keeper.starts)
@@ -201,4 +288,4 @@ def _closed(keeper: _Keeper, number: Callable[[int], float]) -> Ledger:
         rest = received - sum(handed.values()) - bias
         account = Account(entry.node.name or "", operator_name(entry.node), results, entry.rule, received, handed, bias, rest)
         accounts.append(account)
-    return Ledger(start, tuple(accounts), values)
+    return start, tuple(accounts), values

@@ -14,6 +14,7 @@ from explainsvc.attribution import Attribution
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.autograd.shapes import Array, shape_of
 from explainsvc.cards import read_params
+from explainsvc.dry_run import DryRun, dry_run
 from explainsvc.engine import CompiledExplanation as CompiledExplanation
 from explainsvc.engine import build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
@@ -25,6 +26,7 @@ from explainsvc.graph.passes.runnable import runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
+from explainsvc.ledger import Ledger, ledger
 from explainsvc.method import Progress, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
@@ -205,17 +207,9 @@ class Model:
     # Explaining ---------------------------------------------------------------------------------------------------
 
     def explain(
-        self,
-        feeds: Mapping[str, Any],
-        /,
-        method: str = "gradient",
-        target: Target = None,
-        *,
-        inputs: Sequence[str] | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
-        **parameters: Any,
-    ) -> Attribution:
+        self, feeds: Mapping[str, Any], /, method: str = "gradient", target: Target = None, *,
+        inputs: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None, **parameters: Any,
+    ) -> Attribution:  # fmt: skip
         """Explains what the target of each item owes to its inputs.
 
         Args:
@@ -240,7 +234,7 @@ class Model:
         return (*changed, *self.prepared.caveats)
 
     def compile(
-        self, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any
+        self, /, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any
     ) -> CompiledExplanation:
         """The explained graph as an ONNX model: inputs + ``explain.seed`` → outputs + ``explain.<input>``.
 
@@ -257,6 +251,29 @@ class Model:
         wanted = tuple(inputs or ()) if inner else wanted_inputs(self, inputs, found, output)
         graph = build(self, method, params, program_of(found, params), output, wanted)
         return CompiledExplanation(ir.to_proto(declare_ranks(graph, self.outputs)))
+
+    def ledger(
+        self, feeds: Mapping[str, Any], /, method: str, target: Target = None, *, inputs: Sequence[str] | None = None,
+        **parameters: Any,
+    ) -> Ledger:  # fmt: skip
+        """The books of one explanation: what every node received, handed on, and lost to its bias and to ε.
+
+        Arguments as in :meth:`explain`; all numbers are sums over all items. (Conservation: Bach et al. 2015, eq. 2.)
+
+        Raises:
+            MethodNotApplicable: The method shares out no relevance: its values do not sum to the output by rules.
+            InvalidInput: Items that do not fill the batches of a model whose batch size is fixed.
+        """
+        return ledger(self, feeds, method, target, inputs=inputs, **parameters)
+
+    def dry_run(self, /, method: str, target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any) -> DryRun:
+        """Which rule every node between inputs and target would get, in the order of the graph; arguments as in :meth:`compile`.
+
+        Raises:
+            MethodNotApplicable: The method is not one graph, or refuses the model as a whole.
+            InvalidParameter: Wrong parameters, such as a rulebook with wrong rows.
+        """
+        return dry_run(self, method, target, inputs=inputs, **parameters)
 
     # Checks -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -16,7 +16,10 @@ from explainsvc.explained import find_value
 from explainsvc.graph.load import Loaded, digest_of
 
 if TYPE_CHECKING:
+    from explainsvc.ledger import Ledger
     from explainsvc.model import Model
+
+Answer = TypeVar("Answer", Attribution, "Ledger")
 
 
 def inner_values(model: Model, names: Sequence[str]) -> tuple[str, ...]:
@@ -44,8 +47,8 @@ def rest_at(model: Model, inner: tuple[str, ...], feeds: Mapping[str, Array]) ->
     return rest, at
 
 
-def of_the_whole(model: Model, layer: Attribution) -> Attribution:
-    """An explanation of the rest, as one of the model."""
+def of_the_whole(model: Model, layer: Answer) -> Answer:
+    """An explanation of the rest, or its ledger, as one of the model."""
     return replace(layer, model_digest=model.digest, caveats=tuple(dict.fromkeys((*model.caveats, *layer.caveats))))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from explainsvc.attribution import Attribution
 from explainsvc.axioms import Claims
 from explainsvc.cards import HEADINGS, Card
+from explainsvc.ledger import Account, Ledger
 from explainsvc.report.report import Report
 
 Rows = Iterable[Sequence[str]]
@@ -167,6 +168,32 @@ def _beyond(attribution: Attribution, item: int) -> str:
     """Baseline and residual, where the method has them."""
     given = (("baseline", attribution.baseline_value), ("residual", attribution.residual))
     return "".join(f", {name} {values[item]:.6g}" for name, values in given if values is not None)
+
+
+def ledger(books: Ledger, written: Sequence[Path] = ()) -> str:
+    """What was explained; a line a node, from the target to the inputs; where everything that it started with went."""
+    names = ("received", "handed on", "bias", "rest")
+    head = ("node", "operator", "rule", *(f"{name:>12}" for name in names), "to")
+    got = [(f"at input {name}", _amount(share)) for name, share in books.at_inputs.items()]
+    kept = [("biases", _amount(books.bias)), ("rest", _amount(books.rest)), ("rounding", _amount(books.rounding))]
+    caveats = [("caveat", text) for text in books.caveats]
+    return "\n\n".join([
+        table([("method", books.method), ("target", books.target.description)]),
+        table([head, *map(_account, books.accounts)]),
+        table([("start", _amount(books.start)), *got, *kept, *caveats, *_files(written)]),
+    ])  # fmt: skip
+
+
+def _account(account: Account) -> Sequence[str]:
+    """The shares are spelled where there are several; those of a long list at its ends."""
+    shares = [f"{name} {share:.5g}" for name, share in account.handed_on.items()]
+    sums = (account.received, sum(account.handed_on.values()), account.bias, account.rest)
+    to = _ends(shares if len(shares) > 1 else list(account.handed_on))
+    return (account.node or ", ".join(account.results), account.operator, account.rule, *map(_amount, sums), to)
+
+
+def _amount(number: float) -> str:
+    return f"{number:>12.5g}"
 
 
 def verdicts(report: Report, written: Sequence[Path] = ()) -> str:

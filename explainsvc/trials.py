@@ -101,11 +101,16 @@ class Trials:
 
         Raises:
             ModelUnsupported: The model could not be brought to an opset that can be differentiated.
+            MethodNotApplicable: The method is not one graph, or refuses the model though none of its nodes.
         """
+        program = program_of(method, params)
         require_working_opset(self._model)
         builder = self._rehearsal(target, wanted)
         rulebook = gradient_rulebook if method.rulebook is None else method.rulebook(builder, params)
-        return rulebook, builder.survey.told(rulebook), builder.survey.tried(rulebook)
+        tried = builder.survey.tried(rulebook)
+        if all(outcome.refusal is None for outcome in tried.values()):
+            program(builder)
+        return rulebook, builder.survey.told(rulebook), tried
 
     def _rehearsal(self, target: str, wanted: tuple[str, ...]) -> Rehearsal:
         if (target, wanted) not in self._rehearsals:

@@ -20,12 +20,14 @@ from typing import Any, BinaryIO
 
 import explainsvc
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
-from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, ExplainRequest
+from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, DryRunRequest, ExplainRequest, GetLedgerRequest
 from explainpb.worker.v1.worker_pb2 import Accepted, Job, Ready, Reply, ValidateWork
 from explainsvc import frames
 from explainsvc.checks.rows import Row
+from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
-from explainsvc.codec.parameters import from_struct, join
+from explainsvc.codec.parameters import from_struct
+from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import to_attribution, to_info, to_row
 from explainsvc.codec.targets import from_target
 from explainsvc.codec.tensors import from_named, from_tensor, to_named
@@ -147,29 +149,31 @@ def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: M
     return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
 
 
-def _question(work: ExplainRequest | CompileExplanationRequest) -> Any:
-    """What Explain and CompileExplanation share, as keyword arguments of ``Model.explain`` and ``Model.compile``."""
-    return join(work.parameters, work.array_parameters) | {
-        "method": work.method or "gradient",
-        "target": from_target(work.target),
-        "inputs": list(work.explained_inputs) or None,
-    }
-
-
-def _asked(folder: str, work: ExplainRequest | CompileExplanationRequest, models: Models) -> Model:
+def _asked(folder: str, work: Asking, models: Models) -> Model:
     model = loaded(folder, models)
     return model.straight_through if work.straight_through else model
 
 
 def explain(folder: str, work: ExplainRequest, models: Models, _send: Send) -> Reply:
     """One explanation."""
-    question, feeds = _question(work), from_named(work.inputs)
+    question, feeds = from_fields(work), from_named(work.inputs)
     return Reply(attribution=to_attribution(_asked(folder, work, models).explain(feeds, seed=work.seed, **question)))
 
 
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, _send: Send) -> Reply:
     """An explanation as ONNX."""
-    return Reply(compiled=_asked(folder, work, models).compile(**_question(work)).proto.SerializeToString())
+    return Reply(compiled=_asked(folder, work, models).compile(**from_fields(work)).proto.SerializeToString())
+
+
+def ledger(folder: str, work: GetLedgerRequest, models: Models, _send: Send) -> Reply:
+    """The books of one explanation."""
+    question, feeds = from_fields(work), from_named(work.inputs)
+    return Reply(ledger=to_ledger(_asked(folder, work, models).ledger(feeds, **question)))
+
+
+def dry_run(folder: str, work: DryRunRequest, models: Models, _send: Send) -> Reply:
+    """The rule of every node."""
+    return Reply(plan=to_plan(_asked(folder, work, models).dry_run(**from_fields(work))))
 
 
 def audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Models, send: Send) -> Reply:
@@ -201,6 +205,8 @@ WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "predict": predict,
     "explain": explain,
     "compile": compile_,
+    "ledger": ledger,
+    "dry_run": dry_run,
     "audit": audit,
 }
 

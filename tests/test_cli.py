@@ -296,6 +296,8 @@ def test_server_gives_the_same(printed: Printed, npz: str, tmp_path: Path) -> No
         ("explain", DIGITS, "--inputs", npz, "--method", "lrp_epsilon_plus", "-p", "epsilon=1e-4", "--json"),
         ("explain", DIGITS, "--inputs", npz, "--method", "gradient,occlusion", "-p", "occlusion.window=4", "--json"),
         ("compile", DIGITS, "--method", "gradient", "--out", str(tmp_path / "explained.onnx")),
+        ("ledger", DIGITS, "--inputs", npz, "--method", "lrp_epsilon_plus", "--target", "3", "--json"),
+        ("explain", DIGITS, "--method", "gradient,lrp_preset_b", "--dry-run", "--json"),
         ("audit", DIGITS, "--inputs", npz, "--methods", "gradient", "--out", str(tmp_path / "report")),
     ]
     with running_server() as address:

@@ -28,7 +28,7 @@ RULEBOOK = {
 
 def test_every_node_is_told_with_its_rule_and_parameters() -> None:
     """In the order of the graph, defaults filled in, the bias of the whole rulebook where a row does not say."""
-    rows = dry_run(CNN, "lrp", rulebook=RULEBOOK, bias="counted")
+    rows = dry_run(CNN, "lrp", rulebook=RULEBOOK, bias="counted").nodes
     assert [row.results for row in rows] == [(name,) for name in PATH]
     found = {row.results[0]: (row.rule, dict(row.parameters)) for row in rows}
     assert found["n1"] == ("lrp_flat", {})
@@ -38,27 +38,45 @@ def test_every_node_is_told_with_its_rule_and_parameters() -> None:
     assert (found["a2"], found["r1"], found["both"]) == (("share", {"bias": "counted"}), ("pass_through", {}), ("route", {}))
 
 
-@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if m.rulebook is not None])
+@pytest.mark.parametrize("model", [CNN, explainsvc.load(models.mlp(activation="Softmax"))], ids=["cnn", "softmax"])
+def test_the_dry_run_refuses_what_inspect_refuses(model: explainsvc.Model) -> None:
+    """Of every method that is one graph: as a whole or at a node, and nothing else."""
+    for method, reason in model.info.methods.items():
+        if METHODS[method].program is not None:
+            try:
+                refusals = [row.refusal for row in dry_run(model, method).nodes if row.refusal]
+            except MethodNotApplicable as error:
+                refusals = [str(error)]
+            assert bool(refusals) == bool(reason), method
+            assert not reason or reason.split(": ")[-1].split(". ")[0] in "\n".join(refusals), method
+
+
+WHOLE = ("attn_lrp", "cp_lrp")
+"""Refuse a net without attention as a whole."""
+
+
+@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if m.rulebook is not None and name not in WHOLE])
 def test_the_dry_run_tells_what_inspect_tells(method: str) -> None:
     """Rule by rule, for every method that has rules."""
     told = {node.outputs[0].name: node.rules[method] for node in CNN.info.nodes}
-    rows = dry_run(CNN, method)
+    rows = dry_run(CNN, method).nodes
     assert [row.results[0] for row in rows] == PATH
     assert [f"refused: {row.refusal}" if row.refusal else row.rule for row in rows] == [
         told[name] if not told[name].startswith("refused") else f"refused: {rows[0].refusal}" for name in PATH
     ]
-    assert not any(row.refusal for row in dry_run(CNN, method, **required(method)))
+    assert not any(row.refusal for row in dry_run(CNN, method, **required(method)).nodes)
 
 
 def test_refusals_and_wrong_rulebooks() -> None:
     """A node that is refused says why; a wrong row, and a method that is no graph, are errors as in explain."""
     model = explainsvc.load(models.mlp(activation="Softmax"))
-    refused = [row.operator for row in dry_run(model, "lrp_0") if "LRP has no rule" in row.refusal]
+    refused = [row.operator for row in dry_run(model, "lrp_0").nodes if "LRP has no rule" in row.refusal]
     assert refused == ["Softmax", "Softmax"]
     with pytest.raises(InvalidParameter, match=r"rows\[0\].rule"):
         dry_run(CNN, "lrp", rulebook=[{"rule": "lrp_delta"}])
-    with pytest.raises(MethodNotApplicable):
-        dry_run(CNN, "occlusion")
+    for method, reason in (("occlusion", "many graphs"), ("attn_lrp", "without any")):
+        with pytest.raises(MethodNotApplicable, match=reason):
+            dry_run(CNN, method)
 
 
 def test_the_command_line_reads_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

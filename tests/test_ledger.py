@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import explainsvc
-from explainsvc.errors import MethodNotApplicable
+from explainsvc.cli import main
+from explainsvc.errors import InvalidParameter, MethodNotApplicable
 from explainsvc.ledger import ledger
 from tests import models
 from tests.methods.required import required
 from tests.models import numbers
+from tests.test_corpus import CORPUS, case
 
 CNN, X = explainsvc.load(models.cnn()), numbers(2, 2, 8, 8)
 METHODS = [
@@ -96,3 +100,114 @@ def test_a_model_in_half_precision_has_a_ledger() -> None:
     books, found = ledger(model, {"x": x}, "lrp_epsilon", 0), model.explain({"x": x}, "lrp_epsilon", 0)
     np.testing.assert_allclose(books.start, found.output_value.sum(), rtol=1e-2)
     np.testing.assert_allclose(books.values["x"], found.values["x"].sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_books_close(method: str) -> None:
+    """The start is what came to the inputs, what the biases took and the rest; the sums are in the JSON too."""
+    books = CNN.ledger({"x": X}, method, [0, 2], **required(method))
+    found = CNN.explain({"x": X}, method, [0, 2], **required(method))
+    scale = max(abs(account.received) for account in books.accounts)
+    assert abs(books.rounding) < 1e-5 * scale
+    (arrived,) = books.at_inputs.values()
+    np.testing.assert_allclose(arrived, found.values["x"].sum(dtype=np.float64), atol=1e-5 * scale)
+    np.testing.assert_allclose(books.start, arrived + books.bias + books.rest, atol=1e-5 * scale)
+    document = json.loads(json.dumps(books.to_json(), allow_nan=False))
+    assert document["target"] == found.to_json()["target"]
+    assert document["parameters"] == found.to_json()["parameters"]
+    assert {name: document[name] for name in ("at_inputs", "bias", "rest", "start")} == {
+        "at_inputs": {"x": arrived}, "bias": books.bias, "rest": books.rest, "start": books.start,
+    }  # fmt: skip
+    assert [account["handed_on"] for account in document["accounts"]] == [account.handed_on for account in books.accounts]
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus is not beside this checkout")
+@pytest.mark.parametrize("name", ["speechcommands-squeezenet-torch", "mnist-cnn-keras-nhwc"])
+def test_the_books_of_an_exported_network_close(name: str) -> None:
+    """Of ReLUs and pooling LRP-0 is input × gradient (Shrikumar et al. 2016): biases and rest are all that it leaves."""
+    model, (feeds, _) = explainsvc.load(CORPUS / name / "model.onnx"), case(CORPUS / name)
+    truth = model.explain(feeds, "input_x_gradient", {"output": model.ledger(feeds, "lrp_0").target.output})
+    books = model.ledger(feeds, "lrp_0", {"output": truth.target.output})
+    scale = max(abs(account.received) for account in books.accounts)
+    expected = {key: float(values.sum(dtype=np.float64)) for key, values in truth.values.items()}
+    assert books.at_inputs == pytest.approx(expected, abs=1e-4 * scale)
+    assert books.start == pytest.approx(float(truth.output_value.sum()), abs=1e-5 * scale)
+    assert books.bias + books.rest == pytest.approx(books.start - sum(expected.values()), abs=1e-4 * scale)
+    assert any(account.bias != 0 for account in books.accounts)
+
+
+def test_the_books_end_at_a_layer() -> None:
+    """Inner values are inputs of the rest of the model, in the ledger as in the explanation."""
+    books, found = (call({"x": X}, method="lrp_epsilon", target=1, inputs=["r1"]) for call in (CNN.ledger, CNN.explain))
+    assert (books.inputs, books.model_digest, books.caveats) == (("r1",), CNN.digest, found.caveats)
+    assert "n1" not in books.values
+    np.testing.assert_allclose(books.at_inputs["r1"], found.values["r1"].sum(dtype=np.float64), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["model", "feeds", "self", "epsilom"])
+def test_wrong_parameters_are_named(name: str) -> None:
+    """Whatever they are called, they are a typed error, in the ledger and in the dry run."""
+    with pytest.raises(InvalidParameter, match="lrp_epsilon"):
+        CNN.ledger({"x": X}, "lrp_epsilon", **{name: 1})
+    with pytest.raises(InvalidParameter, match="lrp_epsilon"):
+        CNN.dry_run("lrp_epsilon", **{name: 1})
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """The command line up to the method."""
+    model, feeds = tmp_path / "m.onnx", tmp_path / "x.npz"
+    model.write_bytes(models.cnn().SerializeToString())
+    np.savez(feeds, x=X)
+    return ["ledger", str(model), "--inputs", str(feeds), "--method"]
+
+
+def test_the_command_line_prints_the_numbers(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a node in the order of the walk, whose columns are the accounts; then where the start went."""
+    books = CNN.ledger({"x": X}, "lrp_epsilon", 1, epsilon=0.5)
+    out = tmp_path / "books.json"
+    arguments = [*files, "lrp_epsilon", "--target", "1", "-p", "epsilon=0.5", "--out", str(out)]
+    assert main(arguments) == 0
+    about, table, totals = (block.splitlines() for block in capsys.readouterr().out.split("\n\n"))
+    assert [line.split() for line in about] == [["method", "lrp_epsilon"], ["target", "y[1]"]]
+    assert table[0].split() == ["node", "operator", "rule", "received", "handed", "on", "bias", "rest", "to"]
+    for line, account in zip(table[1:], books.accounts, strict=True):
+        name, operator, rule, *sums = line.split()[:7]
+        assert (name, operator, rule) == (account.node or account.results[0], account.operator, account.rule)
+        expected = [account.received, sum(account.handed_on.values()), account.bias, account.rest]
+        assert [float(number) for number in sums] == pytest.approx(expected, rel=1e-4)
+    (both,) = (line for line in table if line.startswith("residual"))
+    assert both.endswith(", ".join(f"{k} {v:.5g}" for k, v in books.accounts[_place(books, "residual")].handed_on.items()))
+    found = {line.rsplit(maxsplit=1)[0]: line.rsplit(maxsplit=1)[1] for line in totals}
+    assert found.pop("wrote") == str(out)
+    assert {key: float(text) for key, text in found.items() if key != "rounding"} == pytest.approx(
+        {"start": books.start, "at input x": books.at_inputs["x"], "biases": books.bias, "rest": books.rest}, rel=1e-4
+    )
+    assert json.loads(out.read_text()) == json.loads(json.dumps(books.to_json()))
+    assert main([*arguments[:-2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
+
+
+def _place(books: explainsvc.Ledger, node: str) -> int:
+    return [account.node for account in books.accounts].index(node)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["gradient"], 1, "shares out no relevance"),
+        (["lrp_epsilon", "-p", "epsilon=-1"], 2, "epsilon"),
+        (["lrp_epsilom"], 2, "lrp_epsilom"),
+        (["lrp_epsilon", "--target", "9"], 1, "out of range"),
+        (["lrp_epsilon", "--out", "books.txt"], 2, ".json"),
+        (["lrp_epsilon", "--out", "nowhere/books.json"], 2, "nowhere"),
+    ],
+)
+def test_mistakes_on_the_command_line(
+    files: list[str], arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Misuse exits 2 and a refusal 1, each in one paragraph."""
+    assert main([*files, *arguments]) == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert text in err

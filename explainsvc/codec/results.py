@@ -9,16 +9,15 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 import explainsvc
-from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2, target_pb2
+from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card, ParameterCard
 from explainsvc.checks.rows import Row
 from explainsvc.codec.parameters import from_struct, from_value, to_struct, to_value
-from explainsvc.codec.targets import from_index_list, to_index_list
+from explainsvc.codec.targets import from_resolved, to_resolved
 from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tensor
 from explainsvc.info import ModelInfo
 from explainsvc.report.report import Report
-from explainsvc.target import ResolvedTarget
 
 CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name not in ("parameters", "axioms")]
 
@@ -29,7 +28,7 @@ def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribut
     return explanation_service_pb2.Attribution(
         method=attribution.method,
         values=to_named(attribution.values, "values"),
-        target=_to_resolved(attribution.target),
+        target=to_resolved(attribution.target),
         output_value=to_tensor(attribution.output_value),
         **{name: to_tensor(array) for name, array in optional.items() if array is not None},
         parameters=to_struct(attribution.parameters),
@@ -45,11 +44,11 @@ def from_attribution(message: explanation_service_pb2.Attribution) -> Attributio
     return Attribution(
         method=message.method,
         values=from_named(message.values, "values"),
-        target=_from_resolved(message.target),
+        target=from_resolved(message.target),
         output_value=from_tensor(message.output_value),
         baseline_value=from_tensor(message.baseline_value) if message.HasField("baseline_value") else None,
         residual=from_tensor(message.residual) if message.HasField("residual") else None,
-        parameters=_parameters(message),
+        parameters=parameters_in_force(message),
         seed=message.seed,
         model_digest=message.model_digest,
         versions=dict(message.versions),
@@ -57,7 +56,7 @@ def from_attribution(message: explanation_service_pb2.Attribution) -> Attributio
     )
 
 
-def _parameters(message: explanation_service_pb2.Attribution) -> dict[str, Any]:
+def parameters_in_force(message: explanation_service_pb2.Attribution | explanation_service_pb2.Ledger) -> dict[str, Any]:
     """The parameters in force, floats where the method's card says so: a ``Struct`` cannot tell 1.0 from 1."""
     card = explainsvc.methods().get(message.method)
     kinds = {} if card is None else {parameter.name: parameter.type for parameter in card.parameters}
@@ -67,18 +66,6 @@ def _parameters(message: explanation_service_pb2.Attribution) -> dict[str, Any]:
 def as_floats(value: Any, kind: str) -> Any:
     """An int as float for the kinds of parameters that hold floats."""
     return float(value) if kind in ("float", "value") and type(value) is int else value
-
-
-def _to_resolved(target: ResolvedTarget) -> target_pb2.ResolvedTarget:
-    index = None if target.index is None else to_index_list(target.index)
-    return target_pb2.ResolvedTarget(
-        output=target.output, description=target.description, seed=to_tensor(target.seed), index=index
-    )
-
-
-def _from_resolved(message: target_pb2.ResolvedTarget) -> ResolvedTarget:
-    index = from_index_list(message.index) if message.HasField("index") else None
-    return ResolvedTarget(output=message.output, description=message.description, seed=from_tensor(message.seed), index=index)
 
 
 def to_info(info: ModelInfo) -> model_service_pb2.ModelInfo:

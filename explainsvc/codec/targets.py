@@ -11,6 +11,7 @@ import numpy as np
 from explainpb.v1 import target_pb2 as pb
 from explainsvc.codec.tensors import from_tensor, to_tensor
 from explainsvc.errors import TargetOutOfRange
+from explainsvc.target import ResolvedTarget
 
 KEYS = frozenset({"output", "index", "against", "seed"})
 EXPECTED = 'None, an int, a list of ints, or a dict with "output" and "index", "index" and "against", or "seed"'
@@ -79,11 +80,13 @@ def _position(index: pb.Index) -> int | tuple[int, ...]:
     return index.positions[0] if len(index.positions) == 1 else tuple(index.positions)
 
 
-def to_index_list(index: Sequence[Sequence[int]]) -> pb.IndexList:
-    """The elements of a resolved target, one an item."""
-    return pb.IndexList(items=[pb.Index(positions=positions) for positions in index])
+def to_resolved(target: ResolvedTarget) -> pb.ResolvedTarget:
+    """The message of a target as it was understood."""
+    index = None if target.index is None else pb.IndexList(items=[pb.Index(positions=positions) for positions in target.index])
+    return pb.ResolvedTarget(output=target.output, description=target.description, seed=to_tensor(target.seed), index=index)
 
 
-def from_index_list(message: pb.IndexList) -> tuple[tuple[int, ...], ...]:
-    """The elements of a resolved target, one an item."""
-    return tuple(tuple(item.positions) for item in message.items)
+def from_resolved(message: pb.ResolvedTarget) -> ResolvedTarget:
+    """The target as it was understood."""
+    index = tuple(tuple(item.positions) for item in message.index.items) if message.HasField("index") else None
+    return ResolvedTarget(output=message.output, description=message.description, seed=from_tensor(message.seed), index=index)

@@ -37,6 +37,16 @@ class ExplanationService(ExplanationServiceServicer):
         for chunk in chunks(reply.compiled):
             yield pb.CompileExplanationResponse(chunk=chunk, total_bytes=len(reply.compiled))
 
+    async def GetLedger(self, request: pb.GetLedgerRequest, context: Any) -> Any:
+        """The books of one explanation."""
+        reply = await self.backend.pool.result(self.backend.job(request.model_digest, ledger=request))
+        return pb.GetLedgerResponse(ledger=reply.ledger)
+
+    async def DryRun(self, request: pb.DryRunRequest, context: Any) -> Any:
+        """The rule of every node."""
+        reply = await self.backend.pool.result(self.backend.job(request.model_digest, dry_run=request))
+        return pb.DryRunResponse(plan=reply.plan)
+
     async def ListMethods(self, request: pb.ListMethodsRequest, context: Any) -> Any:
         """All cards."""
         return pb.ListMethodsResponse(

@@ -18,7 +18,7 @@ import explainsvc  # noqa: E402
 from tests.models import Array, numbers  # noqa: E402
 from tests.parity.networks import EXPORTS, SIZE, distance, exported, resnet  # noqa: E402
 
-X = numbers(3, 3, SIZE, SIZE)
+X = numbers(6, 3, SIZE, SIZE)
 
 
 @cache
@@ -67,12 +67,13 @@ def test_methods_equal_torch_and_captum(subject: Subject, method: str) -> None:
     """Gradient = torch autograd, guided backprop and Grad-CAM = captum's, to 1e-5 of an item's norm.
 
     A ReLU whose input is within rounding of 0 opens in float32 and not in float64, which moves an item by up to 1e-2
-    (torch's own float32 too): the median over the items decides, and no item is off by more than such a kink.
+    (torch's own float32 too); which items have one depends on the processor. A wrong rule moves every item: one without
+    a kink decides, and no item is off by more than such a kink.
     """
     name, model = subject
     found = model.explain({"x": X}, method, target=targets(name)).values["x"]
     errors = [distance(a, b) for a, b in zip(found, expected(name, method), strict=True)]
-    assert np.median(errors) < 1e-5
+    assert min(errors) < 1e-5
     assert max(errors) < 1e-2
 
 

@@ -110,6 +110,143 @@ class CompileExplanationResponse(_message.Message):
     total_bytes: int
     def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...
 
+class GetLedgerRequest(_message.Message):
+    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through")
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    model_digest: str
+    inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    method: str
+    target: _target_pb2.Target
+    explained_inputs: _containers.RepeatedScalarFieldContainer[str]
+    parameters: _struct_pb2.Struct
+    array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    straight_through: bool
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
+
+class GetLedgerResponse(_message.Message):
+    __slots__ = ("ledger",)
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    ledger: Ledger
+    def __init__(self, ledger: _Optional[_Union[Ledger, _Mapping]] = ...) -> None: ...
+
+class Ledger(_message.Message):
+    __slots__ = ("method", "target", "explained_inputs", "start", "accounts", "values", "parameters", "model_digest", "versions", "caveats")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    CAVEATS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    target: _target_pb2.ResolvedTarget
+    explained_inputs: _containers.RepeatedScalarFieldContainer[str]
+    start: float
+    accounts: _containers.RepeatedCompositeFieldContainer[Account]
+    values: _containers.RepeatedCompositeFieldContainer[Relevance]
+    parameters: _struct_pb2.Struct
+    model_digest: str
+    versions: _containers.ScalarMap[str, str]
+    caveats: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.ResolvedTarget, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., start: _Optional[float] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., values: _Optional[_Iterable[_Union[Relevance, _Mapping]]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., model_digest: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., caveats: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("node", "operator", "results", "rule", "received", "handed_on", "bias", "rest")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    HANDED_ON_FIELD_NUMBER: _ClassVar[int]
+    BIAS_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    operator: str
+    results: _containers.RepeatedScalarFieldContainer[str]
+    rule: str
+    received: float
+    handed_on: _containers.RepeatedCompositeFieldContainer[Relevance]
+    bias: float
+    rest: float
+    def __init__(self, node: _Optional[str] = ..., operator: _Optional[str] = ..., results: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., received: _Optional[float] = ..., handed_on: _Optional[_Iterable[_Union[Relevance, _Mapping]]] = ..., bias: _Optional[float] = ..., rest: _Optional[float] = ...) -> None: ...
+
+class Relevance(_message.Message):
+    __slots__ = ("name", "sum")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sum: float
+    def __init__(self, name: _Optional[str] = ..., sum: _Optional[float] = ...) -> None: ...
+
+class DryRunRequest(_message.Message):
+    __slots__ = ("model_digest", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through")
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    model_digest: str
+    method: str
+    target: _target_pb2.Target
+    explained_inputs: _containers.RepeatedScalarFieldContainer[str]
+    parameters: _struct_pb2.Struct
+    array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    straight_through: bool
+    def __init__(self, model_digest: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
+
+class DryRunResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: RulePlan
+    def __init__(self, plan: _Optional[_Union[RulePlan, _Mapping]] = ...) -> None: ...
+
+class RulePlan(_message.Message):
+    __slots__ = ("method", "output", "explained_inputs", "nodes")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    output: str
+    explained_inputs: _containers.RepeatedScalarFieldContainer[str]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeRule]
+    def __init__(self, method: _Optional[str] = ..., output: _Optional[str] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[_Union[NodeRule, _Mapping]]] = ...) -> None: ...
+
+class NodeRule(_message.Message):
+    __slots__ = ("name", "operator", "results", "rule", "parameters", "refusal")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    operator: str
+    results: _containers.RepeatedScalarFieldContainer[str]
+    rule: str
+    parameters: _struct_pb2.Struct
+    refusal: str
+    def __init__(self, name: _Optional[str] = ..., operator: _Optional[str] = ..., results: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., refusal: _Optional[str] = ...) -> None: ...
+
 class ListMethodsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -50,6 +50,16 @@ class ExplanationServiceStub:
                 request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationRequest.SerializeToString,
                 response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationResponse.FromString,
                 _registered_method=True)
+        self.GetLedger = channel.unary_unary(
+                '/explainsvc.v1.ExplanationService/GetLedger',
+                request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerResponse.FromString,
+                _registered_method=True)
+        self.DryRun = channel.unary_unary(
+                '/explainsvc.v1.ExplanationService/DryRun',
+                request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.DryRunRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.DryRunResponse.FromString,
+                _registered_method=True)
         self.ListMethods = channel.unary_unary(
                 '/explainsvc.v1.ExplanationService/ListMethods',
                 request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ListMethodsRequest.SerializeToString,
@@ -82,6 +92,20 @@ class ExplanationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLedger(self, request, context):
+        """The books of one explanation: what every node received, handed on and lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DryRun(self, request, context):
+        """Which rule every node would get; nothing is computed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMethods(self, request, context):
         """The card of every method and every check.
         """
@@ -106,6 +130,16 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     servicer.CompileExplanation,
                     request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationRequest.FromString,
                     response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationResponse.SerializeToString,
+            ),
+            'GetLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedger,
+                    request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerResponse.SerializeToString,
+            ),
+            'DryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DryRun,
+                    request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.DryRunRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.DryRunResponse.SerializeToString,
             ),
             'ListMethods': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMethods,
@@ -195,6 +229,60 @@ class ExplanationService:
             '/explainsvc.v1.ExplanationService/CompileExplanation',
             explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationRequest.SerializeToString,
             explainsvc_dot_v1_dot_explanation__service__pb2.CompileExplanationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.ExplanationService/GetLedger',
+            explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerRequest.SerializeToString,
+            explainsvc_dot_v1_dot_explanation__service__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.ExplanationService/DryRun',
+            explainsvc_dot_v1_dot_explanation__service__pb2.DryRunRequest.SerializeToString,
+            explainsvc_dot_v1_dot_explanation__service__pb2.DryRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

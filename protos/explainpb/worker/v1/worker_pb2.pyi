@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit")
+    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run")
     MODEL_FOLDER_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_FIELD_NUMBER: _ClassVar[int]
     INSPECT_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,8 @@ class Job(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     COMPILE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     model_folder: str
     validate: ValidateWork
     inspect: _model_service_pb2.InspectModelRequest
@@ -25,14 +27,16 @@ class Job(_message.Message):
     explain: _explanation_service_pb2.ExplainRequest
     compile: _explanation_service_pb2.CompileExplanationRequest
     audit: _audit_service_pb2.CreateAuditRequest
-    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ...) -> None: ...
+    ledger: _explanation_service_pb2.GetLedgerRequest
+    dry_run: _explanation_service_pb2.DryRunRequest
+    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ...) -> None: ...
 
 class ValidateWork(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +48,8 @@ class Reply(_message.Message):
     COMPILED_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progress: _audit_service_pb2.Progress
     row: _audit_service_pb2.AuditRow
@@ -55,7 +61,9 @@ class Reply(_message.Message):
     compiled: bytes
     report: bytes
     accepted: Accepted
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ...) -> None: ...
+    ledger: _explanation_service_pb2.Ledger
+    plan: _explanation_service_pb2.RulePlan
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ()
