@@ -129,6 +129,15 @@ def test_rules_start_before_the_softmax_and_say_so() -> None:
     assert any("softmax probability" in caveat for caveat in probability.caveats)
 
 
+def test_a_log_probability_is_not_called_a_probability() -> None:
+    """Of a model that ends in LogSoftmax the caveats name that operator, and the explained value is a logarithm."""
+    model, x = explainsvc.load(models.mlp(end="LogSoftmax")), numbers(3, 6)
+    (before,) = model.explain({"x": x}, "lrp_epsilon", target=1).caveats
+    assert before == 'the explained value is "h3", before the LogSoftmax that makes "y"'
+    (itself,) = model.explain({"x": x}, target=1).caveats
+    assert 'the explained value "y" is a log-softmax, the logarithm of a probability;' in itself
+
+
 def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
     """Opset conversion puts a Flatten before a Softmax of opset 12; the logit is still what the source calls it."""
     graph = """g (float[N, 4] x) => (float[N, 3] y) {
