@@ -65,6 +65,10 @@ class Builder:
         found = backward(self.emit, start, [t.value for t in self.wanted.values()], rulebook)
         return {name: found[t.value] for name, t in self.wanted.items() if t.value in found}
 
+    def relevance_of(self, value: Term) -> Term:
+        """seed ⊙ value, what relevance starts as; 0 where the seed is, also at infinite elements, for 0·∞ is NaN."""
+        return self.emit.where(self.seed.equals(0), 0.0, self.seed * value)
+
     def path(self) -> list[NodeView]:
         """The forward nodes between the wanted inputs and the target, in topological order."""
         nodes = nodes_between(self.graph, [t.value for t in self.wanted.values()], self.target.value)

@@ -149,6 +149,20 @@ def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
     assert model.explain({"x": numbers(2, 4)}, "lrp_epsilon", 1).target.output == "z"
 
 
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_0", "deeplift", "integrated_gradients", "sampling_shap", "occlusion"])
+def test_a_masked_logit_does_not_spoil_the_others(method: str) -> None:
+    """An output element of −∞ that is not explained changes nothing: 0·∞ is in no value, no S and no residual."""
+    body = "[one] h = MatMul (x, w)  [act] r = Relu (h)  [two] z = MatMul (r, w)"
+    tensors = {"w": models.weights("w", 4, 4), "keep": np.array([True, True, False, True]), "none": np.float32(-np.inf)}
+    masked = models.build(f"g (float[N, 4] x) => (float[N, 4] y) {{ {body}  [mask] y = Where (keep, z, none) }}", tensors)
+    plain = models.build(f"g (float[N, 4] x) => (float[N, 4] z) {{ {body} }}", {"w": tensors["w"]})
+    found, expected = (explainsvc.load(m).explain({"x": numbers(3, 4)}, method, target=1) for m in (masked, plain))
+    np.testing.assert_allclose(found.values["x"], expected.values["x"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.output_value, expected.output_value, rtol=1e-6)
+    if expected.residual is not None:
+        np.testing.assert_allclose(found.residual, expected.residual, atol=1e-6)
+
+
 # Batches --------------------------------------------------------------------------------------------------------------
 
 

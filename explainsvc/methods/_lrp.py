@@ -70,7 +70,7 @@ def lrp_method(
 def _propagate(preset: Preset, own: bool, b: Builder, p: Any) -> Mapping[str, Term]:
     """Relevance starts as S itself, R = seed ⊙ value at the target; or as the table says."""
     output = preset(p).output
-    start = b.seed if output == "one" else b.seed * (b.target if output == "value" else b.emit.op("Relu", b.target))
+    start = b.seed if output == "one" else b.relevance_of(b.target if output == "value" else b.emit.op("Relu", b.target))
     return b.backward(_rulebook(preset, own, b, p), seed=start)
 
 
