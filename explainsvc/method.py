@@ -29,7 +29,8 @@ def silent(*_: object) -> None:
 class Result:
     """What a method returns before it becomes an Attribution; see there for the fields.
 
-    ``output`` is the explained value as the graph of a method that is one graph gave it.
+    ``output`` is the explained value as the graph of a method that is one graph gave it. ``zeros_told`` says that the caveats
+    already tell of maps that are zero everywhere.
     """
 
     values: dict[str, Array]
@@ -38,6 +39,7 @@ class Result:
     caveats: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     output: Array | None = None
+    zeros_told: bool = False
 
 
 @dataclass(frozen=True)

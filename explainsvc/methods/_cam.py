@@ -228,7 +228,8 @@ def reading_graph(graph: ir.Graph, output: str, inputs: Sequence[str]) -> Builde
 
 def told(request: Request, values: dict[str, Array], layer: Layer) -> Result:
     """A result with the layer that was taken, and a caveat where a map is zero everywhere."""
-    return Result(values, caveats=blank_maps(request, values, layer.name), parameters={"layer": layer.name})
+    caveats = blank_maps(request, values, layer.name)
+    return Result(values, caveats=caveats, parameters={"layer": layer.name}, zeros_told=True)
 
 
 def blank_maps(request: Request, values: Mapping[str, Array], layer: str) -> tuple[str, ...]:
