@@ -237,7 +237,7 @@ def blank_maps(request: Request, values: Mapping[str, Array], layer: str) -> tup
     blank = []
     for name, value in values.items():
         rows = value if request.has_items(name) else value[None]
-        if empty := [str(i) for i, row in enumerate(rows) if not row.any()]:
+        if empty := [str(i) for i, row in enumerate(rows, start=request.first) if not row.any()]:
             items = ", ".join(empty)
             blank.append(
                 f'the map of "{name}" is zero everywhere (items {items}): no evidence for the target is left at "{layer}"'
