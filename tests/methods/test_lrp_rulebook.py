@@ -211,8 +211,9 @@ import numpy as np, explainsvc
 from explainsvc.cli import build_parser
 from tests import models
 assert build_parser() is not None
-from explainsvc.demo.subject import METHODS as shown
-assert len(shown) == 5, shown
+from explainsvc.demo.subject import METHODS as shown, MISSING as missing
+assert len(shown) == 6 and "input_x_gradient" in shown, shown
+assert list(missing) == ["lrp_epsilon_plus"], missing
 names = sorted(explainsvc.methods())
 assert not [n for n in names if "lrp" in n or n in ("deep_taylor", "excitation_backprop")], names
 model = explainsvc.load(models.cnn())
