@@ -78,7 +78,9 @@ class Request:
         count = len(self.target.seed)
         for start in range(0, count, size):
             group = slice(start, start + size)
-            yield self.on({n: a[group] if a.ndim and len(a) == count else a for n, a in self.feeds.items()}, self.target.seed[group])
+            yield self.on(
+                {n: a[group] if a.ndim and len(a) == count else a for n, a in self.feeds.items()}, self.target.seed[group]
+            )
 
     def excess(self, values: Mapping[str, Array], claimed: Array) -> Array:
         """Σ values − ``claimed`` per item, float64 [batch]; [1] over all items where an explained input is shared by them."""

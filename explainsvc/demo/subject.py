@@ -27,7 +27,9 @@ def at_hand(available: Container[str]) -> tuple[tuple[str, ...], dict[str, str]]
     """The methods to show, and those of SHOWN that this distribution does not have: method → what is shown instead."""
     missing = {method: INSTEAD.get(method, "") for method in SHOWN if method not in available}
     methods = [missing.get(method, method) for method in SHOWN]
-    words = {method: f"this distribution is without it; {other or 'nothing'} is shown instead" for method, other in missing.items()}
+    words = {
+        method: f"this distribution is without it; {other or 'nothing'} is shown instead" for method, other in missing.items()
+    }
     return tuple(method for method in methods if method in available), words
 
 

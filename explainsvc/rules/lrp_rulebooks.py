@@ -128,12 +128,14 @@ def uncovered(ends: tuple[str, ...]) -> Rule:
     def rule(n: NodeView, *_: Term | None) -> list[Term | None]:
         known = n.node.domain in ("", "ai.onnx")
         fitting = [name for name, kind in RULES.items() if kind.operators is None or (known and n.op_type in kind.operators)]
-        position = f"position {' and '.join(ends) or 'neither first nor last'}" if n.op_type in LINEAR else "which has no position"
+        position = (
+            f"position {' and '.join(ends) or 'neither first nor last'}" if n.op_type in LINEAR else "which has no position"
+        )
         general = "lrp_epsilon" if "lrp_epsilon" in fitting else "gradient"
         raise NotDifferentiable(
             f"no row of the rulebook covers this node, {operator_name(n.node)}, {position}", where=n.where(),
             expected=f"a row that matches it, with a rule that is defined for it: {', '.join(fitting)}",
-            to_do=f'Add a catch-all row as the last one, such as {{"rule": "{general}"}}, or name a preset, whose rows then follow',
+            to_do=f'Add a catch-all row as the last one, such as {{"rule": "{general}"}}, or name a preset, whose rows follow',
         )  # fmt: skip
 
     return rule
