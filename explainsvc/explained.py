@@ -90,8 +90,8 @@ Program = Callable[[Builder], Mapping[str, Term]]
 """Emits a method's result for the wanted inputs."""
 
 
-def find_value(graph: ir.Graph, name: str) -> ir.Value:
-    """A value of the (top-level) graph by name.
+def find_value(graph: ir.Graph, name: str, where: str = "target") -> ir.Value:
+    """A value of the (top-level) graph by name; ``where`` tells which field of the request named it.
 
     Raises:
         TargetOutOfRange: There is none.
@@ -101,7 +101,7 @@ def find_value(graph: ir.Graph, name: str) -> ir.Value:
             return value
     outputs = ", ".join(v.name or "" for v in graph.outputs)
     raise TargetOutOfRange(
-        f'the model has no value "{name}"', where="target", expected=f"one of its outputs ({outputs}) or an inner value",
+        f'the model has no value "{name}"', where=where, expected=f"one of its outputs ({outputs}) or an inner value",
         to_do="`explainsvc inspect` lists the outputs",
     )  # fmt: skip
 

@@ -90,7 +90,7 @@ def cam_layer(b: Builder, name: str, method: str) -> Layer:
     spots = {n: spatial_values(path, wanted.value) for n, wanted in b.wanted.items()}
     first = next((n for n, found in spots.items() if found), None)
     if name:
-        value: ir.Value | None = find_value(b.graph, name)
+        value: ir.Value | None = find_value(b.graph, name, "parameters.layer")
     else:
         value = None if first is None else default_layer(path, b.wanted[first].value, b.target.value)
     if value is None or first is None or value not in spots[first]:
