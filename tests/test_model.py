@@ -153,7 +153,11 @@ def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
 def test_a_masked_logit_does_not_spoil_the_others(method: str) -> None:
     """An output element of −∞ that is not explained changes nothing: 0·∞ is in no value, no S and no residual."""
     body = "[one] h = MatMul (x, w)  [act] r = Relu (h)  [two] z = MatMul (r, w)"
-    tensors = {"w": models.weights("w", 4, 4), "keep": np.array([True, True, False, True]), "none": np.float32(-np.inf)}
+    tensors: dict[str, Array] = {
+        "w": models.weights("w", 4, 4),
+        "keep": np.array([True, True, False, True]),
+        "none": np.array(-np.inf, np.float32),
+    }
     masked = models.build(f"g (float[N, 4] x) => (float[N, 4] y) {{ {body}  [mask] y = Where (keep, z, none) }}", tensors)
     plain = models.build(f"g (float[N, 4] x) => (float[N, 4] z) {{ {body} }}", {"w": tensors["w"]})
     found, expected = (explainsvc.load(m).explain({"x": numbers(3, 4)}, method, target=1) for m in (masked, plain))

@@ -71,8 +71,9 @@ def _joined(parts: Sequence[Result], sizes: Sequence[int]) -> Result:
     of_groups = {caveat for part in parts for caveat in value_caveats(part.values)}
     said = dict.fromkeys(caveat for part in parts for caveat in part.caveats if caveat not in of_groups)
     caveats = (*said, *value_caveats(values, zeros=not parts[0].zeros_told))
-    numbers = [_concatenated([getattr(part, field) for part in parts]) for field in ("baseline_value", "residual")]
-    return Result(values, *numbers, caveats, _parameters([part.parameters for part in parts], sizes))
+    at_baseline = _concatenated([part.baseline_value for part in parts])
+    residual = _concatenated([part.residual for part in parts])
+    return Result(values, at_baseline, residual, caveats, _parameters([part.parameters for part in parts], sizes))
 
 
 def _concatenated(arrays: Sequence[Array | None]) -> Array | None:
