@@ -50,7 +50,7 @@ def _propagate(name: str, rules: Rules, b: Builder, p: AttentionParams) -> Mappi
     Raises:
         MethodNotApplicable: Nothing between input and target has a rule of its own here.
     """
-    found = b.backward(_rulebook(rules, b, p), seed=b.seed * b.target)  # first: what has no rule at all says so itself
+    found = b.backward(_rulebook(rules, b, p), seed=b.relevance_of(b.target))  # first: what has no rule at all says so itself
     if not differs_from_lrp(b.path(), b.wanted.values()):
         raise MethodNotApplicable(
             f"{name} has rules for attention, gates and normalisations, and the target depends on the input without any",

@@ -73,7 +73,7 @@ def run(request: Request, p: Params) -> Result:
         rows = z[i if len(z) > 1 else 0][:, own]
         models.append(fitted(rows, scores[:, i], _weights(rows, request, p), p.alpha))
         values[i, own] = models[-1].coefficients
-    found = {"weighted_r2": [m.r2 for m in models], "intercept": [m.intercept for m in models]}
+    found = {"weighted_r2": np.array([m.r2 for m in models]), "intercept": np.array([m.intercept for m in models])}
     return Result(features.spread(values, request), caveats=_caveats(models, p), parameters=found)
 
 
