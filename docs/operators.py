@@ -192,7 +192,7 @@ def _rule_at(method: Method, name: str, behind: bool) -> str:
     y = emit.term(node.outputs[0])
     assert method.rulebook is not None
     rule = method.rulebook(Builder(emit, y, y, {"x": emit.term(x)}), method.params())(NodeView(node, emit, (0,)))
-    return "vjp" if rule is None else "refused" if rule_name(rule) == "refuse" else rule_name(rule)
+    return "vjp" if rule is None else "refused" if rule_name(rule) in ("refuse", "uncovered") else rule_name(rule)
 
 
 if __name__ == "__main__":

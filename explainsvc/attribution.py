@@ -74,14 +74,14 @@ def target_json(target: ResolvedTarget) -> dict[str, Any]:
     return {"output": target.output, "description": target.description, "index": index}
 
 
-def value_caveats(values: Mapping[str, Array]) -> tuple[str, ...]:
-    """What a look at the numbers alone must tell: elements that are not finite, inputs that got nothing but zeros."""
+def value_caveats(values: Mapping[str, Array], zeros: bool = True) -> tuple[str, ...]:
+    """What a look at the numbers alone must tell: elements that are not finite and (``zeros``) inputs that got only zeros."""
     found = []
     for name, array in values.items():
         bad = int(array.size - np.isfinite(array).sum())
         if bad:
             found.append(f'{bad} of {array.size} values of "{name}" are not finite')
-        elif array.size and not array.any():
+        elif zeros and array.size and not array.any():
             found.append(f'every value of "{name}" is zero')
     return tuple(found)
 

@@ -7,10 +7,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
+from explainsvc.axioms import Claims
 from explainsvc.errors import InvalidParameter, Violation
 
 HEADINGS = ("Computes", "Output", "Needs", "Cost", "Properties", "Limits", "Source", "Differs")
@@ -40,7 +42,7 @@ class ParameterCard:
 
 @dataclass(frozen=True)
 class Card:
-    """What a method or check is; every field is filled (a test holds this)."""
+    """What a method or check is; every field is filled (a test holds this), but for the axioms of what claims none."""
 
     name: str
     summary: str
@@ -53,6 +55,7 @@ class Card:
     limits: str
     source: str
     differs: str
+    axioms: Claims = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and strings."""
@@ -77,8 +80,8 @@ def param(
     )
 
 
-def read_card(name: str, docstring: str | None, params: type) -> Card:
-    """The card of a module: its docstring's headings, the fields of its Params."""
+def read_card(name: str, docstring: str | None, params: type, axioms: Claims = MappingProxyType({})) -> Card:
+    """The card of a module: its docstring's headings, the fields of its Params, and the axioms that it claims."""
     lines = (docstring or "").strip().splitlines()
     sections: dict[str, str] = {}
     current = ""
@@ -90,7 +93,8 @@ def read_card(name: str, docstring: str | None, params: type) -> Card:
             sections[current] = f"{sections.get(current, '')} {line.strip()}".strip()
     fields = {heading.lower(): sections.get(heading, "") for heading in HEADINGS}
     summary = lines[0].partition(": ")[2] if lines else ""
-    return Card(name=name, summary=summary, parameters=tuple(_parameter(f) for f in dataclasses.fields(params)), **fields)
+    parameters = tuple(_parameter(f) for f in dataclasses.fields(params))
+    return Card(name=name, summary=summary, parameters=parameters, axioms=dict(sorted(axioms.items())), **fields)
 
 
 def _parameter(field: dataclasses.Field[Any]) -> ParameterCard:

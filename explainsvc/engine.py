@@ -45,7 +45,7 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
     """Runs a method on a checked request: its explained graph, or its function."""
     result = method.run(request, params) if method.run is not None else _one_graph(method, params, request)
     values = {n: _exactly(v, request.feeds[n].shape) for n, v in result.values.items()}
-    return replace(result, values=values, caveats=(*result.caveats, *value_caveats(values)))
+    return replace(result, values=values, caveats=(*result.caveats, *value_caveats(values, zeros=not result.zeros_told)))
 
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:

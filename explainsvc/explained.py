@@ -65,6 +65,10 @@ class Builder:
         found = backward(self.emit, start, [t.value for t in self.wanted.values()], rulebook)
         return {name: found[t.value] for name, t in self.wanted.items() if t.value in found}
 
+    def relevance_of(self, value: Term) -> Term:
+        """seed ⊙ value, what relevance starts as; 0 where the seed is, also at infinite elements, for 0·∞ is NaN."""
+        return self.emit.where(self.seed.equals(0), 0.0, self.seed * value)
+
     def path(self) -> list[NodeView]:
         """The forward nodes between the wanted inputs and the target, in topological order."""
         nodes = nodes_between(self.graph, [t.value for t in self.wanted.values()], self.target.value)
@@ -86,8 +90,8 @@ Program = Callable[[Builder], Mapping[str, Term]]
 """Emits a method's result for the wanted inputs."""
 
 
-def find_value(graph: ir.Graph, name: str) -> ir.Value:
-    """A value of the (top-level) graph by name.
+def find_value(graph: ir.Graph, name: str, where: str = "target") -> ir.Value:
+    """A value of the (top-level) graph by name; ``where`` tells which field of the request named it.
 
     Raises:
         TargetOutOfRange: There is none.
@@ -97,7 +101,7 @@ def find_value(graph: ir.Graph, name: str) -> ir.Value:
             return value
     outputs = ", ".join(v.name or "" for v in graph.outputs)
     raise TargetOutOfRange(
-        f'the model has no value "{name}"', where="target", expected=f"one of its outputs ({outputs}) or an inner value",
+        f'the model has no value "{name}"', where=where, expected=f"one of its outputs ({outputs}) or an inner value",
         to_do="`explainsvc inspect` lists the outputs",
     )  # fmt: skip
 
@@ -160,26 +164,34 @@ def forward_graph(prepared: ir.Model, target: str) -> ir.Model:
     return model
 
 
-def logit_before(graph: ir.Graph, name: str) -> str | None:
-    """Name of the value before the Softmax or LogSoftmax that makes the output ``name``, if one does.
+@dataclass(frozen=True)
+class Logit:
+    """The value before the node that makes probabilities of it, and that node's operator: Softmax or LogSoftmax."""
+
+    name: str
+    operator: str
+
+
+def logit_before(graph: ir.Graph, name: str) -> Logit | None:
+    """What comes before the Softmax or LogSoftmax that makes the output ``name``, if one does.
 
     Looks through Identity, and through the Flatten/Reshape pair that opset conversion puts around an old Softmax: the name
     is that of the source's own value.
     """
     value: ir.Value | None = find_value(graph, name)
     shape = None if value is None else value.shape
-    seen_softmax = False
+    operator = ""
     while value is not None and (producer := value.producer()) is not None:
-        if seen_softmax and value.shape == shape and not _only_reshaped(producer, shape):
-            return value.name
-        if producer.op_type in ("Softmax", "LogSoftmax") and not seen_softmax:
-            seen_softmax, value = True, producer.inputs[0]
+        if operator and value.shape == shape and not _only_reshaped(producer, shape):
+            return Logit(value.name or "", operator)
+        if producer.op_type in ("Softmax", "LogSoftmax") and not operator:
+            operator, value = producer.op_type, producer.inputs[0]
             shape = shape if value is None or value.shape is None or len(value.shape) != len(shape or ()) else value.shape
         elif producer.op_type in ("Identity", "Reshape", "Flatten"):
             value = producer.inputs[0]
         else:
             return None
-    return value.name if seen_softmax and value is not None and value.shape == shape else None
+    return Logit(value.name or "", operator) if operator and value is not None and value.shape == shape else None
 
 
 def _only_reshaped(node: ir.Node, shape: ir.Shape | None) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NUMERIC_KINDS = ("float", "int", "uint", "bool")
 PERTURB = "a perturbation method such as occlusion"
+PROBABILITY = {"Softmax": "softmax probability", "LogSoftmax": "log-softmax, the logarithm of a probability"}
 CUT = "cut the model after its embedding or vectoriser"
 
 
@@ -34,11 +35,12 @@ def target_name(model: Model, method: Method, target: Target) -> tuple[str, tupl
         return str(find_value(model.graph, str(target["output"])).name), ()
     name = model.default_output
     logit = logit_before(model.graph, name)
-    if logit is None or logit == name:
+    if logit is None or logit.name == name:
         return name, ()
     if method.from_logit:
-        return logit, (f'the explained value is "{logit}", before the Softmax that makes "{name}"',)
-    return name, (f'the explained value "{name}" is a softmax probability; {{"output": "{logit}"}} explains the logit',)
+        return logit.name, (f'the explained value is "{logit.name}", before the {logit.operator} that makes "{name}"',)
+    kind = PROBABILITY[logit.operator]
+    return name, (f'the explained value "{name}" is a {kind}; {{"output": "{logit.name}"}} explains the logit',)
 
 
 def wanted_inputs(model: Model, inputs: Sequence[str] | None, method: Method, output: str) -> tuple[str, ...]:

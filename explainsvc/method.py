@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,9 @@ def silent(*_: object) -> None:
 class Result:
     """What a method returns before it becomes an Attribution; see there for the fields.
 
-    ``output`` is the explained value as the graph of a method that is one graph gave it.
+    Arrays among the ``parameters`` count items along axis 0; all else is of the whole request.
+    ``output`` is the explained value as the graph of a method that is one graph gave it. ``zeros_told`` says that the caveats
+    already tell of maps that are zero everywhere.
     """
 
     values: dict[str, Array]
@@ -38,11 +40,15 @@ class Result:
     caveats: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     output: Array | None = None
+    zeros_told: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """One explanation to compute: checked feeds, the inputs wanted, the resolved target."""
+    """One explanation to compute: checked feeds, the inputs wanted, the resolved target.
+
+    ``first``: the number of the first item among those that the user gave; not 0 where they are explained in groups.
+    """
 
     model: Model
     feeds: dict[str, Array]
@@ -50,6 +56,7 @@ class Request:
     target: ResolvedTarget
     seed: int
     progress: Progress
+    first: int = 0
 
     @property
     def batched(self) -> bool:
@@ -65,6 +72,15 @@ class Request:
         """The shape of one item of an input; all of it where the items share it."""
         x = self.feeds[name]
         return x.shape[1:] if self.has_items(name) else x.shape
+
+    def parts(self, size: int) -> Iterator[Request]:
+        """The request in groups of at most ``size`` items, for where items do not mix."""
+        count = len(self.target.seed)
+        for start in range(0, count, size):
+            group = slice(start, start + size)
+            yield self.on(
+                {n: a[group] if a.ndim and len(a) == count else a for n, a in self.feeds.items()}, self.target.seed[group]
+            )
 
     def excess(self, values: Mapping[str, Array], claimed: Array) -> Array:
         """Σ values − ``claimed`` per item, float64 [batch]; [1] over all items where an explained input is shared by them."""
@@ -93,6 +109,7 @@ class Method:
         from_logit: Whether a default target starts before the final Softmax, as the source defines the method.
         caveats: Known properties of the maps.
         family: Decides how applicability is found out.
+        whole_batch: Whether the values of an item depend on the other items of the request, which must not be split then.
         requires: ``(model, output, inputs) -> None``; raises why the method, with its default parameters, does not apply to
             these inputs of a model, as far as its graph and declared shapes tell. `inspect` asks it.
     """
@@ -107,4 +124,5 @@ class Method:
     from_logit: bool = False
     caveats: tuple[str, ...] = ()
     family: Literal["graph", "sampling", "perturbation", "control"] = "graph"
+    whole_batch: bool = False
     requires: Callable[[Model, str, Sequence[str]], None] | None = None

@@ -33,8 +33,12 @@ class ResolvedTarget:
     description: str
 
     def value(self, output: Array, batched: bool) -> Array:
-        """S, float64: one number per item, shape [batch] ([1] where the model has no batch axis)."""
-        product = self.seed.astype(np.float64) * output.astype(np.float64)
+        """S, float64: one number per item, shape [batch] ([1] where the model has no batch axis).
+
+        Elements that the seed does not pick do not count, not even infinite ones (masked logits), for 0·∞ is NaN.
+        """
+        product = np.zeros(self.seed.shape)
+        np.multiply(self.seed, output, out=product, where=self.seed != 0, dtype=np.float64)
         return np.asarray(product.reshape(len(product), -1).sum(axis=1) if batched else product.sum().reshape(1))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.attribution import Attribution
+from explainsvc.axioms import Claims
 from explainsvc.cards import HEADINGS, Card
 from explainsvc.ledger import Account, Ledger
 from explainsvc.checks.replay import ABSOLUTE, RELATIVE, Replay
@@ -235,8 +236,14 @@ def cards(listed: Iterable[Card]) -> str:
 def card(shown: Card) -> str:
     """The whole card: every heading, then the parameters with type, default, range and meaning."""
     rows = [(f"  {heading}", " ".join(getattr(shown, heading.lower()).split())) for heading in HEADINGS]
+    rows += [("  Axioms", claims(shown.axioms))] if shown.axioms else []
     parameters = [(f"  {p.name}={p.default}", p.type, p.range, p.description) for p in shown.parameters]
     return "\n".join([f"{shown.name}: {shown.summary}", table(rows), *([table(parameters)] if parameters else [])])
+
+
+def claims(axioms: Claims) -> str:
+    """The axioms of a card in one line."""
+    return ", ".join(f"{axiom} ({manner})" for axiom, manner in axioms.items())
 
 
 def _files(written: Sequence[Path]) -> list[tuple[str, str]]:

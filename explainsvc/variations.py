@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.graph.probe import deviation
 from explainsvc.method import Request
 
 T = TypeVar("T")
@@ -37,9 +38,7 @@ def items_are_separable(request: Request) -> bool:
     alone = [request.model.value_of({n: a[i : i + 1] for n, a in pair.items()}, value) for i in range(2)]
     if any(a.shape[1:] != together.shape[1:] or len(a) != 1 for a in alone) or len(together) != 2:
         return False
-    expected = np.concatenate(alone)
-    scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
-    return bool(np.abs(expected - together).max(initial=0) <= SEPARABLE_TOLERANCE * scale)
+    return deviation({value: np.concatenate(alone)}, {value: together}) <= SEPARABLE_TOLERANCE
 
 
 def _shaken(array: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import explainsvc
+from explainsvc import texts
 from explainsvc.cards import KINDS, Card, param, read_params
 from explainsvc.errors import InvalidParameter
 from explainsvc.methods import METHODS
@@ -32,9 +33,19 @@ def test_the_registries_hold_what_was_promised() -> None:
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
 def test_every_heading_is_filled(card: Card) -> None:
     """What it computes, output, needs, cost, properties, limits, source and differences are all sentences."""
-    texts = {f.name: getattr(card, f.name) for f in dataclasses.fields(card) if f.name not in ("name", "parameters")}
+    texts = {f.name: getattr(card, f.name) for f in dataclasses.fields(card) if f.name not in ("name", "parameters", "axioms")}
     assert [name for name, text in texts.items() if len(text) < 4] == []
     assert [name for name, text in texts.items() if not text.rstrip().endswith((".", "?"))] == []
+
+
+def test_claimed_axioms_are_shown_as_text_and_json() -> None:
+    """By name and manner, in alphabetical order; nothing for what claims none."""
+    claiming, silent = explainsvc.methods()["sampling_shap"], explainsvc.methods()["grad_cam"]
+    expected = {"completeness": "exact", "dummy": "exact", "implementation_invariance": "exact", "linearity": "exact"}
+    assert list(claiming.to_json()["axioms"].items()) == list((expected | {"symmetry": "sampling"}).items())
+    assert "linearity (exact), symmetry (sampling)" in texts.card(claiming)
+    assert silent.to_json()["axioms"] == {}
+    assert "Axioms" not in texts.card(silent)
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())

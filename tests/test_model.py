@@ -129,6 +129,15 @@ def test_rules_start_before_the_softmax_and_say_so() -> None:
     assert any("softmax probability" in caveat for caveat in probability.caveats)
 
 
+def test_a_log_probability_is_not_called_a_probability() -> None:
+    """Of a model that ends in LogSoftmax the caveats name that operator, and the explained value is a logarithm."""
+    model, x = explainsvc.load(models.mlp(end="LogSoftmax")), numbers(3, 6)
+    (before,) = model.explain({"x": x}, "lrp_epsilon", target=1).caveats
+    assert before == 'the explained value is "h3", before the LogSoftmax that makes "y"'
+    (itself,) = model.explain({"x": x}, target=1).caveats
+    assert 'the explained value "y" is a log-softmax, the logarithm of a probability;' in itself
+
+
 def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
     """Opset conversion puts a Flatten before a Softmax of opset 12; the logit is still what the source calls it."""
     graph = """g (float[N, 4] x) => (float[N, 3] y) {
@@ -138,6 +147,24 @@ def test_the_logit_of_an_old_softmax_has_its_own_name() -> None:
     model = explainsvc.load(models.build(graph, tensors, opset=11))
     assert "Flatten" in {n.op_type for n in model.graph}
     assert model.explain({"x": numbers(2, 4)}, "lrp_epsilon", 1).target.output == "z"
+
+
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_0", "deeplift", "integrated_gradients", "sampling_shap", "occlusion"])
+def test_a_masked_logit_does_not_spoil_the_others(method: str) -> None:
+    """An output element of −∞ that is not explained changes nothing: 0·∞ is in no value, no S and no residual."""
+    body = "[one] h = MatMul (x, w)  [act] r = Relu (h)  [two] z = MatMul (r, w)"
+    tensors: dict[str, Array] = {
+        "w": models.weights("w", 4, 4),
+        "keep": np.array([True, True, False, True]),
+        "none": np.array(-np.inf, np.float32),
+    }
+    masked = models.build(f"g (float[N, 4] x) => (float[N, 4] y) {{ {body}  [mask] y = Where (keep, z, none) }}", tensors)
+    plain = models.build(f"g (float[N, 4] x) => (float[N, 4] z) {{ {body} }}", {"w": tensors["w"]})
+    found, expected = (explainsvc.load(m).explain({"x": numbers(3, 4)}, method, target=1) for m in (masked, plain))
+    np.testing.assert_allclose(found.values["x"], expected.values["x"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.output_value, expected.output_value, rtol=1e-6)
+    if expected.residual is not None:
+        np.testing.assert_allclose(found.residual, expected.residual, atol=1e-6)
 
 
 # Batches --------------------------------------------------------------------------------------------------------------

@@ -56,6 +56,16 @@ def test_a_target_is_its_seed(target: Any, seed: Array) -> None:
     np.testing.assert_allclose(resolved.value(LOGITS, True), (seed * LOGITS.astype(np.float64)).sum(axis=1))
 
 
+def test_only_selected_elements_count() -> None:
+    """S is the selected element, or their sum by the seed, whatever infinite ones stand beside it; a selected one counts."""
+    value = np.array([[1.5, -np.inf, 3.0], [np.inf, 2.0, np.nan]], np.float32)
+    seed = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    assert resolve({"index": [0, 1]}, value).value(value, True).tolist() == [1.5, 2.0]
+    assert resolve({"seed": seed}, value).value(value, True).tolist() == [0.0, 2.0]
+    assert resolve({"seed": seed}, value).value(value, False).tolist() == [2.0]
+    assert resolve({"index": [1, 0]}, value).value(value, True).tolist() == [-np.inf, np.inf]
+
+
 def test_descriptions_name_the_index_in_force() -> None:
     """What was explained can be read: the output, and the index of each item that the arg-max found."""
     assert resolve(None).description == "y[1 | 0]"

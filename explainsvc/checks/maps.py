@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc import engine
+from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained
 from explainsvc.method import Method, Request, Result
@@ -41,10 +42,17 @@ def _cut(feeds: Mapping[str, Array], group: slice) -> dict[str, Array]:
 
 
 def attribute(method: Method, params: Any, request: Request) -> Result:
-    """The method's result for all items. Controls see all items at once: their numbers must not repeat by group."""
-    if method.family == "control":
+    """The method's result for all items.
+
+    Controls see all items at once, for their numbers must not repeat by group; so do methods by which the values of an item
+    depend on the other items.
+    """
+    wrapped = method if method.inner is None else method.inner(params)
+    if method.family == "control" or wrapped.whole_batch:
         return engine.attribute(method, params, request)
-    return _joined([engine.attribute(method, params, part) for part in _requests(request)])
+    requests = list(_requests(request))
+    parts = [engine.attribute(method, params, part) for part in requests]
+    return parts[0] if len(parts) == 1 else _joined(parts, [len(part.target.seed) for part in requests])
 
 
 def _requests(request: Request) -> Iterator[Request]:
@@ -53,17 +61,36 @@ def _requests(request: Request) -> Iterator[Request]:
         target = request.target
         index = target.index if whole or target.index is None else target.index[group]
         seed = target.seed if whole else target.seed[group]
-        yield replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index))
+        part = replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index))
+        yield replace(part, first=group.start or 0)
 
 
-def _joined(parts: Sequence[Result]) -> Result:
-    if len(parts) == 1:
-        return parts[0]
+def _joined(parts: Sequence[Result], sizes: Sequence[int]) -> Result:
+    """One result; what a look at the values of a group told is told of all values instead."""
     values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
-    residuals = [part.residual for part in parts if part.residual is not None]
-    residual = np.concatenate(residuals) if residuals else None
-    caveats = tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats))
-    return Result(values, None, residual, caveats, parts[0].parameters)
+    of_groups = {caveat for part in parts for caveat in value_caveats(part.values)}
+    said = dict.fromkeys(caveat for part in parts for caveat in part.caveats if caveat not in of_groups)
+    caveats = (*said, *value_caveats(values, zeros=not parts[0].zeros_told))
+    at_baseline = _concatenated([part.baseline_value for part in parts])
+    residual = _concatenated([part.residual for part in parts])
+    return Result(values, at_baseline, residual, caveats, _parameters([part.parameters for part in parts], sizes))
+
+
+def _concatenated(arrays: Sequence[Array | None]) -> Array | None:
+    known = [array for array in arrays if array is not None]
+    return np.concatenate(known) if len(known) == len(arrays) else None
+
+
+def _parameters(found: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """Arrays along the items; what differs from group to group, once per item."""
+    first = found[0]
+    if isinstance(first, Mapping):
+        return {key: _parameters([each[key] for each in found], sizes) for key in first}
+    if isinstance(first, np.ndarray) and first.ndim:
+        return np.concatenate(found)
+    if all(each == first for each in found):
+        return first
+    return [each for each, size in zip(found, sizes, strict=True) for _ in range(size)]
 
 
 def flat(values: Mapping[str, Array], batched: bool) -> Array:

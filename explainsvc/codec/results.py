@@ -19,7 +19,7 @@ from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tenso
 from explainsvc.info import ModelInfo
 from explainsvc.report.report import Report
 
-CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name != "parameters"]
+CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name not in ("parameters", "axioms")]
 
 
 def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribution:
@@ -168,7 +168,8 @@ def to_verdicts(report: Report) -> list[audit_service_pb2.Verdict]:
 def to_card(card: Card) -> explanation_service_pb2.Card:
     """The message of a card; the fields have the same names."""
     texts = {name: getattr(card, name) for name in CARD_TEXTS}
-    return explanation_service_pb2.Card(**texts, parameters=[_to_parameter_card(p) for p in card.parameters])
+    axioms = {str(axiom): str(manner) for axiom, manner in card.axioms.items()}
+    return explanation_service_pb2.Card(**texts, parameters=map(_to_parameter_card, card.parameters), axioms=axioms)
 
 
 def _to_parameter_card(card: ParameterCard) -> explanation_service_pb2.ParameterCard:
@@ -184,7 +185,8 @@ def _to_parameter_card(card: ParameterCard) -> explanation_service_pb2.Parameter
 def from_card(message: explanation_service_pb2.Card) -> Card:
     """The card."""
     texts = {name: getattr(message, name) for name in CARD_TEXTS}
-    return Card(**texts, parameters=tuple(_from_parameter_card(p) for p in message.parameters))
+    axioms: Any = dict(sorted(message.axioms.items()))  # names that a newer server knows are shown as they are
+    return Card(**texts, parameters=tuple(_from_parameter_card(p) for p in message.parameters), axioms=axioms)
 
 
 def _from_parameter_card(message: explanation_service_pb2.ParameterCard) -> ParameterCard:

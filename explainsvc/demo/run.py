@@ -12,7 +12,7 @@ from explainsvc.attribution import Attribution
 from explainsvc.client import Client
 from explainsvc.demo import show
 from explainsvc.demo.server import running_server
-from explainsvc.demo.subject import METHODS, Findings, Subject, digits, yours
+from explainsvc.demo.subject import METHODS, MISSING, Findings, Subject, digits, yours
 from explainsvc.errors import ExplainsvcError, InvalidParameter
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
@@ -76,7 +76,7 @@ def _explain(
     client: Client, digest: str, subject: Subject, info: Mapping[str, Any]
 ) -> tuple[dict[str, Attribution], dict[str, str]]:
     """Each method that fits the model, on all items at once; the target is each item's largest output."""
-    refused = {method: info["methods"][method] for method in METHODS if info["methods"].get(method)}
+    refused = MISSING | {method: info["methods"][method] for method in METHODS if info["methods"].get(method)}
     attributions: dict[str, Attribution] = {}
     with bar() as progress:
         for done, method in enumerate(METHODS):

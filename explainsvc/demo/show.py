@@ -21,6 +21,7 @@ WHAT_METHODS_DO = {
     "guided_backprop": "gradients that may only flow back positively through ReLUs",
     "grad_cam": "where in the last feature map the output comes from, enlarged; never negative here",
     "lrp_epsilon_plus": "the output handed back layer by layer in proportion to each neuron's share",
+    "input_x_gradient": "each pixel times the gradient there: what a linear model would owe to it",
     "occlusion": "how the output falls when a window of the image is covered",
 }
 

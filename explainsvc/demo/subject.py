@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,22 @@ from explainsvc.images import Preprocessing, preprocess
 from explainsvc.report.report import Report
 
 HERE = Path(__file__).parent
-_SHOWN = ("gradient", "integrated_gradients", "guided_backprop", "grad_cam", "lrp_epsilon_plus", "occlusion")
-METHODS = tuple(method for method in _SHOWN if method in explainsvc.methods())
+SHOWN = ("gradient", "integrated_gradients", "guided_backprop", "grad_cam", "lrp_epsilon_plus", "occlusion")
+INSTEAD = {"lrp_epsilon_plus": "input_x_gradient"}
 """A distribution may leave out the LRP family."""
+
+
+def at_hand(available: Container[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The methods to show, and those of SHOWN that this distribution does not have: method → what is shown instead."""
+    missing = {method: INSTEAD.get(method, "") for method in SHOWN if method not in available}
+    methods = [missing.get(method, method) for method in SHOWN]
+    words = {
+        method: f"this distribution is without it; {other or 'nothing'} is shown instead" for method, other in missing.items()
+    }
+    return tuple(method for method in methods if method in available), words
+
+
+METHODS, MISSING = at_hand(explainsvc.methods())
 DIGITS = (2, 3, 5, 8)
 COSTLY = frozenset({"integrated_gradients", "occlusion"})
 """Tens to hundreds of forwards a map: left out of the check where each is a large network's."""

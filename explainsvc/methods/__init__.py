@@ -18,12 +18,12 @@ def _collect() -> dict[str, Method]:
 METHODS: dict[str, Method] = _collect()
 
 
-def find_method(name: str) -> Method:
-    """The method called ``name``.
+def find_method(name: str, where: str = "method") -> Method:
+    """The method called ``name``; ``where`` tells which field of the request named it.
 
     Raises:
         UnknownMethod: There is none; lists those that there are.
     """
     if name not in METHODS:
-        raise UnknownMethod(f'no method is called "{name}"', where="method", expected=f"one of {', '.join(sorted(METHODS))}")
+        raise UnknownMethod(f'no method is called "{name}"', where=where, expected=f"one of {', '.join(sorted(METHODS))}")
     return METHODS[name]

@@ -90,7 +90,7 @@ def cam_layer(b: Builder, name: str, method: str) -> Layer:
     spots = {n: spatial_values(path, wanted.value) for n, wanted in b.wanted.items()}
     first = next((n for n, found in spots.items() if found), None)
     if name:
-        value: ir.Value | None = find_value(b.graph, name)
+        value: ir.Value | None = find_value(b.graph, name, "parameters.layer")
     else:
         value = None if first is None else default_layer(path, b.wanted[first].value, b.target.value)
     if value is None or first is None or value not in spots[first]:
@@ -228,7 +228,8 @@ def reading_graph(graph: ir.Graph, output: str, inputs: Sequence[str]) -> Builde
 
 def told(request: Request, values: dict[str, Array], layer: Layer) -> Result:
     """A result with the layer that was taken, and a caveat where a map is zero everywhere."""
-    return Result(values, caveats=blank_maps(request, values, layer.name), parameters={"layer": layer.name})
+    caveats = blank_maps(request, values, layer.name)
+    return Result(values, caveats=caveats, parameters={"layer": layer.name}, zeros_told=True)
 
 
 def blank_maps(request: Request, values: Mapping[str, Array], layer: str) -> tuple[str, ...]:
@@ -236,7 +237,7 @@ def blank_maps(request: Request, values: Mapping[str, Array], layer: str) -> tup
     blank = []
     for name, value in values.items():
         rows = value if request.has_items(name) else value[None]
-        if empty := [str(i) for i, row in enumerate(rows) if not row.any()]:
+        if empty := [str(i) for i, row in enumerate(rows, start=request.first) if not row.any()]:
             items = ", ".join(empty)
             blank.append(
                 f'the map of "{name}" is zero everywhere (items {items}): no evidence for the target is left at "{layer}"'

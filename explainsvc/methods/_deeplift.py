@@ -12,6 +12,7 @@ import numpy as np
 from explainsvc.autograd import Rulebook, Term
 from explainsvc.autograd.reference import Reference
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.engine import run_graph
@@ -39,7 +40,7 @@ class Params:
 def deeplift_method(name: str, docstring: str | None, rules: Rules) -> Method:
     """The method that sends multipliers back by ``rules``."""
     return Method(
-        read_card(name, docstring, Params),
+        read_card(name, docstring, Params, exactly("completeness", "linearity")),
         Params,
         program=partial(contributions, rules),
         run=partial(_run, name, rules),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from explainsvc.autograd import Rulebook, Term
+from explainsvc.axioms import up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -53,25 +54,26 @@ def lrp_method(
     params: type[Any],
     preset: Preset,
     complete: Literal["", "output"] = "output",
+    own: bool = False,
 ) -> Method:
-    """The method that sends the target's value back by the rules of ``preset``."""
-    card = read_card(name, docstring, params)
+    """The method that sends the target's value back by the rules of ``preset``, which the user may have written (``own``)."""
+    card = read_card(name, docstring, params, up_to_residual("conservation") if complete else {})
     return Method(
         card,
         params,
-        program=partial(_propagate, preset),
-        rulebook=partial(_rulebook, preset),
+        program=partial(_propagate, preset, own),
+        rulebook=partial(_rulebook, preset, own),
         complete=complete,
         from_logit=True,
     )
 
 
-def _propagate(preset: Preset, b: Builder, p: Any) -> Mapping[str, Term]:
+def _propagate(preset: Preset, own: bool, b: Builder, p: Any) -> Mapping[str, Term]:
     """Relevance starts as S itself, R = seed ⊙ value at the target; or as the table says."""
     output = preset(p).output
-    start = b.seed if output == "one" else b.seed * (b.target if output == "value" else b.emit.op("Relu", b.target))
-    return b.backward(_rulebook(preset, b, p), seed=start)
+    start = b.seed if output == "one" else b.relevance_of(b.target if output == "value" else b.emit.op("Relu", b.target))
+    return b.backward(_rulebook(preset, own, b, p), seed=start)
 
 
-def _rulebook(preset: Preset, b: Builder, p: Any) -> Rulebook:
-    return LrpRulebook(preset(p).rows, b.path(), p.counted)
+def _rulebook(preset: Preset, own: bool, b: Builder, p: Any) -> Rulebook:
+    return LrpRulebook(preset(p).rows, b.path(), p.counted, own)

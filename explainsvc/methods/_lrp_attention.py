@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from explainsvc.autograd import Rulebook, Term
+from explainsvc.axioms import up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import Builder
@@ -32,7 +33,7 @@ Rules = Callable[[float, bool], Rulebook]
 
 def attention_method(name: str, docstring: str | None, rules: Rules) -> Method:
     """The method that sends the target's value back by ``rules``."""
-    card = read_card(name, docstring, AttentionParams)
+    card = read_card(name, docstring, AttentionParams, up_to_residual("conservation"))
     return Method(
         card,
         AttentionParams,
@@ -49,7 +50,7 @@ def _propagate(name: str, rules: Rules, b: Builder, p: AttentionParams) -> Mappi
     Raises:
         MethodNotApplicable: Nothing between input and target has a rule of its own here.
     """
-    found = b.backward(_rulebook(rules, b, p), seed=b.seed * b.target)  # first: what has no rule at all says so itself
+    found = b.backward(_rulebook(rules, b, p), seed=b.relevance_of(b.target))  # first: what has no rule at all says so itself
     if not differs_from_lrp(b.path(), b.wanted.values()):
         raise MethodNotApplicable(
             f"{name} has rules for attention, gates and normalisations, and the target depends on the input without any",

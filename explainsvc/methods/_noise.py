@@ -66,9 +66,12 @@ def base_method(p: NoiseParams) -> Method:
     """
     from explainsvc.methods import find_method  # the registry imports this file
 
-    base = find_method(p.base)
+    base = find_method(p.base, "parameters.base")
     if p.base in WRAPPERS:
-        raise InvalidParameter("the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")])
+        raise InvalidParameter(
+            "the base is a wrapper itself", violations=[Violation("parameters.base", f"is {p.base}")],
+            expected="a method that explains an input once", to_do="Use gradient or integrated_gradients",
+        )  # fmt: skip
     return base
 
 

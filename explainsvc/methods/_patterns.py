@@ -53,7 +53,7 @@ def explain_by_patterns(name: str, instead: Callable[[Fitted], Array], request: 
     weights = {value: instead(layer) for value, layer in layers.items()}
 
     def program(b: Builder) -> Mapping[str, Term]:
-        return b.backward(backward_with(weights), seed=b.seed * b.target)
+        return b.backward(backward_with(weights), seed=b.relevance_of(b.target))
 
     values, _ = run_graph(name, p, program, request)
     without, neurons = (sum(getattr(layer, which) for layer in layers.values()) for which in ("without", "neurons"))

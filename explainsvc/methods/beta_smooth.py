@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from explainsvc.autograd import NodeView, Rule, Rulebook, Term
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import Builder
@@ -50,4 +51,5 @@ def program(b: Builder, p: Params) -> Mapping[str, Term]:
     return b.backward(rulebook(b, p))
 
 
-METHOD = Method(read_card("beta_smooth", __doc__, Params), Params, program=program, rulebook=rulebook, from_logit=True)
+CLAIMS = exactly("linearity")
+METHOD = Method(read_card("beta_smooth", __doc__, Params, CLAIMS), Params, program=program, rulebook=rulebook, from_logit=True)

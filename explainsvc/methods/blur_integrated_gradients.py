@@ -23,6 +23,7 @@ import numpy as np
 from scipy import ndimage
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._path import Step, along, summed, typed
@@ -91,6 +92,7 @@ def _kernel(size: int, sigma: float) -> Array:
     return units if sigma <= 0 else np.asarray(ndimage.gaussian_filter1d(units, sigma, axis=0, mode="constant"))
 
 
+CLAIMS = up_to_residual("completeness") | exactly("dummy", "linearity", "implementation_invariance")
 METHOD = Method(
-    read_card("blur_ig", __doc__, Params), Params, run=run, requires=requires, complete="difference", family="sampling"
+    read_card("blur_ig", __doc__, Params, CLAIMS), Params, run=run, requires=requires, complete="difference", family="sampling"
 )

@@ -21,6 +21,7 @@ from itertools import islice
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.engine import gradients
 from explainsvc.errors import MethodNotApplicable
@@ -130,4 +131,5 @@ def _winner(best: Array, weight: Array, h: Array, w: Array) -> tuple[Array, Arra
     return np.maximum(best, h), np.where(h > best, w, np.where(h == best, weight + w, weight))
 
 
-METHOD = Method(read_card("cgi", __doc__, Params), Params, run=run, from_logit=True, family="sampling")
+CLAIMS = exactly("dummy", "implementation_invariance")
+METHOD = Method(read_card("cgi", __doc__, Params, CLAIMS), Params, run=run, from_logit=True, family="sampling")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.features import result_type
@@ -58,8 +59,9 @@ def _against(request: Request, stacked: Request) -> dict[str, Array]:
     return lifted("deeplift", deeplift_rulebook, stacked.on(stacked.feeds | items), start)
 
 
+CLAIMS = exactly("completeness", "linearity")
 METHOD = Method(
-    read_card("deep_shap", __doc__, Params),
+    read_card("deep_shap", __doc__, Params, CLAIMS),
     Params,
     program=partial(contributions, deeplift_rulebook),
     run=run,

@@ -1,13 +1,17 @@
-"""exact_shap: Shapley values of few features, from all their coalitions (or all up to an order).
+"""exact_shap: Shapley values of few features, from all their coalitions (or, by `order`, from the small ones).
 
-Computes: φ_i = Σ_{T∌i} |T|!(M−|T|−1)!/M! (v(T∪i) − v(T)); with `order` k: Σ_{T∋i, |T|≤k} of the dividends of T, divided by |T|.
+Computes: φ_i = Σ_{T∌i} |T|!(M−|T|−1)!/M! (v(T∪i) − v(T)), from all coalitions. With `order` k and by=dividends:
+    φ_i = Σ_{T∋i, |T|≤k} m(T)/|T|, m(T) = Σ_{U⊆T} (−1)^{|T|−|U|} v(U), from coalitions of at most k. With by=regression:
+    argmin_φ Σ_z π(z) (v(z) − v(∅) − Σ_i z_i φ_i)² with Σ φ = S(x) − v(∅) over the coalitions of at most k or at least M−k.
 Output: Signed, the input's shape: every element shows the value of its feature, in units of S.
 Needs: Nothing of the model; few features: all coalitions that are asked for must be at most 65536 (16 features, all orders).
-Cost: One forward per coalition, row of background data and item: 2^M, with `order` k Σ_{j≤k} C(M, j).
-Properties: Completeness, dummy, symmetry, linearity; all exact. With `order`: exact where no more features than that interact.
+Cost: One forward per coalition, row of background data and item: 2^M; with `order` k Σ_{j≤k} C(M, j), by regression twice that.
+Properties: Completeness, dummy, symmetry, linearity; all exact. With `order`, by dividends: exact where no more than k features
+    interact, else not complete; by regression: complete always, exact where no more than two features interact.
 Limits: Absent features come from the background whatever the present ones are: mixtures may lie off the data.
-Source: Shapley 1953; Lundberg, Lee 2017, arXiv:1705.07874, equations 4, 8 and section 4.2; Harsanyi 1963 for dividends.
-Differs: Low-Order SHAP names the same values there, by a regression on all coalitions; `order` truncates the dividends instead.
+Source: Shapley 1953; Lundberg, Lee 2017, arXiv:1705.07874, equations 4, 8, theorem 2, section 4.2; Harsanyi 1963 for dividends.
+Differs: Low-Order SHAP of section 4.2 is the regression of theorem 2 on all coalitions of few features, O(2^M + M³): the values
+    computed here without `order`. Both ways to leave coalitions out are additions.
 """
 
 from __future__ import annotations
@@ -22,16 +26,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import SHAPLEY
 from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.features import default_features
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._shapley import GameParams, Play, play
+from explainsvc.methods.kernel_shap import Pairs, pairs_of, regression
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
 
 MAX_COALITIONS = 2**16
+WAYS = ("dividends", "regression")
 NEGLIGIBLE = 1e-3
 """Part of the largest |φ| that may be missing without a word."""
 
@@ -40,7 +47,8 @@ NEGLIGIBLE = 1e-3
 class Params(GameParams):
     """The game, and how many features may interact."""
 
-    order: int = param(0, "int", "largest coalitions whose dividends count; 0: all, the Shapley values", low=0)
+    order: int = param(0, "int", "sizes of coalitions that are asked for, up to this one; 0: all, the Shapley values", low=0)
+    by: str = param("dividends", "str", "what is made of coalitions up to `order`: see Computes", choices=WAYS)
 
 
 def run(request: Request, p: Params) -> Result:
@@ -48,6 +56,8 @@ def run(request: Request, p: Params) -> Result:
     if p.feature_mask is None and not p.order:
         _require_few_by_default({n: (request.item_shape(n), request.feeds[n].dtype.kind) for n in request.wanted})
     game = play(request, p)
+    if p.by == "regression" and p.order and game.count > 1:
+        return _by_regression(game, min(p.order, game.count // 2))
     order = min(p.order or game.count, game.count)
     total = sum(comb(game.count, size) for size in range(order + 1))
     _require_few(game.count, order, total)
@@ -59,6 +69,23 @@ def run(request: Request, p: Params) -> Result:
         phi += (value - game.empty)[:, None] * np.where(present, inside[size], outside[size])
         request.progress(k + 1, total, "exact_shap")
     return game.result(phi, {"coalitions": total}, _truncated(phi, game, order))
+
+
+def _by_regression(game: Play, order: int) -> Result:
+    """Theorem 2 of Lundberg & Lee 2017 on the coalitions of at most ``order`` players and their complements."""
+    total = 2 * sum(pairs_of(game.count, size) for size in range(order + 1))
+    _require_few(game.count, order, total)
+    nothing = np.zeros((0, -(-game.count // 8)), np.uint8)
+    phi, _ = regression(game, Pairs(game.count, order, nothing, np.zeros(0, int), 0.0))
+    return game.result(phi, {"coalitions": total}, _between(game, order))
+
+
+def _between(game: Play, order: int) -> tuple[str, ...]:
+    if 2 * order + 1 >= game.count:
+        return ()
+    return (
+        f"coalitions of {order + 1} to {game.count - order - 1} features were not asked for: the values are a fit to the others",
+    )
 
 
 def _truncated(phi: Array, game: Play, order: int) -> tuple[str, ...]:
@@ -133,5 +160,10 @@ def dividend_weights(players: int, order: int) -> tuple[Array, Array]:
 
 
 METHOD = Method(
-    read_card("exact_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation", requires=requires
+    read_card("exact_shap", __doc__, Params, SHAPLEY),
+    Params,
+    run=run,
+    complete="difference",
+    family="perturbation",
+    requires=requires,
 )

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.errors import InvalidParameter, Violation
@@ -88,4 +89,7 @@ def _wanted(request: Request) -> dict[str, Array]:
     return {n: request.feeds[n] for n in request.wanted}
 
 
-METHOD = Method(read_card("expected_gradients", __doc__, Params), Params, run=run, complete="difference", family="sampling")
+CLAIMS = up_to_residual("completeness") | exactly("dummy", "symmetry", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("expected_gradients", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="sampling"
+)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import Game, background_rows
 from explainsvc.features import partition
@@ -54,4 +55,5 @@ def _all_but_one(count: int) -> Iterator[Array]:
         yield np.arange(count) != j
 
 
-METHOD = Method(read_card("feature_ablation", __doc__, Params), Params, run=run, family="perturbation")
+CLAIMS = exactly("dummy", "symmetry", "linearity", "implementation_invariance")
+METHOD = Method(read_card("feature_ablation", __doc__, Params, CLAIMS), Params, run=run, family="perturbation")

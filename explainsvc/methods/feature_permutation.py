@@ -14,7 +14,7 @@ twice (captum draws one permutation that may leave items in place).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidInput, MethodNotApplicable, Violation
 from explainsvc.features import partition
 from explainsvc.method import Method, Request, Result
-from explainsvc.variations import per_variation, split_array, target_values
+from explainsvc.variations import items_are_separable, per_variation, split_array, target_values
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -48,7 +49,8 @@ def run(request: Request, p: Params) -> Result:
     """Mean drop over the permutations, feature by feature."""
     _require_items(request)
     features = partition(p.feature_mask, request)
-    whole = target_values(request)
+    scored = _in_runs(request, p.batch_size)
+    whole = scored(request)
     partners = permutations(len(whole), p.samples, request.seed)
 
     def permuted() -> Iterator[dict[str, Array]]:
@@ -56,12 +58,20 @@ def run(request: Request, p: Params) -> Result:
             for partner in partners:
                 yield {n: np.where(mask == j, request.feeds[n][partner], request.feeds[n]) for n, mask in features.masks.items()}
 
-    scores = per_variation(request, permuted(), target_values, split_array, p.batch_size)
+    scores = per_variation(request, permuted(), scored, split_array, p.batch_size)
     drops = np.zeros((len(whole), features.count))
     for j in range(features.count):
         drops[:, j] = whole - np.mean(list(islice(scores, len(partners))), axis=0)
         request.progress(j + 1, features.count, "feature_permutation")
     return Result(features.spread(drops, request), parameters={"samples": len(partners)})
+
+
+def _in_runs(request: Request, size: int) -> Callable[[Request], Array]:
+    """S per item, of a batch that is too large for one run in several: the method needs all items at once, the model does not."""
+    alone = request.model.stackable and all(request.has_items(name) for name in request.feeds)
+    if len(request.target.seed) <= size or not alone or not items_are_separable(request):
+        return target_values
+    return lambda permuted: np.concatenate([target_values(part) for part in permuted.parts(size)])
 
 
 def permutations(items: int, samples: int, seed: int) -> list[Array]:
@@ -107,4 +117,12 @@ def _no_items(name: str) -> MethodNotApplicable:
     )
 
 
-METHOD = Method(read_card("feature_permutation", __doc__, Params), Params, run=run, family="perturbation", requires=requires)
+CLAIMS = exactly("dummy", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("feature_permutation", __doc__, Params, CLAIMS),
+    Params,
+    run=run,
+    family="perturbation",
+    whole_batch=True,
+    requires=requires,
+)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_residual
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.engine import gradients
@@ -110,6 +111,7 @@ def shaped(request: Request, rows: Array) -> dict[str, Array]:
     return {n: part.reshape(x.shape) for (n, x), part in zip(like.items(), parts, strict=True)}
 
 
+CLAIMS = up_to_residual("completeness") | exactly("dummy", "implementation_invariance")
 METHOD = Method(
-    read_card("guided_integrated_gradients", __doc__, Params), Params, run=run, complete="difference", family="sampling"
+    read_card("guided_integrated_gradients", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="sampling"
 )

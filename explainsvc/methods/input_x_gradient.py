@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from explainsvc.autograd import Term
+from explainsvc.axioms import exactly
 from explainsvc.cards import read_card
 from explainsvc.explained import Builder
 from explainsvc.method import Method
@@ -31,4 +32,5 @@ def program(b: Builder, p: Params) -> Mapping[str, Term]:
     return {name: b.wanted[name] * gradient for name, gradient in b.backward().items()}
 
 
-METHOD = Method(read_card("input_x_gradient", __doc__, Params), Params, program=program)
+CLAIMS = exactly("dummy", "symmetry", "linearity", "implementation_invariance")
+METHOD = Method(read_card("input_x_gradient", __doc__, Params, CLAIMS), Params, program=program)

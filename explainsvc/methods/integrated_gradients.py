@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from explainsvc.axioms import exactly, up_to_residual
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.method import Method, Request, Result
@@ -59,4 +60,7 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed(values, request), at_baseline, residual, caveats, {"steps": steps})
 
 
-METHOD = Method(read_card("integrated_gradients", __doc__, Params), Params, run=run, complete="difference", family="sampling")
+CLAIMS = up_to_residual("completeness") | exactly("dummy", "symmetry", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("integrated_gradients", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="sampling"
+)

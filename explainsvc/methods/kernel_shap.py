@@ -21,6 +21,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidParameter, MethodNotApplicable, Violation
 from explainsvc.method import Method, Request, Result
@@ -215,4 +216,5 @@ def standard_error(pairs: Pairs, d: Array, phi: Array, inverse: Array) -> Array:
     return error
 
 
-METHOD = Method(read_card("kernel_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+CLAIMS = up_to_sampling("dummy", "symmetry") | exactly("completeness", "linearity", "implementation_invariance")
+METHOD = Method(read_card("kernel_shap", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="perturbation")

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import Game, background_rows
 from explainsvc.errors import InvalidParameter, Violation
@@ -72,7 +73,7 @@ def run(request: Request, p: Params) -> Result:
         rows = z[i if len(z) > 1 else 0][:, own]
         models.append(fitted(rows, scores[:, i], _weights(rows, request, p), p.alpha))
         values[i, own] = models[-1].coefficients
-    found = {"weighted_r2": [m.r2 for m in models], "intercept": [m.intercept for m in models]}
+    found = {"weighted_r2": np.array([m.r2 for m in models]), "intercept": np.array([m.intercept for m in models])}
     return Result(features.spread(values, request), caveats=_caveats(models, p), parameters=found)
 
 
@@ -197,4 +198,5 @@ def _caveats(models: list[LocalModel], p: Params) -> tuple[str, ...]:
     return tuple(said)
 
 
-METHOD = Method(read_card("lime", __doc__, Params), Params, run=run, family="perturbation")
+CLAIMS = up_to_sampling("symmetry") | exactly("linearity", "implementation_invariance")
+METHOD = Method(read_card("lime", __doc__, Params, CLAIMS), Params, run=run, family="perturbation")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import SHAPLEY
 from explainsvc.cards import read_card
 from explainsvc.engine import gradients
 from explainsvc.errors import MethodNotApplicable
@@ -91,6 +92,6 @@ def _require_affine_at_points(request: Request, slope: dict[str, Array], game: P
 
 
 METHOD = Method(
-    read_card("linear_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="sampling",
+    read_card("linear_shap", __doc__, ElementParams, SHAPLEY), ElementParams, run=run, complete="difference", family="sampling",
     requires=requires,
 )  # fmt: skip

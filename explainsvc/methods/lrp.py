@@ -29,4 +29,4 @@ class Params(BiasParams):
     )
 
 
-METHOD = lrp_method("lrp", __doc__, Params, lambda p: read_rulebook(p.rulebook))
+METHOD = lrp_method("lrp", __doc__, Params, lambda p: read_rulebook(p.rulebook), own=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import SHAPLEY
 from explainsvc.cards import read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
@@ -122,6 +123,6 @@ def _require_complete(phi: Array, game: Play) -> None:
 
 
 METHOD = Method(
-    read_card("max_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation",
+    read_card("max_shap", __doc__, ElementParams, SHAPLEY), ElementParams, run=run, complete="difference", family="perturbation",
     requires=requires,
 )  # fmt: skip

@@ -192,7 +192,7 @@ def run(request: Request, p: Params) -> Result:
     for name, c in canvases.items():
         x = request.feeds[name]
         values[name] = np.array(np.broadcast_to(c.spread(1 - masks[name]), c.x.shape).reshape(x.shape), result_type(x))
-    told = {"original": original.tolist(), "perturbed": perturbed.tolist(), "blurred": null.tolist()}
+    told = {"original": original, "perturbed": perturbed, "blurred": null}
     return Result(values, caveats=_caveats(request, made, original, perturbed, null), parameters={"scores": told})
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.errors import InvalidParameter, Violation
@@ -111,4 +112,5 @@ def positions(shape: tuple[int, ...], window: tuple[int, ...], stride: tuple[int
         yield tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
 
 
-METHOD = Method(read_card("occlusion", __doc__, Params), Params, run=run, family="perturbation")
+CLAIMS = exactly("linearity", "implementation_invariance")
+METHOD = Method(read_card("occlusion", __doc__, Params, CLAIMS), Params, run=run, family="perturbation")

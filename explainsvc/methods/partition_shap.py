@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.cards import param, read_card
 from explainsvc.coalitions import Game
 from explainsvc.errors import InvalidParameter, Violation
@@ -209,4 +210,7 @@ def positions(game: Game) -> Array:
     return np.stack([np.bincount(item.reshape(-1), pixels[:, a], count_) / sizes for a in range(2)], axis=1)
 
 
-METHOD = Method(read_card("partition_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+CLAIMS = exactly("completeness", "dummy", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("partition_shap", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="perturbation"
+)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.features import result_type
@@ -133,4 +134,5 @@ def _result(request: Request, moments: dict[str, list[Array]], samples: int) -> 
     return Result(values, caveats=tuple(caveats), parameters={"standard_error": errors})
 
 
-METHOD = Method(read_card("rise", __doc__, Params), Params, run=run, family="perturbation")
+CLAIMS = exactly("linearity", "implementation_invariance")
+METHOD = Method(read_card("rise", __doc__, Params, CLAIMS), Params, run=run, family="perturbation")

@@ -19,6 +19,7 @@ from itertools import islice, tee
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._moments import moments, standard_error
@@ -78,4 +79,7 @@ def _gains(game: Play, order: Array, values: Iterator[Array]) -> Array:
     return gains
 
 
-METHOD = Method(read_card("sampling_shap", __doc__, Params), Params, run=run, complete="difference", family="perturbation")
+CLAIMS = up_to_sampling("symmetry") | exactly("completeness", "dummy", "linearity", "implementation_invariance")
+METHOD = Method(
+    read_card("sampling_shap", __doc__, Params, CLAIMS), Params, run=run, complete="difference", family="perturbation"
+)

@@ -10,7 +10,7 @@ Cost: One forward per channel of the layer and item, stacked in batches: 1000 fo
 Properties: Free of gradients; class-discriminative.
 Limits: As coarse as the layer. The softmax makes the map depend on the scale of S: one channel may get all of the weight.
     Masked inputs may lie off the data distribution.
-Source: Wang et al. 2020, arXiv:1910.01279, definitions 2 and 3 and algorithm 1; target before the final Softmax.
+Source: Wang et al. 2020, arXiv:1910.01279, section 3; target before the final Softmax.
 Differs: S(baseline) is not subtracted from the scores, the softmax cancels it. A channel that is constant has no H_k and gets
     no weight; pytorch-grad-cam scores it with an empty mask. Upsampling is between the centres of positions, where
     pytorch-grad-cam aligns corners for H_k only. Several explained inputs are masked together.

@@ -13,6 +13,7 @@ Differs: σ is relative to the input's range per item, as in the paper (captum's
 
 from __future__ import annotations
 
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._noise import NoiseParams, base_method, noisy_explanations
@@ -25,4 +26,7 @@ def run(request: Request, p: NoiseParams) -> Result:
     return Result(typed({n: v + noisy.mean[n] ** 2 for n, v in noisy.variance.items()}, request), caveats=noisy.caveats)
 
 
-METHOD = Method(read_card("smoothgrad_squared", __doc__, NoiseParams), NoiseParams, run=run, inner=base_method, family="sampling")
+CLAIMS = up_to_sampling("symmetry") | exactly("dummy", "implementation_invariance")
+METHOD = Method(
+    read_card("smoothgrad_squared", __doc__, NoiseParams, CLAIMS), NoiseParams, run=run, inner=base_method, family="sampling"
+)

@@ -22,6 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.axioms import SHAPLEY
 from explainsvc.cards import read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.explained import find_value
@@ -240,6 +241,6 @@ def _expected(game: Play, coalitions: list[Array]) -> Iterator[Array]:
 
 
 METHOD = Method(
-    read_card("tree_shap", __doc__, ElementParams), ElementParams, run=run, complete="difference", family="perturbation",
+    read_card("tree_shap", __doc__, ElementParams, SHAPLEY), ElementParams, run=run, complete="difference", family="perturbation",
     requires=requires,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
 from explainsvc.methods._noise import NoiseParams, base_method, noisy_explanations
@@ -34,4 +35,5 @@ def run(request: Request, p: Params) -> Result:
     return Result(typed(noisy.variance, request), caveats=noisy.caveats)
 
 
-METHOD = Method(read_card("vargrad", __doc__, Params), Params, run=run, inner=base_method, family="sampling")
+CLAIMS = up_to_sampling("symmetry") | exactly("dummy", "implementation_invariance")
+METHOD = Method(read_card("vargrad", __doc__, Params, CLAIMS), Params, run=run, inner=base_method, family="sampling")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ImageDraw
 
-from explainsvc.errors import InvalidInput, InvalidParameter
+from explainsvc.errors import InvalidInput
 from explainsvc.report import canvas
 from explainsvc.report.blocks import EDGE, GAP, HEAD, Block, headed, in_rows
 from explainsvc.report.canvas import INK, LINE, QUIET, SMALL, TEXT
 from explainsvc.report.colors import NOT_FINITE, Floats, Scale, colours, scale_of
 from explainsvc.report.kinds import View, unfit
 
-Order = Literal["magnitude", "columns"]
 ROW, SPAN, SEVERAL_SPAN, MOST = 28, 420, 260, 40
 PER_ROW = 3
 NUMBER_ROOM = 84
@@ -24,28 +23,26 @@ NUMBER_ROOM = 84
 LONGEST_NAME = 340
 
 
-def rows(maps: Mapping[str, npt.NDArray[np.float64]], view: View, order: Order = "magnitude") -> list[list[Block]]:
+def rows(maps: Mapping[str, npt.NDArray[np.float64]], view: View) -> list[list[Block]]:
     """The methods side by side, the same column on the same line; the names stand at the left."""
-    if order not in ("magnitude", "columns"):
-        raise InvalidParameter(f"order {order!r}", where="rendering", expected='"magnitude" or "columns"')
     flat = {name: view.sized(_row(values)) for name, values in maps.items()}
     scales = {name: scale_of(row, "signed", 100.0) for name, row in flat.items()}
     names = _names(next(iter(flat.values())).size, view)
-    chosen = _chosen([np.abs(row) / scales[name].limit for name, row in flat.items()], order)
+    chosen = _chosen([np.abs(row) / scales[name].limit for name, row in flat.items()])
     several = len(flat) > 1
     blocks: list[Block] = []
     for place, (name, row) in enumerate(flat.items()):
         labels = None if place % PER_ROW else [names[index] for index in chosen]
-        sorting = "" if blocks else _sorting(order, len(chosen), several)
+        sorting = "" if blocks else _sorting(len(chosen), several)
         notes = [note for note in (scales[name].words("bars start at 0"), sorting, view.said) if note]
         span, caption = (SEVERAL_SPAN, name) if several else (SPAN, view.label)
         blocks.append(_panel(caption, row, scales[name], chosen, labels, span, notes))
     return in_rows(blocks, PER_ROW)
 
 
-def _sorting(order: Order, count: int, several: bool) -> str:
+def _sorting(count: int, several: bool) -> str:
     """How the lines are sorted."""
-    if order != "magnitude" or count < 2:
+    if count < 2:
         return ""
     return "largest |value| first" + (", relative to each method's scale" if several else "")
 
@@ -85,11 +82,10 @@ def _spelt(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _chosen(shares: Sequence[Floats], order: Order) -> list[int]:
+def _chosen(shares: Sequence[Floats]) -> list[int]:
     """The columns that are drawn: those that are largest in any method; values that are not finite come first."""
     size = np.max([np.nan_to_num(share, nan=np.inf) for share in shares], axis=0)
-    largest = np.argsort(-size, kind="stable")[:MOST]
-    return [int(index) for index in (largest if order == "magnitude" else np.sort(largest))]
+    return [int(index) for index in np.argsort(-size, kind="stable")[:MOST]]
 
 
 def _panel(

@@ -16,7 +16,7 @@ from explainsvc.report.blocks import GAP, Block, figure
 from explainsvc.report.canvas import INK, MARGIN, QUIET, SMALL, TITLE
 from explainsvc.report.colors import Layout, Mode, as_map, as_picture, colours, resize, scale_of
 from explainsvc.report.heat import over, picture_of, within
-from explainsvc.report.kinds import Kind, View, checked, kind_of, unfit
+from explainsvc.report.kinds import Kind, View, checked, kind_of
 
 Rows = Callable[[Mapping[str, npt.NDArray[np.float64]], View], list[list[Block]]]
 DRAW: dict[Kind, Rows] = {
@@ -148,16 +148,3 @@ def grid_png(rows: Sequence[GridRow], *, title: str = "", side: int = 136) -> by
     note = "red speaks for the explained class, blue against it, no colour is zero; each map has its own scale"
     canvas.write(pen, (MARGIN, picture.height - 16), note, SMALL, width - 2 * MARGIN, QUIET, "ls")
     return canvas.png(picture)
-
-
-def bars_png(values: npt.ArrayLike, names: Sequence[str] | None = None, title: str = "", unit: str = "attribution") -> bytes:
-    """A 1-d attribution: one bar per named column in the given order, or, without names, a signal over its positions.
-
-    With more than 40 names the 40 of largest magnitude are drawn, and the others as their sum.
-    """
-    array = np.asarray(values, np.float64)
-    flat = array.reshape(-1)
-    if flat.size == 0 or max(array.shape, default=1) != flat.size:
-        raise unfit(array.shape, "one row", "Draw one item at a time")
-    view = View(names=names, unit=unit, mode="signed")
-    return canvas.png(figure(title, series.rows({"": flat}, view) if names is None else bars.rows({"": flat}, view, "columns")))

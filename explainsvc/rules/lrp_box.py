@@ -61,7 +61,8 @@ class Bound:
             except ValueError:
                 continue  # one per channel against a whole array: see box_of
             if not fine:
-                raise _wrong(self.name, f"exceeds {other.name}")
+                most, least = float(np.max(self.values[key])), float(np.min(other.values[key]))
+                raise _wrong(self.name, f"is up to {most:g}, expected nowhere above {other.name}, which is from {least:g}")
 
     def at(self, x: Term) -> Term:
         """The bound of a graph input, in its shape."""

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Literal
 
 import onnx_ir as ir
 
-from explainsvc.autograd import NodeView, Rule
+from explainsvc.autograd import NodeView, Rule, Term
 from explainsvc.cards import plain, read_params
-from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.errors import InvalidParameter, NotDifferentiable, Violation
+from explainsvc.nodes import operator_name
 from explainsvc.rules.lrp import LINEAR, ROUTING, SHARING, refuse
 from explainsvc.rules.lrp_table import KINDS, RULES
 
@@ -82,14 +84,16 @@ class LrpRulebook:
         rows: The rows; :data:`COMMON` follow them.
         path: The nodes between inputs and target, in topological order.
         bias: Whether biases count where a row does not say.
+        own: Whether the user wrote the rows, and can add one where a node has none.
 
     Raises:
         InvalidParameter: Wrong parameters; a row that names nodes matches none.
     """
 
-    def __init__(self, rows: Sequence[Row], path: Iterable[NodeView], bias: bool) -> None:
+    def __init__(self, rows: Sequence[Row], path: Iterable[NodeView], bias: bool, own: bool = False) -> None:
         nodes = [n.node for n in path]
         ends = {"first": first_layers(nodes), "last": last_layers(nodes)}
+        self._ends, self._own = ends, own
         rectified = before_relu(nodes) if any(row.followed_by for row in rows) else set()
         self._bias = bias
         self._rows = [(row, row.covers, ends.get(row.position), row.made(bias)) for row in (*rows, *COMMON)]
@@ -99,7 +103,9 @@ class LrpRulebook:
     def __call__(self, n: NodeView) -> Rule | None:
         """The rule of a node; None for its vjp."""
         found = self._find(n.node)
-        return refuse if found is None else found[1]
+        if found is not None:
+            return found[1]
+        return uncovered(tuple(end for end, layers in self._ends.items() if n.node in layers)) if self._own else refuse
 
     def treatment(self, node: ir.Node) -> tuple[str, Mapping[str, Any]]:
         """The rule of a node by name, its parameters in force."""
@@ -113,6 +119,26 @@ class LrpRulebook:
             if (where is None or node in where) and (not row.followed_by or node in self._rectified) and _named(node, row.nodes):
                 return row, rule
         return None
+
+
+@cache
+def uncovered(ends: tuple[str, ...]) -> Rule:
+    """Refuses a node that no row matches; ``ends``: whether it is a first or last linear layer."""
+
+    def rule(n: NodeView, *_: Term | None) -> list[Term | None]:
+        known = n.node.domain in ("", "ai.onnx")
+        fitting = [name for name, kind in RULES.items() if kind.operators is None or (known and n.op_type in kind.operators)]
+        position = (
+            f"position {' and '.join(ends) or 'neither first nor last'}" if n.op_type in LINEAR else "which has no position"
+        )
+        general = "lrp_epsilon" if "lrp_epsilon" in fitting else "gradient"
+        raise NotDifferentiable(
+            f"no row of the rulebook covers this node, {operator_name(n.node)}, {position}", where=n.where(),
+            expected=f"a row that matches it, with a rule that is defined for it: {', '.join(fitting)}",
+            to_do=f'Add a catch-all row as the last one, such as {{"rule": "{general}"}}, or name a preset, whose rows follow',
+        )  # fmt: skip
+
+    return rule
 
 
 def _named(node: ir.Node, pattern: str) -> bool:

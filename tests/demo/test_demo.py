@@ -13,8 +13,8 @@ from PIL import Image
 
 from explainsvc.demo.run import run
 from explainsvc.demo.server import running_server, wait_until_ready
-from explainsvc.demo.show import percent, probabilities
-from explainsvc.demo.subject import DIGITS, HERE, METHODS, digits
+from explainsvc.demo.show import WHAT_METHODS_DO, percent, probabilities
+from explainsvc.demo.subject import DIGITS, HERE, METHODS, SHOWN, at_hand, digits
 from explainsvc.errors import ExplainsvcError, InvalidParameter
 from explainsvc.report.report import Report
 
@@ -77,6 +77,27 @@ def test_a_model_and_a_picture_of_ones_own(tmp_path: Path) -> None:
     assert run(tmp_path / "out", model=HERE / "digits.onnx", image=tmp_path / "three.png", say=said.append) == 0
     assert any("three.png: class 3 (" in line for line in said)
     assert (tmp_path / "out" / "maps" / "three.png-gradient.png").is_file()
+
+
+def test_what_a_distribution_lacks_is_replaced_and_said() -> None:
+    """Without LRP another method takes its place, which has words on the page too; what nothing replaces is left out."""
+    assert at_hand(SHOWN) == (SHOWN, {})
+    methods, words = at_hand({*SHOWN, "input_x_gradient"} - {"lrp_epsilon_plus"})
+    assert methods == (*SHOWN[:4], "input_x_gradient", "occlusion")
+    assert words == {"lrp_epsilon_plus": "this distribution is without it; input_x_gradient is shown instead"}
+    assert set(methods) <= set(WHAT_METHODS_DO)
+    assert at_hand(SHOWN[1:])[0] == SHOWN[1:]
+
+
+def test_the_demo_says_what_was_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On the terminal and on the page."""
+    monkeypatch.setattr("explainsvc.demo.run.MISSING", {"lrp_epsilon_plus": "another is shown instead"})
+    monkeypatch.setattr("explainsvc.demo.run.METHODS", ("gradient", "input_x_gradient"))
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    said: list[str] = []
+    assert run(tmp_path / "out", model=HERE / "digits.onnx", image=tmp_path / "black.png", say=said.append) == 0
+    assert "left out   lrp_epsilon_plus: another is shown instead" in said
+    assert "lrp_epsilon_plus was left out: another is shown instead" in (tmp_path / "out" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("given", [{"model": "m.onnx"}, {"image": "i.png"}])

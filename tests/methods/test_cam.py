@@ -110,6 +110,15 @@ def test_a_map_without_evidence_says_so(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_zeros_are_said_once(method: str) -> None:
+    """Where the maps of all items are zero, the caveat that names layer and items is the only one."""
+    x = np.zeros((2, 2, 8, 8), np.float32)
+    found = explainsvc.load(models.cnn(bias=False, batchnorm=False)).explain({"x": x}, method, target=0)
+    (blank,) = [caveat for caveat in found.caveats if "zero" in caveat]
+    assert "(items 0, 1)" in blank
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_value_without_positions_is_no_layer(method: str) -> None:
     """A value by name that lies over no positions is refused, and spatial ones are named."""
     with pytest.raises(MethodNotApplicable, match=r"parameters\.layer") as caught:

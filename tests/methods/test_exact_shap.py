@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from math import factorial
 
 import numpy as np
 import pytest
+from scipy.special import comb
 
 import explainsvc
 from explainsvc.errors import MethodNotApplicable
@@ -42,6 +43,38 @@ def test_an_order_counts_the_dividends_up_to_it(order: int) -> None:
     np.testing.assert_allclose(found.values["x"][0], phi, atol=1e-5)
     np.testing.assert_allclose(found.residual, phi.sum() - (found.output_value - found.baseline_value), atol=1e-5)
     assert any("left out" in c for c in found.caveats)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 9])
+def test_a_regression_on_small_and_large_coalitions(order: int) -> None:
+    """Theorem 2 as dense weighted least squares on coalitions of ≤ k or ≥ M−k features, the last feature eliminated."""
+    model, x = explainsvc.load(models.mlp()), numbers(1, 6)
+    v = game_of(model, {"x": x}, [{"x": np.zeros((1, 6))}], {"x": np.arange(6)[None]}, lambda o: o["y"][0, 2])
+    found = model.explain({"x": x}, "exact_shap", target=2, order=order, by="regression")
+    z = np.array([row for row in product([0, 1], repeat=6) if 0 < sum(row) < 6 and min(sum(row), 6 - sum(row)) <= order])
+    size = z.sum(axis=1)
+    weight = 5 / (comb(6, size) * size * (6 - size))
+    gap = v(frozenset(range(6))) - v(frozenset())
+    y = np.array([v(frozenset(np.flatnonzero(row).tolist())) for row in z]) - v(frozenset()) - z[:, -1] * gap
+    reduced = z[:, :-1] - z[:, -1:]
+    phi = np.linalg.solve((reduced.T * weight) @ reduced, (reduced.T * weight) @ y)
+    np.testing.assert_allclose(found.values["x"][0], [*phi, gap - phi.sum()], atol=2e-6)
+    assert found.parameters["coalitions"] == len(z) + 2
+    assert np.abs(found.residual).max() < 1e-9
+    assert any("not asked for" in caveat for caveat in found.caveats) == (order < 3)
+    if order >= 3:
+        np.testing.assert_allclose(found.values["x"], model.explain({"x": x}, "exact_shap", target=2).values["x"], atol=2e-6)
+
+
+def test_a_regression_is_exact_for_pairs() -> None:
+    """Of single features and their complements alone: v(z) − v(1−z) of a game of pairs is linear; the budget counts."""
+    x = numbers(2, 4)
+    found = explainsvc.load(models.quadratic()).explain({"x": x}, "exact_shap", order=1, by="regression")
+    np.testing.assert_allclose(found.values["x"], quadratic_shapley(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(MethodNotApplicable, match="64 features have 87490 coalitions"):
+        explainsvc.load(models.cnn()).explain(
+            {"x": numbers(1, 2, 8, 8)}, "exact_shap", feature_mask="pixel", order=3, by="regression"
+        )
 
 
 def test_order_two_is_enough_for_pairs() -> None:

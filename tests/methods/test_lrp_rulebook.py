@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import explainsvc
-from explainsvc.errors import InvalidParameter
+from explainsvc.errors import InvalidParameter, NotDifferentiable
 from explainsvc.rules import lrp_presets as presets
 from explainsvc.rules.lrp_rulebooks import Table
 from explainsvc.rules.lrp_table import RULES
@@ -159,6 +159,31 @@ def test_a_name_that_no_node_has_is_refused() -> None:
         CNN.explain({"x": X}, "lrp", rulebook={"preset": "lrp_0", "rows": [{"rule": "lrp_flat", "nodes": "konv1"}]})
 
 
+UNCOVERED = """g (float[N, 4] x) => (float[N, 4] y) {
+  [one] a = MatMul (x, w)  [act] b = Relu (a)  [two] c = MatMul (b, w)  [soft] y = Softmax (c)
+}"""
+"""Two linear layers and an operator that no row covers unasked."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "output", "words"),
+    [
+        ([{"rule": "lrp_flat", "nodes": "two"}], "c", ('"one"', "MatMul, position first", '{"rule": "lrp_epsilon"}')),
+        ([{"rule": "lrp_flat", "position": "first"}], "c", ('"two"', "MatMul, position last", "lrp_gamma")),
+        ([{"rule": "lrp_flat"}], "y", ('"soft"', "Softmax, which has no position", "pass_through", '{"rule": "gradient"}')),
+    ],
+)
+def test_a_node_that_no_row_covers_is_named(rows: Any, output: str, words: tuple[str, ...]) -> None:
+    """The refusal says that a row is missing, at which node, of which operator and position, and how to add one."""
+    model, x = explainsvc.load(models.build(UNCOVERED, {"w": models.weights("w", 4, 4)})), numbers(2, 4)
+    target = {"output": output, "index": 1}
+    with pytest.raises(NotDifferentiable, match="no row of the rulebook covers this node") as caught:
+        model.explain({"x": x}, "lrp", target, rulebook=rows)
+    assert all(word in str(caught.value) for word in (*words, "catch-all"))
+    general = {"rule": "lrp_epsilon" if output == "c" else "gradient"}
+    assert np.isfinite(model.explain({"x": x}, "lrp", target, rulebook=[*rows, general]).values["x"]).all()
+
+
 def test_names_are_those_of_nodes_and_results() -> None:
     """A BatchNormalization folded into a convolution is found by the name of its result."""
     rows = [{"rule": "lrp_flat", "nodes": "n1", "operators": "Conv"}]
@@ -186,8 +211,9 @@ import numpy as np, explainsvc
 from explainsvc.cli import build_parser
 from tests import models
 assert build_parser() is not None
-from explainsvc.demo.subject import METHODS as shown
-assert len(shown) == 5, shown
+from explainsvc.demo.subject import METHODS as shown, MISSING as missing
+assert len(shown) == 6 and "input_x_gradient" in shown, shown
+assert list(missing) == ["lrp_epsilon_plus"], missing
 names = sorted(explainsvc.methods())
 assert not [n for n in names if "lrp" in n or n in ("deep_taylor", "excitation_backprop")], names
 model = explainsvc.load(models.cnn())

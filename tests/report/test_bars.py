@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explainsvc.errors import InvalidInput, InvalidParameter
+from explainsvc.errors import InvalidInput
 from explainsvc.report import bars, canvas
 from explainsvc.report.blocks import EDGE, HEAD
 from explainsvc.report.kinds import View
@@ -32,16 +32,6 @@ def test_lines_are_sorted_by_magnitude() -> None:
     """The largest |value| comes first, with its sign's colour and a length in proportion."""
     half = bars.SPAN // 2
     assert lines(drawn([1.0, -4.0, 2.0])) == [("blue", half), ("red", half // 2), ("red", round(half / 4))]
-
-
-def test_lines_in_the_columns_order() -> None:
-    """On request the order is the columns' own."""
-    block = bars.rows({"m": np.array([1.0, -4.0, 2.0])}, View(), "columns")[0][0]
-    assert [colour for colour, _ in lines(np.pad(np.asarray(block.picture), ((canvas.MARGIN, 0), (0, 0), (0, 0))))] == [
-        "red",
-        "blue",
-        "red",
-    ]
 
 
 def test_the_sign_is_the_side() -> None:
@@ -123,5 +113,3 @@ def test_misfits_are_refused() -> None:
         drawn([1.0, 2.0], x=np.ones(3))
     with pytest.raises(InvalidInput, match="not one row"):
         attributions_png({"m": np.ones((2, 2))}, kind="bars")
-    with pytest.raises(InvalidParameter, match="order"):
-        bars.rows({"m": np.ones(2)}, View(), "alphabet")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from explainsvc.errors import InvalidInput
 from explainsvc.report import bars, blocks, canvas, render
-from explainsvc.report.colors import colours, scale_of
+from explainsvc.report.colors import Pixels, colours, scale_of
 from tests.report.pictures import BLUE, RED, decode, places
 
 
@@ -71,9 +72,14 @@ def test_panels_use_the_symmetric_scale() -> None:
     assert np.array_equal(decode(render.panel_png(values, side=4)), expected)
 
 
+def table(values: npt.NDArray[np.float64], names: list[str] | None) -> Pixels:
+    """The picture that a user gets of one item of a table."""
+    return decode(render.attributions_png({"m": values}, kind="bars", names=names))
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     """Lengths are in proportion; positive bars are red and to the right of negative blue ones."""
-    pixels = decode(render.bars_png(np.array([[2.0, 1.0, -2.0]]), ["a", "b", "c"], "bars"))
+    pixels = table(np.array([[2.0, 1.0, -2.0]]), ["a", "b", "c"])
     red, blue = places(pixels, RED), places(pixels, BLUE)
     lengths = np.unique(red[:, 0], return_counts=True)[1]
     assert blue[:, 1].max() <= red[:, 1].min() + 1
@@ -82,14 +88,14 @@ def test_bars_are_as_long_as_their_values() -> None:
 
 def test_many_columns_are_cut_to_the_largest() -> None:
     """Of 300 columns 40 are drawn, so the picture stays readable."""
-    few = decode(render.bars_png(np.arange(40.0), [str(i) for i in range(40)]))
-    many = decode(render.bars_png(np.arange(300.0), [str(i) for i in range(300)]))
+    few = table(np.arange(40.0), [str(i) for i in range(40)])
+    many = table(np.arange(300.0), [str(i) for i in range(300)])
     assert 0 < many.shape[0] - few.shape[0] < 60
 
 
 def test_a_signal_is_drawn_over_its_positions() -> None:
-    """Without names the row is a signal: a positive first half is red at the left, the rest blue at the right."""
-    pixels = decode(render.bars_png(np.r_[np.ones(50), -np.ones(50)]))
+    """A row drawn as a series: a positive first half is red at the left, the rest blue at the right."""
+    pixels = decode(render.attributions_png({"m": np.r_[np.ones(50), -np.ones(50)]}, kind="series"))
     assert places(pixels, RED)[:, 1].max() < places(pixels, BLUE)[:, 1].min()
 
 
@@ -97,13 +103,13 @@ def test_a_signal_is_drawn_over_its_positions() -> None:
 def test_bars_of_something_else_are_refused(values: np.ndarray, names: list[str] | None) -> None:
     """Several rows, no values and a wrong number of names are typed errors."""
     with pytest.raises(InvalidInput):
-        render.bars_png(values, names)
+        table(values, names)
 
 
 def test_bars_with_nan_say_so() -> None:
     """A value that is not a number gets its word, not a bar."""
-    pixels = decode(render.bars_png([np.nan, 1.0], ["a", "b"]))
-    assert len(places(pixels, RED)) == len(places(decode(render.bars_png([0.0, 1.0], ["a", "b"])), RED))
+    pixels = table(np.array([np.nan, 1.0]), ["a", "b"])
+    assert len(places(pixels, RED)) == len(places(table(np.array([0.0, 1.0]), ["a", "b"]), RED))
 
 
 def test_a_grid_has_a_tile_for_every_input_and_method() -> None:

@@ -260,7 +260,14 @@ class ListMethodsResponse(_message.Message):
     def __init__(self, methods: _Optional[_Iterable[_Union[Card, _Mapping]]] = ..., checks: _Optional[_Iterable[_Union[Card, _Mapping]]] = ...) -> None: ...
 
 class Card(_message.Message):
-    __slots__ = ("name", "summary", "computes", "output", "parameters", "needs", "cost", "properties", "limits", "source", "differs")
+    __slots__ = ("name", "summary", "computes", "output", "parameters", "needs", "cost", "properties", "limits", "source", "differs", "axioms")
+    class AxiomsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     COMPUTES_FIELD_NUMBER: _ClassVar[int]
@@ -272,6 +279,7 @@ class Card(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DIFFERS_FIELD_NUMBER: _ClassVar[int]
+    AXIOMS_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     computes: str
@@ -283,7 +291,8 @@ class Card(_message.Message):
     limits: str
     source: str
     differs: str
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., computes: _Optional[str] = ..., output: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ParameterCard, _Mapping]]] = ..., needs: _Optional[str] = ..., cost: _Optional[str] = ..., properties: _Optional[str] = ..., limits: _Optional[str] = ..., source: _Optional[str] = ..., differs: _Optional[str] = ...) -> None: ...
+    axioms: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., computes: _Optional[str] = ..., output: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ParameterCard, _Mapping]]] = ..., needs: _Optional[str] = ..., cost: _Optional[str] = ..., properties: _Optional[str] = ..., limits: _Optional[str] = ..., source: _Optional[str] = ..., differs: _Optional[str] = ..., axioms: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ParameterCard(_message.Message):
     __slots__ = ("name", "type", "default", "description", "range")
