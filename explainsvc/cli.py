@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from explainsvc import __version__, arguments, commands, doctor
+from explainsvc import __version__, arguments, audit_commands, commands, doctor
+from explainsvc.checks.presets import PRESETS
 from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
 from explainsvc.report.kinds import KINDS
 from explainsvc.service import config

@@ -115,6 +115,7 @@ def _cards(options: argparse.Namespace, cards: Mapping[str, Card]) -> int:
 
 
 def say(options: argparse.Namespace, document: Mapping[str, Any], text: str) -> None:
+    """The text, or the document where JSON is asked for."""
     print(as_json(document) if options.json else text)
 
 
@@ -235,6 +236,7 @@ def _write_png(out: str, answers: Answers) -> list[Path]:
 
 
 def folder_of(out: str) -> Path:
+    """The folder of this name, made where it is missing."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -13,8 +13,8 @@ import numpy as np
 from explainsvc.attribution import Attribution
 from explainsvc.axioms import Claims
 from explainsvc.cards import HEADINGS, Card
-from explainsvc.ledger import Account, Ledger
 from explainsvc.checks.replay import ABSOLUTE, RELATIVE, Replay
+from explainsvc.ledger import Account, Ledger
 from explainsvc.report.report import Report
 
 MOST_DIFFERENCES = 40

@@ -59,7 +59,9 @@ def read_plan(text: str) -> AuditPlan:
     document = _document(text)
     known = {f.name for f in fields(AuditPlan)}
     violations = [Violation(f"plan.{key}", f"is unknown; known: {', '.join(sorted(known))}") for key in document.keys() - known]
-    violations += [Violation(f"plan.{key}", "expected a list of names") for key in ("methods", "checks") if not _names(document, key)]
+    violations += [
+        Violation(f"plan.{key}", "expected a list of names") for key in ("methods", "checks") if not _names(document, key)
+    ]
     parameters, seed = document.get("parameters", {}), document.get("seed")
     if not isinstance(parameters, Mapping) or not all(isinstance(value, Mapping) for value in parameters.values()):
         violations.append(Violation("plan.parameters", "expected a table per method or check"))
