@@ -1,4 +1,4 @@
-"""Line charts of a randomisation check as inline SVG: similarity by unit, with the interval over the inputs."""
+"""Line charts of a check as inline SVG, by step or by amount, with the interval over the inputs."""
 
 from __future__ import annotations
 
@@ -40,23 +40,30 @@ class Frame:
     top: int
     width: int
     height: int
-    steps: int
+    last: float
     low: float
+    high: float = 1.0
+    first: float = 0.0
 
-    def x(self, step: int) -> float:
-        """Pixel of a step; step 0 is at the left edge."""
-        return self.left + self.width * step / max(1, self.steps)
+    def x(self, place: float) -> float:
+        """Pixel of a step or an amount; the first is at the left edge."""
+        return self.left + self.width * (place - self.first) / ((self.last - self.first) or 1.0)
 
     def y(self, value: float) -> float:
-        """Pixel of a similarity, kept within the frame; 1 is at the top."""
-        share = (1.0 - min(1.0, max(self.low, value))) / (1.0 - self.low)
+        """Pixel of a value, kept within the frame; the highest is at the top."""
+        share = (self.high - min(self.high, max(self.low, value))) / ((self.high - self.low) or 1.0)
         return self.top + self.height * share
 
 
-def lines_of(rows: Sequence[Row], similarity: str, controls: Collection[str] = ()) -> tuple[Line, ...]:
+def place_of(row: Row) -> float:
+    """Where a row stands on the axis: its amount, or its step where it has none."""
+    return row.step if math.isnan(row.amount) else row.amount
+
+
+def lines_of(rows: Sequence[Row], measure: str, controls: Collection[str] = ()) -> tuple[Line, ...]:
     """One line per method, in the rows' order; controls are grey and dashed."""
     chosen: dict[str, list[Row]] = {}
-    for row in sorted((row for row in rows if row.measure == similarity), key=lambda row: row.step):
+    for row in sorted((row for row in rows if row.measure == measure), key=place_of):
         chosen.setdefault(row.method, []).append(row)
     plain = [method for method in chosen if method not in controls]
     greys = [method for method in chosen if method in controls]
@@ -103,10 +110,50 @@ def _svg(lines: Sequence[Line], width: int, height: int, right: int, label: str,
     return Html(f"{head}{''.join(parts)}</svg>")
 
 
-def _grid(frame: Frame, label: str) -> Iterator[str]:
-    count = round((1.0 - frame.low) / 0.25)
-    for index in range(count + 1):
-        value = 1.0 - index * 0.25
+def curves_svg(lines: Sequence[Line], axis: str, measure: str) -> Html:
+    """Curves over an amount, such as the output over the share of flipped pixels; names at the curves' ends."""
+    width, height, left, right = 1040, 400, 74, 230
+    rows = [row for line in lines for row in line.rows]
+    values = [v for row in rows for v in (row.mean, row.low, row.high) if math.isfinite(v)] or [0.0, 1.0]
+    places = [place_of(row) for row in rows] or [0.0, 1.0]
+    ticks = _ticks(min(*values, 0.0), max(values))
+    frame = Frame(left, 14, width - left - right, height - 14 - 56, max(places), ticks[0], ticks[-1], min(places))
+    parts = [*_grid(frame, measure, ticks), *_amounts(frame, axis)]
+    parts += [part for line in lines for part in (*_band(line, frame), *_curve(line, frame))]
+    parts += _names_beside(lines, frame)
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    font = 'font-family="system-ui, DejaVu Sans, Arial, sans-serif" font-size="12"'
+    title = esc(f"{measure} over {axis}")
+    return Html(f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}" {size} {font}>{"".join(parts)}</svg>')
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About five round numbers from at or below ``low`` to at or above ``high``."""
+    span = (high - low) or 1.0
+    rough = span / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * (1 - 1e-9))
+    first = math.floor(low / step + 1e-9)
+    return [step * k for k in range(first, math.ceil(high / step - 1e-9) + 1)] or [0.0, 1.0]
+
+
+def _amounts(frame: Frame, axis: str) -> Iterator[str]:
+    """Numbers under the axis, and what they are."""
+    base = frame.top + frame.height
+    for value in _ticks(frame.first, frame.last):
+        if frame.first <= value <= frame.last:
+            x = frame.x(value)
+            yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 5}" stroke="#9aa3ac"/>'
+            yield f'<text x="{x:.1f}" y="{base + 19}" text-anchor="middle" fill="#5c6570">{value:g}</text>'
+    middle = frame.left + frame.width / 2
+    yield f'<text x="{middle:.0f}" y="{base + 40}" text-anchor="middle" fill="#5c6570">{esc(axis)}</text>'
+
+
+QUARTERS = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def _grid(frame: Frame, label: str, ticks: Sequence[float] = QUARTERS) -> Iterator[str]:
+    for value in (tick for tick in ticks if frame.low <= tick <= frame.high):
         y = frame.y(value)
         ink = "#9aa3ac" if value == 0 else "#e3e7eb"
         yield f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y:.1f}" y2="{y:.1f}" stroke="{ink}"/>'
@@ -138,12 +185,12 @@ def _curve(line: Line, frame: Frame) -> Iterator[str]:
     """Points and the stroke through them; a step without a number leaves a gap and a small cross on the floor."""
     stroke = f'fill="none" stroke="{line.colour}" stroke-width="2.2" stroke-dasharray="{line.dash}"'
     for piece in _pieces(line.rows, lambda row: math.isfinite(row.mean)):
-        points = " ".join(f"{frame.x(row.step):.1f},{frame.y(row.mean):.1f}" for row in piece)
+        points = " ".join(f"{frame.x(place_of(row)):.1f},{frame.y(row.mean):.1f}" for row in piece)
         yield f'<polyline points="{points}" {stroke} stroke-linejoin="round"/>'
     radius = 3 if len(line.rows) <= 20 else 1.8
     for row in line.rows:
         known, unit = math.isfinite(row.mean), row.unit if row.step else "original"
-        x, y = frame.x(row.step), frame.y(row.mean if known else frame.low)
+        x, y = frame.x(place_of(row)), frame.y(row.mean if known else frame.low)
         value = f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n}" if known else row.note or "undefined"
         tip = f"<title>{esc(f'{line.name}, {unit}: {value}')}</title>"
         if known:
@@ -155,8 +202,8 @@ def _curve(line: Line, frame: Frame) -> Iterator[str]:
 def _band(line: Line, frame: Frame) -> Iterator[str]:
     """The 95 % interval as a pale area."""
     for piece in _pieces(line.rows, lambda row: math.isfinite(row.mean + row.low + row.high)):
-        upper = [f"{frame.x(row.step):.1f},{frame.y(row.high):.1f}" for row in piece]
-        lower = [f"{frame.x(row.step):.1f},{frame.y(row.low):.1f}" for row in reversed(piece)]
+        upper = [f"{frame.x(place_of(row)):.1f},{frame.y(row.high):.1f}" for row in piece]
+        lower = [f"{frame.x(place_of(row)):.1f},{frame.y(row.low):.1f}" for row in reversed(piece)]
         yield f'<polygon points="{" ".join(upper + lower)}" fill="{line.colour}" opacity="0.18"/>'
 
 

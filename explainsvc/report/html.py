@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from explainsvc.checks.rows import Row
 from explainsvc.errors import InvalidInput
 from explainsvc.report import page as p
 from explainsvc.report import render
-from explainsvc.report.figures import charts, map_table
+from explainsvc.report.figures import charts, map_table, number
 from explainsvc.report.kinds import kind_of
 from explainsvc.report.page import Html, code, esc, join, section, tag, text
 from explainsvc.report.report import Report
@@ -79,7 +76,7 @@ def _summary(report: Report) -> Html:
     equality = report.header.get("equality", {})
     parts = [text(plain_words(report.verdicts, controls), class_="lead")]
     if equality:
-        error, count = _number(equality.get("max_error")), equality.get("n", "?")
+        error, count = number(equality.get("max_error")), equality.get("n", "?")
         words = f"The explained graph computes what the model computes: largest deviation {error} over {count} inputs"
         parts.append(text(f"{words} ({equality['rule']})." if equality.get("rule") else f"{words}."))
     if report.header.get("target"):
@@ -113,7 +110,7 @@ def _why(report: Report, method: str, check: str) -> str:
     if reason or not own:
         return reason
     last = max(own, key=lambda row: row.step)
-    return f"{last.measure} after {last.unit}: {_number(last.mean)} [{_number(last.low)}, {_number(last.high)}]"
+    return f"{last.measure} after {last.unit}: {number(last.mean)} [{number(last.low)}, {number(last.high)}]"
 
 
 def _rules(report: Report) -> Html:
@@ -126,9 +123,9 @@ def _rules(report: Report) -> Html:
 
 
 def _figures(report: Report) -> Html:
-    if not any(row.step > 0 for row in report.rows):
+    if not report.rows:
         return Html("")
-    return section("What happened, unit by unit", charts(report.rows, report.header.get("controls", [])))
+    return section("What the checks found", charts(report.rows, report.header.get("controls", []), report.header.get("checks")))
 
 
 def _maps(report: Report) -> Html:
@@ -180,7 +177,7 @@ def _passes(passes: Sequence[Mapping[str, Any]]) -> Html:
     applied = [each for each in passes if each.get("applied")]
     if not applied:
         return Html("")
-    rows = [(code(each["name"]), esc(_number(each.get("error"))), esc(each.get("note", ""))) for each in applied]
+    rows = [(code(each["name"]), esc(number(each.get("error"))), esc(each.get("note", ""))) for each in applied]
     words = "Before explaining, the graph was rewritten; each step was run against the untouched model on probe inputs."
     return Html(text(words) + p.table(["pass over the graph", "largest relative deviation", "note"], rows, frozenset({1})))
 
@@ -204,7 +201,7 @@ def _methods(header: Mapping[str, Any]) -> Html:
             code(name),
             p.parameters(info.get("parameters", {})),
             code(info.get("seed", "")),
-            esc("" if info.get("max_residual") is None else _number(info["max_residual"])),
+            esc("" if info.get("max_residual") is None else number(info["max_residual"])),
             join((esc(words) for words in info.get("caveats", [])), "<br>"),
         )
         for name, info in header.get("methods", {}).items()
@@ -217,24 +214,25 @@ def _methods(header: Mapping[str, Any]) -> Html:
 
 
 def _rows(rows: Sequence[Row]) -> Html:
-    heads = ["method", "order", "step", "unit", "measure", "mean", "std", "95 % interval", "n", "note"]
+    heads = ["check", "method", "order", "step", "unit", "measure", "mean", "std", "95 % interval", "n", "note"]
     body = [
         (
+            code(r.check),
             code(r.method),
             esc(r.order),
             esc(r.step),
             code(r.unit),
             esc(r.measure),
-            esc(_number(r.mean)),
-            esc(_number(r.std)),
-            esc(f"{_number(r.low)} … {_number(r.high)}"),
+            esc(number(r.mean)),
+            esc(number(r.std)),
+            esc(f"{number(r.low)} … {number(r.high)}"),
             esc(r.n),
             esc(r.note),
         )
         for r in rows
     ]
     summary = text(f"{len(rows)} rows", "summary")
-    return tag("details", Html(summary + p.table(heads, body, frozenset({2, 5, 6, 7, 8}))))
+    return tag("details", Html(summary + tag("div", p.table(heads, body, frozenset({3, 6, 7, 8, 9})), class_="wide")))
 
 
 def _replay(header: Mapping[str, Any]) -> Html:
@@ -246,10 +244,3 @@ def _replay(header: Mapping[str, Any]) -> Html:
     )
     seed = f"Seed of the audit: {json.dumps(header.get('seed'))}. Versions: {versions}."
     return join([text(words), tag("pre", esc(command)), text(seed, class_="quiet")])
-
-
-def _number(value: Any) -> str:
-    """Three significant digits; a dash for what does not exist."""
-    if value is None or not isinstance(value, int | float | np.number) or math.isnan(value):
-        return "–"
-    return f"{value:.3g}"

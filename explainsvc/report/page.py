@@ -17,7 +17,7 @@ body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui
   "DejaVu Sans", Arial, sans-serif; }
 main { max-width: 1120px; margin: 0 auto; padding: 32px 28px 64px; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 6px; } h2 { font-size: 1.25rem; margin: 44px 0 10px; }
-h3 { font-size: 1rem; margin: 24px 0 6px; } p { margin: 8px 0; max-width: 78ch; }
+h3 { font-size: 1.05rem; margin: 28px 0 6px; } h4 { font-size: .95rem; margin: 16px 0 4px; } p { margin: 8px 0; max-width: 78ch; }
 .quiet, figcaption, .note { color: var(--quiet); font-size: .9rem; }
 code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .long { overflow-wrap: anywhere; }
@@ -38,7 +38,7 @@ td.number + td, th.number + th { padding-left: 16px; }
 figure { margin: 14px 0; } figure svg, figure img { max-width: 100%; height: auto; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 10px 22px; }
 .charts figure { margin: 6px 0; }
-.maps { overflow-x: auto; } .maps table { width: auto; }
+.wide, .maps { overflow-x: auto; } .maps table { width: auto; }
 .maps td, .maps th { border: 0; padding: 4px 10px 4px 0; text-align: center; vertical-align: middle; }
 .maps th { font-weight: 500; color: var(--ink); } .maps th[scope=row] { text-align: left; white-space: nowrap; }
 .maps img { display: block; max-width: none; border: 1px solid var(--line); margin: 0 auto; }

@@ -225,7 +225,7 @@ def test_one_input_has_a_curve_without_a_band() -> None:
 
 def test_the_frame_maps_one_to_its_top_and_its_low_to_its_bottom() -> None:
     """The ends of the scale are the ends of the frame, and nothing is drawn outside."""
-    frame = Frame(left=10, top=20, width=100, height=200, steps=4, low=-0.5)
+    frame = Frame(left=10, top=20, width=100, height=200, last=4, low=-0.5)
     assert (frame.y(1.0), frame.y(-0.5), frame.y(-9.0)) == (20, 220, 220)
     assert (frame.x(0), frame.x(4)) == (10, 110)
 

@@ -1,0 +1,49 @@
+"""Plans of audits, from presets and files."""
+
+from __future__ import annotations
+
+import pytest
+
+from explainsvc.checks import CHECKS
+from explainsvc.checks.presets import PRESETS, AuditPlan, read_plan
+from explainsvc.errors import InvalidParameter
+from explainsvc.methods import METHODS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_name_what_there_is(name: str) -> None:
+    """Every method and check of a preset exists."""
+    assert set(PRESETS[name].methods) <= METHODS.keys()
+    assert set(PRESETS[name].checks) <= CHECKS.keys()
+
+
+def test_a_plan_is_toml_or_json() -> None:
+    """The same plan in both spellings."""
+    plan = AuditPlan(("gradient",), ("parameter_randomization",), {"parameter_randomization": {"order": "bottom_up"}}, 3, 7)
+    toml = """
+    methods = ["gradient"]
+    checks = ["parameter_randomization"]
+    target = 3
+    seed = 7
+    [parameters.parameter_randomization]
+    order = "bottom_up"
+    """
+    text = '{"methods": ["gradient"], "checks": ["parameter_randomization"], "target": 3, "seed": 7, '
+    text += '"parameters": {"parameter_randomization": {"order": "bottom_up"}}}'
+    assert read_plan(toml) == read_plan(text) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("methods = [", "neither TOML nor JSON"),
+        ('method = ["gradient"]', "plan.method: is unknown"),
+        ('methods = "gradient"', "plan.methods: expected a list"),
+        ("seed = 1.5", "plan.seed"),
+        ("parameters = 3", "plan.parameters"),
+    ],
+)
+def test_a_wrong_plan_says_what_is_wrong(text: str, words: str) -> None:
+    """Unknown keys and wrong types are errors."""
+    with pytest.raises(InvalidParameter, match=words):
+        read_plan(text)
