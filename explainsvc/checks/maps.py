@@ -10,7 +10,7 @@ import numpy as np
 
 from explainsvc import engine
 from explainsvc.autograd.shapes import Array
-from explainsvc.check import Explained
+from explainsvc.check import Explained, Subject
 from explainsvc.method import Method, Request, Result
 from explainsvc.model import Model
 
@@ -60,10 +60,15 @@ def _joined(parts: Sequence[Result]) -> Result:
     if len(parts) == 1:
         return parts[0]
     values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
-    residuals = [part.residual for part in parts if part.residual is not None]
-    residual = np.concatenate(residuals) if residuals else None
+    residual = _together([part.residual for part in parts])
+    baseline_value = _together([part.baseline_value for part in parts])
     caveats = tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats))
-    return Result(values, None, residual, caveats, parts[0].parameters)
+    return Result(values, baseline_value, residual, caveats, parts[0].parameters)
+
+
+def _together(parts: Sequence[Array | None]) -> Array | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 def flat(values: Mapping[str, Array], batched: bool) -> Array:
@@ -75,6 +80,17 @@ def maps_of(explained: Explained, model: Model, feeds: dict[str, Array], seed: i
     """The same explanation of another model: the same inputs, target and parameters; [item, element]."""
     request = Request(model, feeds, explained.wanted, explained.target, seed, silent)
     return flat(attribute(explained.method, explained.params, request).values, request.batched)
+
+
+def request_of(subject: Subject, explained: Explained) -> Request:
+    """The request that gave the maps of the untouched model."""
+    return Request(subject.model, subject.feeds, explained.wanted, explained.target, subject.seed, silent)
+
+
+def score_of(explained: Explained, model: Model, feeds: Mapping[str, Array]) -> Array:
+    """S per item, from a forward pass of a model without any method: float64 [item]."""
+    value = value_of(model, feeds, explained.target.output)
+    return explained.target.value(value, model.batched(feeds) and explained.target.seed.ndim > 0)
 
 
 def silent(_done: int, _total: int, _what: str) -> None:
