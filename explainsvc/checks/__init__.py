@@ -6,6 +6,8 @@ from explainsvc.check import Check
 from explainsvc.checks import (
     completeness,
     conservation,
+    implementation_invariance,
+    input_invariance,
     parameter_randomization,
 )
 from explainsvc.errors import UnknownMethod
@@ -13,6 +15,8 @@ from explainsvc.errors import UnknownMethod
 _ALL = (
     completeness.CHECK,
     conservation.CHECK,
+    implementation_invariance.CHECK,
+    input_invariance.CHECK,
     parameter_randomization.CHECK,
 )
 CHECKS: dict[str, Check] = {check.card.name: check for check in _ALL}

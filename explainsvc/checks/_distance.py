@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.check import Subject
+from explainsvc.checks import maps
 from explainsvc.checks.measured import Measured
 from explainsvc.checks.similarity import missing, spearman
+from explainsvc.model import Model
 
 DIFFERENCE = "relative_difference"
+DEVIATION = "output_deviation"
 SAME_MAP = 0.01
 """Two float32 graphs of one function give maps within 1e-5; now and then one unit lies so close to its kink that rounding
 decides its side, which moves single elements. Another rule or baseline moves the map by tenths of its norm."""
@@ -39,6 +43,15 @@ def alike(method: str, before: Array, after: Array, unit: str = "", step: int = 
     yield Measured(method, DIFFERENCE, relative_difference(before, after), step=step, unit=unit)
     values = spearman(before, after)
     yield Measured(method, "spearman", values, step=step, unit=unit, note=missing(values, before, after))
+
+
+def output_deviation(subject: Subject, other: Model, feeds: Mapping[str, Array]) -> Array:
+    """Per item the largest difference of the output, of another model on other inputs, relative to its largest magnitude."""
+    before = maps.value_of(subject.model, subject.feeds, subject.output)
+    after = maps.value_of(other, feeds, subject.output)
+    batched = subject.model.batched(subject.feeds)
+    a, b = (v.astype(np.float64).reshape(len(v) if batched else 1, -1) for v in (before, after))
+    return share(np.abs(a - b).max(axis=1), np.abs(a).max(axis=1))
 
 
 def zero_note(values: Array, reason: str) -> str:
