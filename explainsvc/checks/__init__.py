@@ -6,18 +6,30 @@ from explainsvc.check import Check
 from explainsvc.checks import (
     completeness,
     conservation,
+    continuity,
+    dummy,
     implementation_invariance,
     input_invariance,
+    linearity,
+    max_sensitivity,
     parameter_randomization,
+    random_logit,
+    symmetry,
 )
 from explainsvc.errors import UnknownMethod
 
 _ALL = (
     completeness.CHECK,
     conservation.CHECK,
+    continuity.CHECK,
+    dummy.CHECK,
     implementation_invariance.CHECK,
     input_invariance.CHECK,
+    linearity.CHECK,
+    max_sensitivity.CHECK,
     parameter_randomization.CHECK,
+    random_logit.CHECK,
+    symmetry.CHECK,
 )
 CHECKS: dict[str, Check] = {check.card.name: check for check in _ALL}
 
