@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from explainsvc.check import Check
-from explainsvc.checks import parameter_randomization
+from explainsvc.checks import (
+    completeness,
+    conservation,
+    continuity,
+    dummy,
+    implementation_invariance,
+    input_invariance,
+    linearity,
+    max_sensitivity,
+    parameter_randomization,
+    random_logit,
+    symmetry,
+)
 from explainsvc.errors import UnknownMethod
 
-CHECKS: dict[str, Check] = {check.card.name: check for check in (parameter_randomization.CHECK,)}
+_ALL = (
+    completeness.CHECK,
+    conservation.CHECK,
+    continuity.CHECK,
+    dummy.CHECK,
+    implementation_invariance.CHECK,
+    input_invariance.CHECK,
+    linearity.CHECK,
+    max_sensitivity.CHECK,
+    parameter_randomization.CHECK,
+    random_logit.CHECK,
+    symmetry.CHECK,
+)
+CHECKS: dict[str, Check] = {check.card.name: check for check in _ALL}
 
 
 def find_check(name: str) -> Check:

@@ -11,7 +11,7 @@ import numpy as np
 from explainsvc import engine
 from explainsvc.attribution import value_caveats
 from explainsvc.autograd.shapes import Array
-from explainsvc.check import Explained
+from explainsvc.check import Explained, Subject
 from explainsvc.method import Method, Request, Result
 from explainsvc.model import Model
 
@@ -102,6 +102,17 @@ def maps_of(explained: Explained, model: Model, feeds: dict[str, Array], seed: i
     """The same explanation of another model: the same inputs, target and parameters; [item, element]."""
     request = Request(model, feeds, explained.wanted, explained.target, seed, silent)
     return flat(attribute(explained.method, explained.params, request).values, request.batched)
+
+
+def request_of(subject: Subject, explained: Explained) -> Request:
+    """The request that gave the maps of the untouched model."""
+    return Request(subject.model, subject.feeds, explained.wanted, explained.target, subject.seed, silent)
+
+
+def score_of(explained: Explained, model: Model, feeds: Mapping[str, Array]) -> Array:
+    """S per item, from a forward pass of a model without any method: float64 [item]."""
+    value = value_of(model, feeds, explained.target.output)
+    return explained.target.value(value, model.batched(feeds) and explained.target.seed.ndim > 0)
 
 
 def silent(_done: int, _total: int, _what: str) -> None:
