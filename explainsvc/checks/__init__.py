@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from explainsvc.check import Check
-from explainsvc.checks import fragility, parameter_randomization
+from explainsvc.checks import (
+    bam,
+    fragility,
+    mean_shift_attack,
+    parameter_randomization,
+)
 from explainsvc.errors import UnknownMethod
 
-CHECKS: dict[str, Check] = {check.card.name: check for check in (fragility.CHECK, parameter_randomization.CHECK)}
+CHECKS: dict[str, Check] = {
+    check.card.name: check
+    for check in (
+        bam.CHECK,
+        fragility.CHECK,
+        mean_shift_attack.CHECK,
+        parameter_randomization.CHECK,
+    )
+}
 
 
 def find_check(name: str) -> Check:

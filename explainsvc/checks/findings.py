@@ -13,7 +13,7 @@ import numpy as np
 
 from explainsvc.attribution import versions
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain
+from explainsvc.cards import plain, recorded
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps
 from explainsvc.checks.measured import refusals
@@ -98,7 +98,7 @@ def _method_facts(e: Explained, seed: int) -> dict[str, Any]:
 def _check_facts(plan: Plan, check: Check, params: Any) -> dict[str, Any]:
     units = parameter_units(plan.model)
     return {
-        "parameters": plain(dataclasses.asdict(params)),
+        "parameters": recorded(params),
         "seed": plan.seed,
         "rule": check.rule,
         "family": check.family,

@@ -41,7 +41,8 @@ def curved() -> Model:
 
 def subject_of(model: Model, feeds: dict[str, Array], method: str) -> Subject:
     """What a check gets of one method."""
-    return _subject(plan_audit(model, feeds, Question([method], [NAME], target=0)))
+    smoother = {"lrp_epsilon": {"epsilon": 0.5}} if method == "lrp_epsilon" else {}  # at 1e-6 differences need h ≤ 1e-4
+    return _subject(plan_audit(model, feeds, Question([method], [NAME], target=0, parameters=smoother)))
 
 
 def end(report: Report, method: str, attack: str, measure: str = MAIN) -> Row:
@@ -109,7 +110,7 @@ def test_the_direction_is_the_derivative_of_the_distance(method: str, distance: 
     slope = aim.at(feeds)["x"].astype(np.float64)
     largest = [tuple(int(i) for i in np.unravel_index(f, slope.shape)) for f in np.argsort(-np.abs(slope).reshape(-1))[:6]]
     expected = slopes_by_differences(aim, feeds, largest, 2e-3)
-    np.testing.assert_allclose([slope[i] for i in largest], expected, rtol=0.05)
+    np.testing.assert_allclose([slope[i] for i in largest], expected, rtol=0.01)
 
 
 def test_the_distance_is_the_papers() -> None:
