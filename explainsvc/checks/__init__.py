@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from explainsvc.check import Check
 from explainsvc.checks import (
+    bam,
     completeness,
     conservation,
     continuity,
     dummy,
+    fragility,
     implementation_invariance,
     input_invariance,
     linearity,
     max_sensitivity,
+    mean_shift_attack,
     parameter_randomization,
     random_logit,
     symmetry,
@@ -19,14 +22,17 @@ from explainsvc.checks import (
 from explainsvc.errors import UnknownMethod
 
 _ALL = (
+    bam.CHECK,
     completeness.CHECK,
     conservation.CHECK,
     continuity.CHECK,
     dummy.CHECK,
+    fragility.CHECK,
     implementation_invariance.CHECK,
     input_invariance.CHECK,
     linearity.CHECK,
     max_sensitivity.CHECK,
+    mean_shift_attack.CHECK,
     parameter_randomization.CHECK,
     random_logit.CHECK,
     symmetry.CHECK,
