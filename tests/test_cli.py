@@ -19,6 +19,7 @@ from explainsvc import cli, demo
 from explainsvc.demo.server import running_server
 from explainsvc.report.render import attributions_png
 from tests import models
+from tests.models import numbers
 
 DIGITS = str(Path(demo.__file__).with_name("digits.onnx"))
 DATA = np.load(Path(demo.__file__).with_name("digits.npz"))
@@ -329,3 +330,33 @@ def test_console_script() -> None:
     command = f"{sys.executable} -m explainsvc.cli methods | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
+
+
+def test_a_report_is_signed_verified_and_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stranger with the public key, the model and the inputs gets the report, and every number of it again."""
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem, public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "key.pem").write_bytes(secret)
+    (tmp_path / "public.pem").write_bytes(key.public_key().public_bytes(pem, public))
+    onnx.save(models.mlp(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=numbers(6, 6))
+    (tmp_path / "plan.toml").write_text('methods = ["gradient"]\nseed = 5\n')
+    model, x = str(tmp_path / "m.onnx"), str(tmp_path / "x.npz")
+    out = str(tmp_path / "out")
+    audit = ["audit", model, "--inputs", x, "--plan", str(tmp_path / "plan.toml"), "--out", out]
+    assert cli.main([*audit, "--sign-key", str(tmp_path / "key.pem")]) == 0
+    verified = str(tmp_path / "verified.json")
+    assert cli.main(["verify", f"{out}/report.dsse.json", "--key", str(tmp_path / "public.pem"), "--out", verified]) == 0
+    assert Path(verified).read_bytes() == Path(out, "report.json").read_bytes()
+    assert json.loads(Path(verified).read_text())["header"]["seed"] == 5
+    capsys.readouterr()
+    assert cli.main(["replay", verified, model, "--inputs", x]) == 0
+    assert "all equal" in capsys.readouterr().out
+    forged = Path(verified).read_text().replace('"seed": 5', '"seed": 6')
+    Path(verified).write_text(forged)
+    assert cli.main(["replay", verified, model, "--inputs", x]) == 1
