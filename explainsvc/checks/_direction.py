@@ -53,7 +53,9 @@ class Aim:
     def at(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """∂D/∂x at these feeds (as the prepared graph takes them), zero where D does not depend on an input."""
         parts = [engine.run_graph("distance", None, _reached, self._request(feeds, g))[0] for g in groups(self.model, feeds)]
-        return {name: np.concatenate([part[name] for part in parts]) if len(parts) > 1 else parts[0][name] for name in self.wanted}
+        return {
+            name: np.concatenate([part[name] for part in parts]) if len(parts) > 1 else parts[0][name] for name in self.wanted
+        }
 
     def distance(self, feeds: Mapping[str, Array]) -> Array:
         """D, [item, 1]."""
@@ -107,7 +109,8 @@ def _weights(subject: Subject, pixels: Pixels, saliency: Array, distance: str, k
         planes = [np.nan_to_num(places[a] - centers[:, [a]]) for a in range(len(places))]
     feeds = subject.model.internal(subject.feeds)
     return tuple(
-        {name: w.reshape(feeds[name].shape).astype(feeds[name].dtype) for name, w in pixels.spread(plane).items()} for plane in planes
+        {name: w.reshape(feeds[name].shape).astype(feeds[name].dtype) for name, w in pixels.spread(plane).items()}
+        for plane in planes
     )
 
 

@@ -105,6 +105,11 @@ def _tells(saliency: Array) -> Array:
 
 
 def mass_center(saliency: Array, coordinates: Array) -> Array:
-    """Σ_p saliency_p · place_p / Σ_p saliency_p, [item, axis]; NaN where nothing is salient (Ghorbani et al. 2019, section 2)."""
+    """Σ_p saliency_p · place_p / Σ_p saliency_p, [item, axis]; NaN where nothing is salient.
+
+    (Ghorbani et al. 2019, arXiv:1710.10547, the mass-center attack.)
+    """
     mass = saliency.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(saliency @ coordinates.T, mass, out=np.full((len(mass), len(coordinates)), np.nan), where=mass > 0))
+    return np.asarray(
+        np.divide(saliency @ coordinates.T, mass, out=np.full((len(mass), len(coordinates)), np.nan), where=mass > 0)
+    )

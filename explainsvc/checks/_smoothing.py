@@ -17,7 +17,7 @@ LEAKY_SLOPE = 0.01
 def smoothed(model: Model, beta: float) -> Model:
     """The model with softplus_β(z) = log(1 + exp βz)/β in place of every ReLU, as a part of LeakyRelu, and twice in a Clip.
 
-    (Ghorbani et al. 2019, section 3: softplus replaces ReLU where the direction of the attack is computed; β as in Dombrowski
+    (Ghorbani et al. 2019: softplus replaces ReLU where the direction of the attack is computed; β as in Dombrowski
     et al. 2019, arXiv:1906.07983.)
     """
     changed = model.prepared.model.clone()

@@ -14,7 +14,7 @@ Properties: A map that does not look at the model has a contrast of 0. A map tha
 Limits: What the object is known to matter must come from the caller: from how the data and the models were made. Without
     `masks` and `objects` a square in the middle, a quarter of each side long, is painted in the mean of the inputs. Inputs
     whose prediction (arg-max) an object changes are left out of both rates.
-Source: Yang & Kim 2019, arXiv:1907.09701, section 3 (the three metrics); g and the threshold of 0.1 as in the authors'
+Source: Yang & Kim 2019, arXiv:1907.09701 (the three metrics); g and the threshold of 0.1 as in the authors'
     code; the limits and verdict: ours.
 Differs: The authors optimise a patch until it does not move the logits; here the caller's object is taken, and counted where the
     arg-max stays. They keep the inputs that are classified correctly; here the prediction of the untouched input is what
@@ -40,9 +40,9 @@ from explainsvc.checks.judging import at_least, each_method
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
 from explainsvc.errors import InvalidParameter, MethodNotApplicable, Violation
+from explainsvc.graph.load import load_model
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import target_name
-from explainsvc.loading import load
 from explainsvc.method import Request
 from explainsvc.model import Model
 from explainsvc.target import resolve_target
@@ -86,7 +86,7 @@ def _other(p: Params) -> Model:
     if numbers.ndim != 1 or not np.array_equal(numbers, numbers.astype(np.uint8)):
         wrong = f"is {numbers.dtype}{list(numbers.shape)}, expected bytes as numbers: np.fromfile(path, np.uint8)"
         raise InvalidParameter("the other model cannot be read", violations=[Violation("parameters.other", wrong)])
-    return load(numbers.astype(np.uint8).tobytes())
+    return Model(load_model(numbers.astype(np.uint8).tobytes()))
 
 
 def _measured(subject: Subject, p: Params, other: Model | None, e: Explained) -> Iterator[Measured]:
@@ -109,9 +109,7 @@ def _measured(subject: Subject, p: Params, other: Model | None, e: Explained) ->
     yield from _rates(subject, p, e, (pixels, inside, before), np.where(mask, _objects(p, x), x).astype(x.dtype))
 
 
-def _rates(
-    subject: Subject, p: Params, e: Explained, known: tuple[Pixels, Array, Array], pasted: Array
-) -> Iterator[Measured]:
+def _rates(subject: Subject, p: Params, e: Explained, known: tuple[Pixels, Array, Array], pasted: Array) -> Iterator[Measured]:
     """The rate of one metric, over the inputs whose prediction the object leaves."""
     pixels, inside, before = known
     feeds = subject.feeds | {e.wanted[0]: pasted}
@@ -119,7 +117,11 @@ def _rates(
     after = object_attribution(pixels, maps.maps_of(e, subject.model, feeds, subject.seed), inside)
     holds = np.abs(after - before) <= p.threshold * before if p.metric == INDEPENDENCE else after < before
     counted = kept & ~np.isnan(before) & ~np.isnan(after)
-    note = "" if counted.all() else f"{int((~counted).sum())} of {len(counted)} inputs left out: another prediction, or a constant map"
+    note = (
+        ""
+        if counted.all()
+        else f"{int((~counted).sum())} of {len(counted)} inputs left out: another prediction, or a constant map"
+    )
     yield Measured(e.name, p.metric, np.where(counted, holds, np.nan), note=note)
     yield Measured(e.name, "object_before", before)
     yield Measured(e.name, "object_after", after)
@@ -167,7 +169,7 @@ def _objects(p: Params, x: Array) -> Array:
 
 def _fitting(name: str, given: Array, x: Array) -> Array:
     try:
-        return np.broadcast_to(np.asarray(given), x.shape)
+        return np.asarray(np.broadcast_to(np.asarray(given), x.shape))
     except ValueError as error:
         wrong = f"is {list(np.shape(given))}, expected what broadcasts to the input, {list(x.shape)}"
         raise InvalidParameter(f"the {name} do not fit", violations=[Violation(f"parameters.{name}", wrong)]) from error

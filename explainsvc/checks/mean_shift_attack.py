@@ -1,17 +1,19 @@
 """mean_shift_attack: Can a constant shift of the inputs, undone by the model, draw a picture into the map?
 
-Computes: The shift m = `strength` · range of the inputs · a pattern; the model f₂(x) = f(x − m), which has the same output at x + m
-    as f at x; and each method's map of f₂ at x + m, of the same target, beside its map of f at x. A map that shows m more than
-    before explains the shift, of which the output knows nothing.
-Output: Rows (method, measure): how much of the pattern shows before and after, and the gain: the share of the |P| elements of
-    largest magnitude that lie in the pattern P; Spearman's correlation of the two maps and of their magnitudes. A note says how
-    far the outputs of the pair differ, relative to their largest magnitude.
+Computes: The shift m = `strength` · range of the inputs · a pattern; the model f₂(x) = f(x − m), which has the same output at
+    x + m as f at x; and each method's map of f₂ at x + m, of the same target, beside its map of f at x. A map that shows m more
+    than before explains the shift, of which the output knows nothing.
+Output: Rows (method, measure): how much of the pattern P shows before and after, which is the share of the |P| elements of
+    largest magnitude that lie in P, and the gain; Spearman's correlation of the two maps and of their magnitudes. A note says
+    how far the outputs of the pair differ, relative to their largest magnitude.
 Needs: Float inputs; five inputs or more for a verdict.
 Cost: One explanation per input and method beside the untouched one.
-Properties: The gradient, and what is made of gradients alone, is the same for both models. Anything multiplied by the input is not.
+Properties: The gradient, and what is made of gradients alone, is the same for both models. What is multiplied by the input is
+    not.
 Limits: A pattern may be no better than chance at showing; a map may change in other ways, which `input_invariance` looks for. A
     baseline that the caller gives as numbers stays where it is, while the inputs move.
-Source: Kindermans et al. 2017, arXiv:1711.00867, sections 2.1 and 3.2 (the hand-drawn cat); pattern's share and verdict: ours.
+Source: Kindermans et al. 2017, arXiv:1711.00867, section 2.1 (the pair) and the figure of a hand-drawn kitten; the
+    pattern's share and verdict: ours.
 Differs: The default pattern is a tenth of the elements, drawn by the seed, so that tables can be attacked as pictures are; m is
     taken off by a Sub in front of the graph, not in the first bias, so that any first operator will do.
 """
@@ -55,8 +57,11 @@ RULE = (
 class Params:
     """What is drawn, how strongly, and how much of it may show."""
 
-    pattern: Any = param(None, "array", "what to draw, broadcasts to one item of the explained input: the shift in units of its range; "
-                         "by default 1 at a tenth of the elements")  # fmt: skip
+    pattern: Any = param(
+        None,
+        "array",
+        "what to draw, broadcasts to one item of the explained input: in units of its range; by default 1 at a tenth of the elements",
+    )
     strength: float = param(1.0, "float", "factor of the pattern", low=1e-6, high=1e3)
     limit: float = param(0.1, "float", "gain that a map may have", low=0, high=1)
 
@@ -95,7 +100,7 @@ def _shift(subject: Subject, p: Params, e: Explained, name: str) -> Array:
         )  # fmt: skip
     shape = x.shape[1:] if subject.model.batched(subject.feeds) and subject.model.leads_with_items(name) else x.shape
     pattern = _drawn(shape, subject.seed, name) if p.pattern is None else _given(p.pattern, shape, name)
-    return (p.strength * np.ptp(x) * pattern).astype(x.dtype)
+    return np.asarray(p.strength * np.ptp(x) * pattern, x.dtype)
 
 
 def _drawn(shape: tuple[int, ...], seed: int, name: str) -> Array:

@@ -111,9 +111,9 @@ def test_without_masks_a_square_in_the_middle_is_painted() -> None:
 
 def test_the_contrast_says_what_it_lacks() -> None:
     """Another model and masks, both listed; bytes that are no bytes."""
-    with pytest.raises(InvalidParameter, match=r"parameters.other.*parameters.masks"):
+    with pytest.raises(InvalidParameter, match=r"parameters\.other.*parameters\.masks"):
         audited(indifferent(), ["gradient"], metric="model_contrast")
-    with pytest.raises(InvalidParameter, match="np.fromfile"):
+    with pytest.raises(InvalidParameter, match=r"np\.fromfile"):
         audited(indifferent(), ["gradient"], metric="model_contrast", masks=MASK, other=np.array([0.5, 3]))
 
 
