@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from explainsvc.check import Check
-from explainsvc.checks import parameter_randomization
+from explainsvc.checks import (
+    parameter_randomization,
+    pixel_flipping,
+)
 from explainsvc.errors import UnknownMethod
 
-CHECKS: dict[str, Check] = {check.card.name: check for check in (parameter_randomization.CHECK,)}
+CHECKS: dict[str, Check] = {
+    check.card.name: check
+    for check in (
+        parameter_randomization.CHECK,
+        pixel_flipping.CHECK,
+    )
+}
 
 
 def find_check(name: str) -> Check:
