@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from explainsvc.check import Check
 from explainsvc.checks import (
+    complexity,
+    deletion,
+    infidelity,
+    insertion,
+    localization,
     parameter_randomization,
     pixel_flipping,
+    road,
+    select_parameters,
+    sensitivity_n,
 )
 from explainsvc.errors import UnknownMethod
 
 CHECKS: dict[str, Check] = {
     check.card.name: check
     for check in (
+        complexity.CHECK,
+        deletion.CHECK,
+        infidelity.CHECK,
+        insertion.CHECK,
+        localization.CHECK,
         parameter_randomization.CHECK,
         pixel_flipping.CHECK,
+        road.CHECK,
+        select_parameters.CHECK,
+        sensitivity_n.CHECK,
     )
 }
 

@@ -55,7 +55,7 @@ def features_of(request: Request, window: Sequence[int]) -> Features:
     """
     numbers, count = {}, 0
     for name in request.wanted:
-        shape = _item_shape(request, name)
+        shape = item_shape(request, name)
         numbers[name] = _cells(shape, occlusion.sizes(shape, occlusion.Params(window=tuple(window) or (1,)))[0]) + count
         count += int(numbers[name].max(initial=count - 1)) + 1 - count
     return Features(numbers, count)
@@ -74,7 +74,12 @@ def _cells(shape: tuple[int, ...], window: tuple[int, ...]) -> Array:
     return np.asarray(grid, np.int64).reshape(-1)
 
 
-def _item_shape(request: Request, name: str) -> tuple[int, ...]:
+def item_shape(request: Request, name: str) -> tuple[int, ...]:
+    """The shape of one item of an explained input.
+
+    Raises:
+        MethodNotApplicable: The input is shared by all items.
+    """
     if request.batched and not request.has_items(name):
         raise MethodNotApplicable(
             f'input "{name}" is shared by all items',

@@ -52,7 +52,7 @@ class Walk:
 
     def of(self, group: slice) -> Walk:
         """The walk of some of the items."""
-        parts = {name: s if group == slice(None) else s.of(group) for name, s in self.substitutes.items()}
+        parts = {name: substitute.of(group) for name, substitute in self.substitutes.items()}
         return replace(self, request=maps.part_of(self.request, group), substitutes=parts)
 
 
@@ -92,9 +92,8 @@ def orders(scores: Array, shuffled: Array, names: tuple[str, ...]) -> dict[str, 
 
 def curves(walk: Walk, by_order: Mapping[str, Array]) -> dict[str, Array]:
     """What the model says along each order: order → float64 [step, item] (or [step, item, measure])."""
-    parts = []
-    for group in maps.groups(walk.request.model, walk.request.feeds):
-        parts.append(_curves(walk.of(group), {order: r if group == slice(None) else r[group] for order, r in by_order.items()}))
+    groups = maps.groups(walk.request.model, walk.request.feeds)
+    parts = [_curves(walk.of(group), {order: rank[group] for order, rank in by_order.items()}) for group in groups]
     return {order: np.concatenate([part[order] for part in parts], axis=1) for order in by_order}
 
 

@@ -51,12 +51,13 @@ class Substitute:
         return Substitute(self.x[items], *cut)
 
 
-def substitutes(spec: Any, request: Request) -> dict[str, Substitute]:
+def substitutes(spec: Any, request: Request, fixed: bool = False) -> dict[str, Substitute]:
     """What replaces parts of every explained input; random numbers are drawn once, so that steps build on each other.
 
     Args:
         spec: See SUBSTITUTES.
         request: Its inputs and seed.
+        fixed: Only what does not depend on what is replaced: no inpainting.
 
     Raises:
         InvalidParameter: Unknown name, wrong shape, or an input that cannot be inpainted.
@@ -65,6 +66,8 @@ def substitutes(spec: Any, request: Request) -> dict[str, Substitute]:
     unknown = set(named) - set(request.wanted)
     if unknown:
         raise _bad(f"names {sorted(unknown)}, which are not explained inputs ({', '.join(request.wanted)})")
+    if fixed and any(isinstance(value, str) and value == "inpaint" for value in named.values()):
+        raise _bad("is 'inpaint', expected what does not depend on the window")
     return {name: _substitute(named.get(name, 0.0), name, request) for name in request.wanted}
 
 
