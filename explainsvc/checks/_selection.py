@@ -67,7 +67,9 @@ def with_value(e: Explained, parameter: str, value: Any) -> Any:
     names = [field.name for field in dataclasses.fields(e.params)]
     if parameter not in names:
         raise MethodNotApplicable(
-            f'it has no parameter "{parameter}"', where=f"method {e.name}", expected=f"one of {', '.join(names) or 'none'}"
+            f'it has no parameter "{parameter}"',
+            where=f"method {e.name}",
+            expected=f"one of {', '.join(names)}" if names else "a method with parameters",
         )
     kind: type[Any] = e.method.params
     return dataclasses.replace(e.params, **{parameter: getattr(read_params(kind, {parameter: value}, e.name), parameter)})

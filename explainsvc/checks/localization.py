@@ -3,13 +3,13 @@
 Computes: Relevance per pixel, Σ over channels, signed. The pointing game (is the largest pixel on the object?), relevance mass
     accuracy (share of the positive relevance on the object), relevance rank accuracy (share of the K largest pixels on
     it, K its size), top-k intersection (the same for k pixels), and the area under the ROC curve of the pixels.
-Output: Rows (method, measure), each from 0 to 1; ``gain_over_chance`` and ``gain_over_sobel``: the rank accuracy beyond the share of
-    the picture that the object covers, and beyond that of an edge detector.
+Output: Rows (method, measure), each from 0 to 1; ``gain_over_chance`` and ``gain_over_sobel``: the rank accuracy beyond the
+    share of the picture that the object covers, and beyond that of an edge detector.
 Needs: Object masks; one explained input, a picture. Five inputs or more for a verdict.
 Cost: One sort per map; the model is not run.
 Properties: A uniform map has the accuracies of chance: the object's share of the picture, and AUC 1/2.
-Limits: A model may rely on what lies beside the object; then a faithful map fails. Objects in the middle of all pictures are found
-    by any map that prefers the middle.
+Limits: A model may rely on what lies beside the object; then a faithful map fails. Objects in the middle of all pictures are
+    found by any map that prefers the middle.
 Source: Zhang et al. 2018, arXiv:1608.00507, section 5.1 (pointing game); Arras et al. 2022, arXiv:2003.07258, equations 2 and 3
     (mass, rank); Theiner et al. 2022, arXiv:2104.14995 (top-k intersection); verdict against chance and Sobel: ours.
 Differs: Ties count by what a random choice among them gives on average, so that a uniform map is no hit. No tolerance of 15
@@ -53,14 +53,13 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
     name = subject.explained[0].wanted[0]
     x = subject.feeds[name] if subject.model.batched(subject.feeds) else subject.feeds[name][None]
     objects = on.object_masks(p.masks, x.shape, name)
-    edges = [
-        on.rank_accuracy(on.per_pixel(e.result.values[name], x.shape), objects) for e in subject.explained if e.name == "sobel"
-    ]
+    sobel = next((e.result.values[name] for e in subject.explained if e.name == "sobel" and name in e.result.values), None)
+    edges = None if sobel is None else on.rank_accuracy(on.per_pixel(sobel, x.shape), objects)
     return method_by_method(NAME, subject, lambda e: _measured(e, name, x.shape, objects, edges, p))
 
 
 def _measured(
-    e: Explained, name: str, shape: tuple[int, ...], objects: Array, edges: list[Array], p: Params
+    e: Explained, name: str, shape: tuple[int, ...], objects: Array, edges: Array | None, p: Params
 ) -> Iterator[Measured]:
     if e.wanted != (name,):
         raise MethodNotApplicable(
@@ -75,7 +74,8 @@ def _measured(
         "auc": on.auc(pixels, objects),
     }
     measures[CHANCE] = measures["rank_accuracy"] - objects.mean(axis=(1, 2))
-    measures |= {SOBEL: measures["rank_accuracy"] - edge for edge in edges}
+    if edges is not None:
+        measures[SOBEL] = measures["rank_accuracy"] - edges
     flat = pixels.reshape(len(pixels), -1)
     for measure, values in measures.items():
         lost = int((np.isnan(values) & np.isfinite(flat).all(axis=1)).sum())
@@ -109,9 +109,10 @@ CHECK = Check(
     Params,
     run=run,
     judge=judge,
-    rule="Pass: the 95 % intervals of the relevance rank accuracy, less the share of the picture that the object covers (what random "
-    "maps get) and less Sobel's on the same picture (paired), lie above 0; fail: one of them lies at 0 or below; inconclusive: neither, "
-    "or fewer than 5 inputs. The other measures are reported and not judged. A faithful map fails where the model looks elsewhere.",
+    rule="Pass: the 95 % intervals of the relevance rank accuracy, less the share of the picture that the object covers (what "
+    "random maps get) and less Sobel's on the same picture (paired), lie above 0; fail: one of them lies at 0 or below; "
+    "inconclusive: neither, or fewer than 5 inputs. The other measures are reported and not judged. A faithful map fails where "
+    "the model looks elsewhere.",
     family="localization",
     controls=CONTROLS,
     main="rank_accuracy",

@@ -112,9 +112,9 @@ def _verdict(rows: Sequence[Row], decisive: str) -> Verdict:
 
 
 RULE = (
-    "Pass: the 95 % interval of the AOPC that the order morf gains over the random order of the same input (paired) lies above 0; "
-    "fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. With order=lerf the gain of lerf counts, where "
-    f"the output must fall later than in the random order. {flipping.TIES}"
+    "Pass: the 95 % interval of the AOPC that the order morf gains over the random order of the same input (paired) lies above "
+    "0; fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. With order=lerf the gain of lerf counts, "
+    f"where the output must fall later than in the random order. {flipping.TIES}"
 )
 
 CHECK = Check(

@@ -1,8 +1,8 @@
 """road: Does accuracy fall when the most relevant pixels are removed without a trace, by noisy linear imputation?
 
-Computes: 10 … 90 % of the pixels are removed, most relevant first (morf), least relevant first (lerf), and in a random order; each
-    removed pixel becomes the weighted mean of its eight neighbours (1/6 direct, 1/12 diagonal; solved for all at once) plus
-    noise. The arg-max's accuracy and the probability of the explained class after each.
+Computes: 10 … 90 % of the pixels are removed, most relevant first (morf), least relevant first (lerf), and in a random order;
+    each removed pixel becomes the weighted mean of its eight neighbours (1/6 direct, 1/12 diagonal; solved for all at once)
+    plus noise. The arg-max's accuracy and the probability of the explained class after each.
 Output: Rows (method, order, step, measure) by the share removed: ``confidence``, and ``accuracy`` where labels are given, else
     ``argmax_agreement`` with the untouched input; over all shares ``gain_over_random``: the mean confidence lost beyond what
     the random order loses (morf), or kept beyond it (lerf).
@@ -122,8 +122,8 @@ CHECK = Check(
     Params,
     run=run,
     judge=judge,
-    rule="Pass: the 95 % interval of the mean confidence that the order morf takes away beyond the random order of the same input "
-    "(paired) lies above 0; fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. "
+    rule="Pass: the 95 % interval of the mean confidence that the order morf takes away beyond the random order of the same "
+    "input (paired) lies above 0; fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. "
     f"{flipping.TIES}",
     family="faithfulness",
     axis="share of the pixels removed",

@@ -118,9 +118,9 @@ CHECK = Check(
     Params,
     run=run,
     judge=judge,
-    rule="The best value has the lowest mean rank over conservation, continuity and pixel flipping, per item and then over the items. "
-    "Pass: with it, the 95 % interval of the AOPC gained over the random order lies above 0; fail: at 0 or below: no value tried makes "
-    "the method both steady and faithful; inconclusive: neither, or fewer than 5 inputs.",
+    rule="The best value has the lowest mean rank over conservation, continuity and pixel flipping, per item and then over the "
+    "items. Pass: with it, the 95 % interval of the AOPC gained over the random order lies above 0; fail: it lies at 0 or below; "
+    "inconclusive: neither, or fewer than 5 inputs.",
     family="selection",
     axis="value of the parameter",
     main=RANK,
