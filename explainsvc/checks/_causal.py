@@ -10,7 +10,7 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject, Verdict
 from explainsvc.checks import _flipping as flipping
-from explainsvc.checks._controls import above, finite_only
+from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import features_of
 from explainsvc.checks._probability import probability_of
 from explainsvc.checks._substitutes import substitutes
@@ -51,16 +51,17 @@ def _measured(
     counts, others = flipping.evenly(features.count, p.steps), substitutes(p.baseline, request)
     walk = flipping.Walk(request, features, others, counts, reading, inserting)
     scores, last = features.sums(e.result.values), len(counts) - 1
+    broken = broken_maps(scores)
     found = flipping.with_random(walk, scores, (flipping.MORF,), known)
     for order, curve in found.items():
         for step, share in enumerate(walk.shares):
             m = Measured(e.name, "output", curve[step], order, step, amount=float(share), note=reading.words)
-            yield finite_only(m, scores)
+            yield without(broken, m)
     areas = {order: auc(curve, walk.shares) for order, curve in found.items()}
     for order, area in areas.items():
-        yield finite_only(Measured(e.name, "auc", area, order, last, note=reading.words), scores)
+        yield without(broken, Measured(e.name, "auc", area, order, last, note=reading.words))
     gain = (areas[flipping.MORF] - areas[flipping.RANDOM]) * (1 if inserting else -1)
-    yield finite_only(Measured(e.name, GAIN, gain, flipping.MORF, last, note=reading.words), scores)
+    yield without(broken, Measured(e.name, GAIN, gain, flipping.MORF, last, note=reading.words))
 
 
 def auc(curve: Array, shares: Array) -> Array:

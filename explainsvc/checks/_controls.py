@@ -36,9 +36,13 @@ def _judged(row: Row, limit: float, words: str, holds: bool, broken: bool) -> Ve
     return Verdict("inconclusive", numbers + more)
 
 
-def finite_only(measured: Measured, scores: Array) -> Measured:
-    """The measure without the items whose map holds NaN or infinity: nothing can be ranked there."""
-    broken = ~np.isfinite(scores).all(axis=1)
+def broken_maps(scores: Array) -> Array:
+    """Which items have a map with NaN or infinity, [item]: nothing can be ranked there."""
+    return ~np.isfinite(scores).all(axis=1)
+
+
+def without(broken: Array, measured: Measured) -> Measured:
+    """The measure without the broken items, which its note counts."""
     if not broken.any():
         return measured
     words = f"{int(broken.sum())} of {len(broken)} inputs left out: NaN or infinity in a map"

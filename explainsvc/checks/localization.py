@@ -28,7 +28,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import _localization as on
-from explainsvc.checks._controls import above, finite_only
+from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks.judging import each_method, worst
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
@@ -76,15 +76,15 @@ def _measured(
     measures[CHANCE] = measures["rank_accuracy"] - objects.mean(axis=(1, 2))
     if edges is not None:
         measures[SOBEL] = measures["rank_accuracy"] - edges
-    flat = pixels.reshape(len(pixels), -1)
+    broken = broken_maps(pixels.reshape(len(pixels), -1))
     for measure, values in measures.items():
-        lost = int((np.isnan(values) & np.isfinite(flat).all(axis=1)).sum())
+        lost = int((np.isnan(values) & ~broken).sum())
         note = (
             f"{lost} of {len(values)} inputs left out: no object, nothing but the object, or no positive relevance"
             if lost
             else ""
         )
-        yield finite_only(Measured(e.name, measure, values, note=note), flat)
+        yield without(broken, Measured(e.name, measure, values, note=note))
 
 
 def judge(subject: Subject, _params: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:

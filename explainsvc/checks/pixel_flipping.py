@@ -29,7 +29,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import _flipping as flipping
-from explainsvc.checks._controls import above, finite_only
+from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import WINDOW, features_of
 from explainsvc.checks._substitutes import SUBSTITUTES, substitutes
 from explainsvc.checks.judging import each_method
@@ -66,9 +66,10 @@ def _measured(subject: Subject, e: Explained, p: Params, known: dict[Hashable, A
     walk = flipping.Walk(request, features, substitutes(p.baseline, request), counts)
     scores = features.sums(e.result.values)
     found = flipping.with_random(walk, scores, BOTH if p.order == "both" else (p.order,), known)
+    broken = broken_maps(scores)
     for order, curve in found.items():
-        yield from (finite_only(m, scores) for m in _curve(e.name, order, curve, walk.shares))
-    yield from (finite_only(m, scores) for m in _areas(e.name, found, len(counts) - 1))
+        yield from (without(broken, m) for m in _curve(e.name, order, curve, walk.shares))
+    yield from (without(broken, m) for m in _areas(e.name, found, len(counts) - 1))
 
 
 def _curve(method: str, order: str, curve: Array, shares: Array) -> Iterator[Measured]:

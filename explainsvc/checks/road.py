@@ -27,7 +27,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import _flipping as flipping
-from explainsvc.checks._controls import above, finite_only
+from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import features_of
 from explainsvc.checks._probability import probability_of
 from explainsvc.checks._substitutes import Substitute, substitutes
@@ -72,15 +72,15 @@ def _measured(subject: Subject, e: Explained, p: Params, known: dict[Hashable, A
     others = {n: _noisy(s, n, request, p.noise) for n, s in substitutes("inpaint", request).items()}
     walk = flipping.Walk(request, features, others, counts, _reader(request))
     scores = features.sums(e.result.values)
-    found = flipping.with_random(walk, scores, ORDERS, known)
+    found, broken = flipping.with_random(walk, scores, ORDERS, known), broken_maps(scores)
     for order, curve in found.items():
         for step, share in enumerate(walk.shares):
-            yield from (finite_only(replace(m, order=order, step=step, amount=float(share)), scores)
+            yield from (without(broken, replace(m, order=order, step=step, amount=float(share)))
                         for m in _at(e.name, curve[step], curve[0], subject.labels))  # fmt: skip
     kept = {order: curve[1:, :, 0].mean(axis=0) for order, curve in found.items()}
     for order, sign in zip(ORDERS, (-1, 1), strict=True):
         gain = sign * (kept[order] - kept[flipping.RANDOM])
-        yield finite_only(Measured(e.name, GAIN, gain, order, len(counts) - 1), scores)
+        yield without(broken, Measured(e.name, GAIN, gain, order, len(counts) - 1))
 
 
 def _noisy(substitute: Substitute, name: str, request: Request, noise: float) -> Substitute:

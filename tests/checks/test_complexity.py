@@ -46,7 +46,7 @@ def test_elements_are_counted_against_the_largest() -> None:
 def test_few_elements_pass_and_a_uniform_map_fails() -> None:
     """One bright element of twenty is concise, twenty equal ones are not; both sentences say that this is not faithfulness."""
     subject = subject_of(linear(20), {"x": numbers(8, 20)}, ["gradient"])
-    rows, verdicts = judged(with_maps(subject, one=lambda v: np.eye(8, 20, dtype=np.float32), flat=uniform), NAME)
+    rows, verdicts = judged(with_maps(subject, one=lambda _: np.eye(8, 20, dtype=np.float32), flat=uniform), NAME)
     assert (verdicts["one"].word, verdicts["flat"].word) == ("pass", "fail")
     assert all("not whether it is right" in v.reason for v in verdicts.values())
     assert (row_of(rows, "one", "effective_complexity").mean, row_of(rows, "flat", "effective_share").mean) == (1, 1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -36,7 +38,7 @@ def dense_auc(x: Array, values: Array, start: Array, end: Array, target: int) ->
         now = start.copy().reshape(2, 64)
         now[:, order[:count]] = end.reshape(2, 64)[:, order[:count]]
         probabilities.append(softmax(now.reshape(1, -1) @ (0.2 * numbers(128, 3)))[0, target])
-    return float(sum((a + b) / 2 for a, b in zip(probabilities, probabilities[1:], strict=False)) / 4)
+    return float(sum((a + b) / 2 for a, b in itertools.pairwise(probabilities)) / 4)
 
 
 @pytest.mark.parametrize("end", ["Softmax", "LogSoftmax"])
