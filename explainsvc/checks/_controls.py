@@ -38,7 +38,7 @@ def _judged(row: Row, limit: float, words: str, holds: bool, broken: bool) -> Ve
 
 def broken_maps(scores: Array) -> Array:
     """Which items have a map with NaN or infinity, [item]: nothing can be ranked there."""
-    return ~np.isfinite(scores).all(axis=1)
+    return np.asarray(~np.isfinite(scores).all(axis=1))
 
 
 def without(broken: Array, measured: Measured) -> Measured:

@@ -31,7 +31,7 @@ class Features:
     count: int
 
     def sums(self, values: Mapping[str, Array]) -> Array:
-        """Σ of an explanation over the elements of each feature, float64 [item, feature] (Samek et al. 2017, section III)."""
+        """Σ of an explanation over the elements of each feature, float64 [item, feature]."""
         numbers = np.concatenate(list(self.numbers.values()))
         flat = np.concatenate([values[n].reshape(-1, len(k)).astype(np.float64) for n, k in self.numbers.items()], axis=1)
         places = numbers + self.count * np.arange(len(flat))[:, None]

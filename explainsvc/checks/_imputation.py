@@ -1,4 +1,4 @@
-"""Noisy linear imputation: missing pixels from their neighbours (Rong et al. 2022, arXiv:2202.00449, section 4.2)."""
+"""Noisy linear imputation: missing pixels from their neighbours (Rong et al. 2022, arXiv:2202.00449, Noisy Linear Imputation)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse.linalg import splu
 from explainsvc.autograd.shapes import Array
 
 DIRECT, DIAGONAL = 1 / 6, 1 / 12
-"""Weights of the four neighbours at an edge and the four at a corner (Rong et al. 2022, equation 4)."""
+"""Weights of the four neighbours at an edge and the four at a corner (Rong et al. 2022)."""
 OFFSETS = tuple((i, j, DIRECT if 0 in (i, j) else DIAGONAL) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
 
 

@@ -44,10 +44,10 @@ def object_masks(given: Any, shape: tuple[int, ...], name: str) -> Array:
         raise _bad(f"is missing: {list(small)}, true or not 0 where the object is")
     masks = np.asarray(given) != 0
     if masks.shape == small:
-        return masks
+        return np.asarray(masks)
     if masks.shape != shape:
         raise _bad(f'has shape {list(masks.shape)}, expected {list(small)} or {list(shape)}, that of "{name}"')
-    return masks.any(axis=tuple(axis for axis in range(1, len(shape)) if axis not in axes))
+    return np.asarray(masks.any(axis=tuple(axis for axis in range(1, len(shape)) if axis not in axes)))
 
 
 def widened(objects: Array, pixels: int) -> Array:
@@ -59,19 +59,19 @@ def widened(objects: Array, pixels: int) -> Array:
 
 
 def pointing_game(pixels: Array, objects: Array) -> Array:
-    """Share of the largest pixels (one, unless there are ties) that lie on the object (Zhang et al. 2018, section 5.1)."""
+    """Share of the largest pixels (one, unless there are ties) that lie on the object (Zhang et al. 2018)."""
     return top_share(pixels, objects, np.ones(len(pixels), int))
 
 
 def mass_accuracy(pixels: Array, objects: Array) -> Array:
-    """Positive relevance on the object over all positive relevance (Arras et al. 2022, equation 2)."""
+    """Positive relevance on the object over all positive relevance (Arras et al. 2022)."""
     positive = np.maximum(pixels, 0)
     total, inside = (a.sum(axis=(1, 2)) for a in (positive, positive * objects))
-    return np.divide(inside, total, out=np.full(len(total), np.nan), where=(total > 0) & objects.any(axis=(1, 2)))
+    return np.asarray(np.divide(inside, total, out=np.full(len(total), np.nan), where=(total > 0) & objects.any(axis=(1, 2))))
 
 
 def rank_accuracy(pixels: Array, objects: Array) -> Array:
-    """Share of the K largest pixels on the object of K pixels (Arras et al. 2022, equation 3)."""
+    """Share of the K largest pixels on the object of K pixels (Arras et al. 2022)."""
     return top_share(pixels, objects, objects.sum(axis=(1, 2)))
 
 
@@ -96,7 +96,7 @@ def auc(pixels: Array, objects: Array) -> Array:
     m = inside.sum(axis=1)
     pairs = m * (inside.shape[1] - m)
     above = (rankdata(flat, axis=1) * inside).sum(axis=1) - m * (m + 1) / 2
-    return np.divide(above, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return np.asarray(np.divide(above, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
 def _bad(description: str) -> InvalidParameter:

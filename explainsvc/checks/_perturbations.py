@@ -1,4 +1,4 @@
-"""Random perturbations I of the input: windows that go to a baseline, or normal noise (Yeh et al. 2019, section 2.2)."""
+"""Random perturbations I of the input: windows that go to a baseline, or normal noise (Yeh et al. 2019, arXiv:1901.09392)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.checks._features import item_shape
 from explainsvc.checks._substitutes import Substitute, by_item, substitutes
+from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Request
 from explainsvc.methods import occlusion
 from explainsvc.weights import seed_sequence
@@ -114,9 +115,11 @@ def perturbations(request: Request, kind: str, samples: int, p: Settings) -> Per
 
     Raises:
         InvalidParameter: The window or the baseline does not fit.
-        MethodNotApplicable: An explained input is shared by all items.
+        MethodNotApplicable: An explained input is shared by all items, or noise is asked of integers.
     """
     others = substitutes(p.baseline, request, fixed=True)
+    if kind == GAUSSIAN and any(other.x.dtype.kind != "f" for other in others.values()):
+        raise MethodNotApplicable("integers have no normal noise", expected="float inputs", to_do="Set perturbation=square")
     shapes = {name: item_shape(request, name) for name in request.wanted}
     places = _places(request, shapes, samples, p) if kind == SQUARE else ()
     sigma = {name: p.noise * _range(by_item(request, name)) for name in request.wanted}
@@ -140,4 +143,5 @@ def _window(shape: tuple[int, ...], size: tuple[int, ...], rng: np.random.Genera
 
 def _range(x: Array) -> Array:
     """Largest minus smallest value of each item."""
-    return np.ptp(x.astype(np.float64), axis=tuple(range(1, x.ndim)), keepdims=True) if x.ndim > 1 else np.ptp(x, keepdims=True)
+    axes = tuple(range(1, x.ndim))
+    return np.asarray(x.max(axis=axes, keepdims=True).astype(np.float64) - x.min(axis=axes, keepdims=True))

@@ -85,7 +85,7 @@ def conservation(request: Request, result: Result) -> Array:
     s = np.concatenate([target_values(maps.part_of(request, g)) for g in maps.groups(request.model, request.feeds)])
     own = result.residual is not None and result.residual.shape == s.shape
     residual = result.residual if own and result.residual is not None else _flat(request, result.values).sum(axis=1) - s
-    return np.divide(np.abs(residual), np.abs(s), out=np.full(len(s), np.nan), where=s != 0)
+    return np.asarray(np.divide(np.abs(residual), np.abs(s), out=np.full(len(s), np.nan), where=s != 0))
 
 
 def _flat(request: Request, values: Mapping[str, Array]) -> Array:
@@ -109,7 +109,7 @@ def continuity(request: Request, e: Explained, result: Result, neighbours: int, 
 
 def _relative(change: Array, to: Array) -> Array:
     size = np.linalg.norm(to, axis=1)
-    return np.divide(np.linalg.norm(change, axis=1), size, out=np.full(len(size), np.nan), where=size > 0)
+    return np.asarray(np.divide(np.linalg.norm(change, axis=1), size, out=np.full(len(size), np.nan), where=size > 0))
 
 
 def _moved(request: Request, name: str, noise: float, k: int) -> Array:
@@ -118,7 +118,7 @@ def _moved(request: Request, name: str, noise: float, k: int) -> Array:
         raise MethodNotApplicable(f'"{name}" holds {x.dtype}', where="check select_parameters", expected="float inputs")
     rng = np.random.default_rng(seed_sequence(request.seed, f"neighbours/{name}/{k}"))
     spread = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *[1] * (x.ndim - 1))
-    return (x + noise * spread * rng.standard_normal(x.shape)).astype(x.dtype).reshape(request.feeds[name].shape)
+    return np.asarray((x + noise * spread * rng.standard_normal(x.shape)).astype(x.dtype).reshape(request.feeds[name].shape))
 
 
 def gain(request: Request, result: Result, p: Flipping, known: dict[Hashable, Array]) -> Array:
@@ -134,4 +134,4 @@ def gain(request: Request, result: Result, p: Flipping, known: dict[Hashable, Ar
 
 def mean_ranks(measures: Mapping[str, Array]) -> Array:
     """Per value and item, the mean of its ranks by all measures ([value, item], smallest best); ties get their mean rank."""
-    return np.mean([rankdata(measure, axis=0) for measure in measures.values()], axis=0)
+    return np.asarray(np.mean([rankdata(measure, axis=0) for measure in measures.values()], axis=0))

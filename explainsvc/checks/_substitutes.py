@@ -90,7 +90,7 @@ def by_item(request: Request, name: str) -> Array:
 def _uniform(x: Array, rng: np.random.Generator) -> Array:
     axes = tuple(range(1, x.ndim))
     low, high = x.min(axis=axes, keepdims=True), x.max(axis=axes, keepdims=True)
-    return (low + (high - low) * rng.random(x.shape)).astype(x.dtype)
+    return np.asarray((low + (high - low) * rng.random(x.shape)).astype(x.dtype))
 
 
 def require_picture(name: str, x: Array) -> None:

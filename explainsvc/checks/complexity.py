@@ -9,8 +9,8 @@ Cost: One sort per map.
 Properties: None depends on the scale or the signs of a map. The entropy of E equal elements is ln E, their Gini index 0.
 Limits: Says how easily a map is read, never whether it is right: the true explanation of a model that uses all of its input is
     complex, and one bright element in a wrong place is not.
-Source: Bhatt et al. 2020, arXiv:2005.00631, definition 4; Chalasani et al. 2020, arXiv:1810.06583, section 5 (Gini index after
-    Hurley & Rickard 2009); Nguyen & Martinez 2020, arXiv:2007.07584, section 3; the reference of the verdict: ours.
+Source: Bhatt et al. 2020, arXiv:2005.00631, definition of complexity; Chalasani et al. 2020, arXiv:1810.06583 (Gini index after
+    Hurley & Rickard 2009); Nguyen & Martinez 2020, arXiv:2007.07584, effective complexity; the reference of the verdict: ours.
 Differs: Nguyen & Martinez search the fewest features that predict the output; counting above a threshold is Quantus', but its
     threshold is absolute, which lets the unit decide. Maps are not normalised.
 """
@@ -67,14 +67,14 @@ def _measured(e: Explained, p: Params) -> Iterator[Measured]:
 
 
 def entropy(magnitudes: Array) -> Array:
-    """−Σ P ln P of the shares P of magnitudes [item, element] (Bhatt et al. 2020, definition 4)."""
+    """−Σ P ln P of the shares P of magnitudes [item, element] (Bhatt et al. 2020)."""
     shares = magnitudes / magnitudes.sum(axis=1, keepdims=True)
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return np.asarray(-(shares * logarithms).sum(axis=1))
 
 
 def gini(magnitudes: Array) -> Array:
-    """1 − 2 Σ_k v_(k)/‖v‖₁ · (d − k + ½)/d of rising magnitudes v (Chalasani et al. 2020, section 5; Hurley & Rickard 2009)."""
+    """1 − 2 Σ_k v_(k)/‖v‖₁ · (d − k + ½)/d of rising magnitudes v (Chalasani et al. 2020; Hurley & Rickard 2009)."""
     rising = np.sort(magnitudes, axis=1)
     d = rising.shape[1]
     weights = (d - np.arange(1, d + 1) + 0.5) / d

@@ -8,7 +8,7 @@ Needs: Nothing of the model; five inputs or more for a verdict.
 Cost: 2 × steps forwards per input and method; methods with the same target share the random order.
 Properties: A uniform map gains exactly nothing. The probability is read after the Softmax also where a logit was explained.
 Limits: Inputs with parts deleted lie off the data; a map that finds adversarial pixels first does well too.
-Source: Petsiuk et al. 2018, arXiv:1806.07421, section 3.3; verdict against the paired random order: ours.
+Source: Petsiuk et al. 2018, arXiv:1806.07421, the deletion metric; verdict against the paired random order: ours.
 Differs: Twenty steps by default, where RISE's code deletes as many pixels a step as the image is wide.
 """
 

@@ -10,7 +10,7 @@ Cost: samples forwards per input, once for all methods with the same target.
 Properties: 0 for a linear model and its gradient or its contributions; a map of zeros has a relative infidelity of exactly 1.
 Limits: The unscaled measure asks for values in the right unit: maps that only rank (CAMs, random numbers) fail by their scale;
     infidelity_scaled, which no scale can spoil and which is never above infidelity_zero, says what is left of them.
-Source: Yeh et al. 2019, arXiv:1901.09392, definition 2.1, section 2.2 (noise, square removal) and proposition 2.2 (β);
+Source: Yeh et al. 2019, arXiv:1901.09392, definition 2.1, noise and square removal as there; β minimises it;
     verdict against the map of zeros: ours.
 Differs: Captum's multiply_by_inputs is found from the method's card (units=auto). One side of square, that of `window`; the
     paper's code draws it.
@@ -90,7 +90,7 @@ def units_of(e: Explained) -> str:
 
 
 def scaled(predicted: Array, drops: Array) -> Array:
-    """Infidelity of β φ with the best β = E[Iᵀφ ΔS] / E[(Iᵀφ)²] (Yeh et al. 2019, proposition 2.2); arrays [sample, item]."""
+    """Infidelity of β φ with the best β = E[Iᵀφ ΔS] / E[(Iᵀφ)²], the minimum over β; arrays [sample, item]."""
     power = np.square(predicted).mean(axis=0)
     beta = np.divide((predicted * drops).mean(axis=0), power, out=np.zeros(len(power)), where=power > 0)
     return np.asarray(np.square(beta * predicted - drops).mean(axis=0))

@@ -9,7 +9,7 @@ Needs: Nothing of the model; pictures for the baseline blur, other inputs need a
 Cost: 2 × steps forwards per input and method; methods with the same target share the random order.
 Properties: A uniform map gains exactly nothing. The probability is read after the Softmax also where a logit was explained.
 Limits: A blurred picture still shows large shapes; what is found depends on the baseline.
-Source: Petsiuk et al. 2018, arXiv:1806.07421, section 3.3; verdict against the paired random order: ours.
+Source: Petsiuk et al. 2018, arXiv:1806.07421, the insertion metric; verdict against the paired random order: ours.
 Differs: The blur is the service's (Gaussian, σ = 10 pixels); RISE's code has an 11 × 11 kernel with σ = 5. Twenty steps by
     default, where RISE's code puts back as many pixels a step as the image is wide.
 """

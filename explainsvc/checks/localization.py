@@ -10,8 +10,8 @@ Cost: One sort per map; the model is not run.
 Properties: A uniform map has the accuracies of chance: the object's share of the picture, and AUC 1/2.
 Limits: A model may rely on what lies beside the object; then a faithful map fails. Objects in the middle of all pictures are
     found by any map that prefers the middle.
-Source: Zhang et al. 2018, arXiv:1608.00507, section 5.1 (pointing game); Arras et al. 2022, arXiv:2003.07258, equations 2 and 3
-    (mass, rank); Theiner et al. 2022, arXiv:2104.14995 (top-k intersection); verdict against chance and Sobel: ours.
+Source: Zhang et al. 2018, arXiv:1608.00507 (pointing game); Arras et al. 2022, arXiv:2003.07258 (relevance mass
+    and rank accuracy); Theiner et al. 2022, arXiv:2104.14995 (top-k intersection); verdict against chance and Sobel: ours.
 Differs: Ties count by what a random choice among them gives on average, so that a uniform map is no hit. No tolerance of 15
     pixels in the pointing game unless `tolerance` says so. Nothing is normalised or made absolute.
 """

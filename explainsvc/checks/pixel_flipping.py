@@ -9,8 +9,8 @@ Needs: Nothing of the model; five inputs or more for a verdict.
 Cost: (orders + 1) × steps forwards per input and method; methods with the same target share the random order.
 Properties: For a linear model and a fixed substitute x′, ranking by w·(x − x′) has the largest AOPC of all orders. A uniform map
     gains exactly nothing, so it fails, though it may be conservative and continuous.
-Limits: Inputs with parts replaced lie off the data; what is found depends on the substitute and on the size of the steps
-    (Brunke et al. 2020, arXiv:2006.12953; Rong et al. 2022, arXiv:2202.00449). The gain says nothing of the values' scale.
+Limits: Inputs with parts replaced lie off the data; what is found depends on the substitute and on the size of the steps (Rong
+    et al. 2022, arXiv:2202.00449). The gain says nothing of the values' scale.
 Source: Bach et al. 2015, doi:10.1371/journal.pone.0130140, section "Pixel-flipping"; Samek et al. 2017, arXiv:1509.06321,
     equation 12 (AOPC); verdict against the paired random order: ours.
 Differs: The signed map is ranked as it is, neither normalised nor made absolute (Quantus does both by default); a pixel is

@@ -11,7 +11,7 @@ Cost: 3 × shares forwards per input and method, and as many sparse systems: 0.5
 Properties: Fills a plane of constant slope as it was; what is left of the removed pixels' shape tells less than a constant would.
     A uniform map gains exactly nothing.
 Limits: No retraining: a model may still react to smooth patches. The noise is absolute, in units of the input.
-Source: Rong et al. 2022, arXiv:2202.00449, section 4.2 and equation 4; verdict against the paired random order: ours.
+Source: Rong et al. 2022, arXiv:2202.00449, the Noisy Linear Imputation; verdict against the paired random order: ours.
 Differs: The signed map is ranked as it is, summed over channels. The noise is one draw for all shares and orders.
 """
 

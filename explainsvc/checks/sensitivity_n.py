@@ -10,7 +10,7 @@ Properties: 1 for every n if and only if the map's sums equal the drops up to a 
     model reach it. A map of random numbers gets 0, its negation the negative.
 Limits: Maps whose values are no contributions (a gradient without the input's factor) are measured as if they were. Inputs
     with parts replaced lie off the data.
-Source: Ancona et al. 2018, arXiv:1711.06104, section 4 (Sensitivity-n) and figure 3; verdict: ours.
+Source: Ancona et al. 2018, arXiv:1711.06104, definition of Sensitivity-n and its evaluation; verdict: ours.
 Differs: The sets are the same for all items and methods. A set is made of the features of `window`, pixels with all their
     channels by default, where the paper takes single values.
 """
@@ -89,7 +89,7 @@ def _mean(found: Array) -> Array:
     """Over the n that have a correlation; NaN for an item without any."""
     known = ~np.isnan(found)
     total = np.where(known, found, 0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(found.shape[1], np.nan), where=known.any(axis=0))
+    return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(found.shape[1], np.nan), where=known.any(axis=0)))
 
 
 def missing(values: Array) -> str:

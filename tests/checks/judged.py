@@ -57,7 +57,7 @@ def with_maps(subject: Subject, **changes: Callable[[Array], Array]) -> Subject:
 def judged(subject: Subject, name: str, **parameters: Any) -> tuple[list[Row], Mapping[str, Verdict]]:
     """Rows and verdicts of a check."""
     check = find_check(name)
-    params = read_params(check.params, parameters, name)
+    params: Any = read_params(check.params, parameters, name)
     rows = list(check.run(subject, params))
     return rows, check.judge(subject, params, rows)
 

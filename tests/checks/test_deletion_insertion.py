@@ -30,7 +30,7 @@ def softmax(z: Array) -> Array:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def dense_auc(x: Array, values: Array, start: Array, end: Array, target: int) -> float:
+def dense_auc(values: Array, start: Array, end: Array, target: int) -> float:
     """One item from ``start`` to ``end``, 4 steps of 16 pixels, most relevant first: trapezoids of the probability."""
     order = np.argsort(-values.sum(axis=0).ravel())
     probabilities = []
@@ -55,8 +55,8 @@ def test_the_area_is_that_of_a_loop(name: str, end: str) -> None:
         expected = []
         for k in range(5):
             blurred = np.stack([ndimage.gaussian_filter(c.astype(np.float64), 10.0) for c in x[k]]).astype(np.float32)
-            ends = (x[k], np.zeros_like(x[k])) if name == "deletion" else (blurred, x[k])
-            expected.append(dense_auc(x[k], e.result.values["x"][k], *ends, target[k]))
+            start, stop = (x[k], np.zeros_like(x[k])) if name == "deletion" else (blurred, x[k])
+            expected.append(dense_auc(e.result.values["x"][k], start, stop, target[k]))
         row = row_of(rows, e.name, "auc", "morf")
         assert row.mean == pytest.approx(np.mean(expected), rel=1e-4)
         assert row.note == 'softmax probability "y"'

@@ -30,7 +30,7 @@ def loops(planes: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_missing_pixels_solve_the_system(share: float) -> None:
-    """Equal to the dense system of equation 4, all channels with one mask."""
+    """Equal to the dense system, all channels with one mask."""
     rng = np.random.default_rng(int(10 * share))
     planes, missing = rng.standard_normal((3, 7, 9)), rng.random((7, 9)) < share
     np.testing.assert_allclose(imputed(planes, np.broadcast_to(missing, planes.shape)), loops(planes, missing), rtol=1e-9)

@@ -45,7 +45,8 @@ def test_curves_are_those_of_a_loop() -> None:
         curve = np.array([dense_curve(model, x["x"][i], ranked[i], means[i], counts, target[i]) for i in range(6)])
         for step, count in enumerate(counts):
             row = row_of(rows, "gradient", "output", order, step)
-            assert (row.mean, row.amount) == (pytest.approx(curve[:, step].mean(), rel=1e-4), count / 64)
+            assert row.mean == pytest.approx(curve[:, step].mean(), rel=1e-4)
+            assert row.amount == count / 64
             relative = (curve[:, step] / curve[:, 0])[curve[:, 0] > 0]
             assert row_of(rows, "gradient", "relative_output", order, step).mean == pytest.approx(relative.mean(), rel=1e-4)
         areas[order] = (curve[:, :1] - curve).sum(axis=1) / 8
@@ -216,7 +217,8 @@ def test_a_model_without_items_is_one_item() -> None:
     model, x = explainsvc.load(models.without_batch()), {"x": numbers(5)}
     rows, _ = judged(subject_of(model, x, ["gradient"], target=1), NAME, steps=5, baseline="zero", order="morf")
     end = row_of(rows, "gradient", "output", "morf", 5)
-    assert (end.n, end.mean) == (1, pytest.approx(float(model.predict({"x": np.zeros(5, np.float32)})["y"][1]), abs=1e-6))
+    assert end.n == 1
+    assert end.mean == pytest.approx(float(model.predict({"x": np.zeros(5, np.float32)})["y"][1]), abs=1e-6)
 
 
 def test_several_inputs_share_one_ranking() -> None:

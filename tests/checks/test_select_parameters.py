@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from explainsvc.checks import _flipping as flipping
 from explainsvc.checks import _selection as selection
 from explainsvc.checks.select_parameters import NAME
 from explainsvc.errors import InvalidParameter
@@ -56,7 +57,7 @@ def test_continuity_is_the_largest_relative_change() -> None:
     x, w = numbers(5, 20), subject_of(linear(20), {"x": numbers(5, 20)}, ["gradient"]).explained[0].maps
     subject = subject_of(linear(20), {"x": x}, ["input_x_gradient", "gradient"])
     contributions, gradient = subject.explained
-    request = selection.flipping.request_of(subject, contributions)
+    request = flipping.request_of(subject, contributions)
     moved = [selection._moved(request, "x", 0.1, k) for k in range(3)]
     expected = [
         (np.linalg.norm((m - x) * w, axis=1) / np.linalg.norm(x * w, axis=1))
