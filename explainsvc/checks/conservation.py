@@ -28,7 +28,6 @@ import numpy as np
 
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
-from explainsvc.checks import maps
 from explainsvc.checks._distance import share, zero_note
 from explainsvc.checks._sums import CLAIMS, absolute_sum_of, complete_of, expected_of, sum_of
 from explainsvc.checks.judging import at_most, each_method, worst

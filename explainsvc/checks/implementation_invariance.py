@@ -37,7 +37,6 @@ from explainsvc.checks.measured import Measured, summary_row
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import spearman
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
-from explainsvc.method import silent
 from explainsvc.model import Model
 from explainsvc.target import Target
 

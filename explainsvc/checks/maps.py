@@ -57,12 +57,17 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 def _requests(request: Request) -> Iterator[Request]:
     for group in groups(request.model, request.feeds):
-        whole = group == slice(None)
-        target = request.target
-        index = target.index if whole or target.index is None else target.index[group]
-        seed = target.seed if whole else target.seed[group]
-        part = replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index))
-        yield replace(part, first=group.start or 0)
+        yield part_of(request, group)
+
+
+def part_of(request: Request, group: slice) -> Request:
+    """The request of some of the items, as :func:`groups` gives them."""
+    whole = group == slice(None)
+    target = request.target
+    index = target.index if whole or target.index is None else target.index[group]
+    seed = target.seed if whole else target.seed[group]
+    part = replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index))
+    return replace(part, first=group.start or 0)
 
 
 def _joined(parts: Sequence[Result], sizes: Sequence[int]) -> Result:
