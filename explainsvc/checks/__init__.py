@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from explainsvc.check import Check
-from explainsvc.checks import parameter_randomization
+from explainsvc.checks import efficient_mprt, parameter_randomization, smooth_mprt
 from explainsvc.errors import UnknownMethod
 
-CHECKS: dict[str, Check] = {check.card.name: check for check in (parameter_randomization.CHECK,)}
+CHECKS: dict[str, Check] = {
+    check.card.name: check for check in (efficient_mprt.CHECK, parameter_randomization.CHECK, smooth_mprt.CHECK)
+}
 
 
 def find_check(name: str) -> Check:

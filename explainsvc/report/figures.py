@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explainsvc.checks.rows import MODEL, Row
+from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.report import page as p
 from explainsvc.report import render
 from explainsvc.report.charts import cascade_svg, method_svg
@@ -31,6 +31,7 @@ def map_table(rows: Sequence[render.GridRow]) -> Html:
 
 def charts(rows: Sequence[Row], controls: Sequence[str] = ()) -> Html:
     """For each check and order: all methods in one chart, then each with its interval."""
+    rows = [row for row in rows if row.measure != DIGEST]
     groups = dict.fromkeys((row.check, row.order) for row in rows if row.step > 0)
     return join(_chart_group([r for r in rows if (r.check, r.order) == group], group, controls) for group in groups)
 
