@@ -15,7 +15,7 @@ from explainsvc.errors import InvalidParameter, MethodNotApplicable
 from explainsvc.graph.layers import Unit
 from explainsvc.model import Model
 from explainsvc.randomisation import ALL_UNITS, Draws, all_random, blocks_of, randomised, scope_of, steps_of
-from explainsvc.weights import ORDERS, parameter_units
+from explainsvc.weights import ORDERS
 from tests.checks.models import Array, built, cnn, numbers, pictures
 
 

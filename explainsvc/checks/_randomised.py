@@ -84,7 +84,9 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
         for e in subject.explained:
             subject.progress(done, total, f"{step.name or 'untouched'}: {e.name}")
             found = references[e.name].against(explain(e, model, feeds, seed_at(subject, e, step.number)))
-            yield from _rows(name, subject, p, step, (Measured(e.name, *of, note=note) for *of, note in found))
+            yield from _rows(
+                name, subject, p, step, (Measured(e.name, measure, values, note=note) for measure, values, note in found)
+            )
             done += 1
     subject.progress(total, total, name)
 

@@ -55,7 +55,7 @@ class Similarity:
     def __call__(self, a: Array, b: Array, scene: Scene | None = None) -> Array:
         """Of two batches of maps [item, element]; NaN where either is constant or not finite."""
         known = scene or Scene()
-        return np.where(degenerate(a) | degenerate(b), np.nan, self.between(self.of(a, known), self.of(b, known)))
+        return np.asarray(np.where(degenerate(a) | degenerate(b), np.nan, self.between(self.of(a, known), self.of(b, known))))
 
     def exists(self, scene: Scene) -> bool:
         """Whether maps of this shape have it at all."""
@@ -156,7 +156,7 @@ def _top(maps: Array, scene: Scene) -> Array:
     limit = np.partition(size, -k, axis=1)[:, -k, None]
     above, tied = size > limit, size == limit
     rest = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
-    return np.where(above, 1, np.where(tied, rest, 0)).astype(np.float32)
+    return np.asarray(np.where(above, 1, np.where(tied, rest, 0)), np.float32)
 
 
 def _overlap(a: Array, b: Array) -> Array:

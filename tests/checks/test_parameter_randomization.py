@@ -19,9 +19,9 @@ from explainsvc.checks.verdicts import _verdict
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Result
 from explainsvc.methods import METHODS
+from explainsvc.randomisation import Draws, randomised, steps_of
 from explainsvc.report.report import Report
 from explainsvc.target import ResolvedTarget
-from explainsvc.randomisation import Draws, randomised, steps_of
 from tests.checks.models import Array, built, cnn, fixed_edges, numbers, pictures
 
 
