@@ -113,6 +113,15 @@ def methods(text: str) -> list[str]:
     return found
 
 
+def step(text: str) -> int | None:
+    """``all`` (None) or the number of one step."""
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all")
+    return int(text)
+
+
 def number(text: str) -> float:
     """``0.5`` or a fraction such as ``1/255``."""
     try:

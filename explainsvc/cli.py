@@ -17,6 +17,7 @@ from explainsvc.checks.presets import PRESETS
 from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
 from explainsvc.report.kinds import KINDS
 from explainsvc.service import config
+from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 REMOTE = frozenset({"inspect", "explain", "compile", "ledger", "audit", "replay", "methods", "checks"})
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _replay, _verify, _cards, _serve, _doctor):
+    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _replay, _verify, _randomise, _cards, _serve, _doctor):
         add(commands_)
     return parser
 
@@ -204,6 +205,19 @@ def _verify(group: Commands) -> None:
     parser.add_argument("--key", required=True, metavar="PUBLIC.pem")
     parser.add_argument("--out", metavar="report.json", help="writes the report that was signed")
     _json(parser)
+
+
+def _randomise(group: Commands) -> None:
+    text = "the models of a parameter randomisation as ONNX files: those whose sha256 a report names"
+    parser = _command(group, "randomise", commands.randomise, text)
+    _model(parser)
+    parser.add_argument("--steps", type=arguments.step, default=None, metavar="all|K", help="default: all")
+    parser.add_argument("--order", choices=ORDERS, default="cascading")
+    parser.add_argument("--distribution", choices=DISTRIBUTIONS, default="he_normal")
+    parser.add_argument("--statistics", choices=STATISTICS, default="reset", help="of BatchNormalization")
+    parser.add_argument("--blocks", default="", metavar="scope|JSON", help="what a step re-initialises; default: one unit")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="that of the report")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets step-000.onnx, … and SHA256SUMS")
 
 
 def _cards(group: Commands) -> None:

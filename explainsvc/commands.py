@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc import arguments, engines, images, texts
+from explainsvc import arguments, engines, images, loading, texts
 from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
 from explainsvc.codec.questions import Question
@@ -20,7 +21,9 @@ from explainsvc.engines import Engine
 from explainsvc.errors import UnknownMethod
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
+from explainsvc.randomisation import Draws, count_steps, steps_of
 from explainsvc.service import config, server
+from explainsvc.weights import replace_weights
 
 Command = Callable[[argparse.Namespace], int]
 DONE, DIFFERENT, VERDICT = 0, 1, 3
@@ -178,6 +181,25 @@ def _given(engine: Engine, options: argparse.Namespace) -> Given:
     tensor = inputs[0]
     picture = images.preprocess(options.inputs, tensor.shape, tensor.dtype, preprocessing(options))
     return Given({tensor.name: picture.tensor}, {tensor.name: [picture.rgb]}, picture.layout)
+
+
+def randomise(options: argparse.Namespace) -> int:
+    """The models of a parameter randomisation as ONNX files, and the list of their digests."""
+    draws = Draws(options.order, options.distribution, options.seed, options.statistics, options.blocks)
+    model = loading.load(options.model)
+    last, folder = count_steps(model, draws) - 1, _folder(options.out)
+    if options.steps is not None and options.steps > last:
+        raise UsageError(f"--steps {options.steps}: the last step is {last}")
+    lines = []
+    for step in steps_of(model, draws):
+        if options.steps in (None, step.number):
+            data = replace_weights(model, step.weights).proto.SerializeToString()
+            path = folder / f"step-{step.number:03}.onnx"
+            path.write_bytes(data)
+            lines.append((hashlib.sha256(data).hexdigest(), path.name, step.name or "untouched"))
+    (folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for digest, name, _ in lines), encoding="utf-8")
+    print(*("  ".join(line) for line in lines), sep="\n")
+    return DONE
 
 
 Writer = Callable[[str, Answers], list[Path]]

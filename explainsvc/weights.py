@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -21,14 +21,18 @@ from explainsvc.model import Model
 
 Distribution = Literal["he_normal", "glorot_uniform", "lecun_normal", "normal_same_std", "permute"]
 Order = Literal["cascading", "bottom_up", "independent"]
+Statistics = Literal["reset", "kept"]
 DISTRIBUTIONS: tuple[str, ...] = get_args(Distribution)
 ORDERS: tuple[str, ...] = get_args(Order)
+STATISTICS: tuple[str, ...] = get_args(Statistics)
 
 Draw = Callable[[np.random.Generator, Array, Parameter], Array]
 
 NEUTRAL: dict[Role, float] = {"bias": 0.0, "shift": 0.0, "mean": 0.0, "scale": 1.0, "var": 1.0, "slope": 0.25}
 """What training starts from: He et al. 2015 start PRelu at 0.25; a normalisation starts as the identity."""
 _NEVER_DRAWN = frozenset({"scale", "mean", "var", "slope"})
+_MEASURED: frozenset[Role] = frozenset({"mean", "var"})
+"""What a BatchNormalization knows of its training data."""
 
 
 def parameter_units(model: Model) -> tuple[Unit, ...]:
@@ -135,17 +139,25 @@ def _draw_for(role: Role, distribution: str) -> Draw:
     return _neutral
 
 
-def reinitialise(prepared: Prepared, unit: Unit, distribution: str, seed: int) -> dict[str, Array]:
+def reinitialise(prepared: Prepared, unit: Unit, distribution: str, seed: int, statistics: str = "reset") -> dict[str, Array]:
     """New numbers for the unit's tensors.
 
     The generator is keyed by the seed and the unit's name: layers of the same shape get different numbers, and a unit
-    gets the same ones in every order.
+    gets the same ones in every order and in every block.
+
+    Args:
+        prepared: The graph that holds the old numbers.
+        unit: One of :func:`parameter_units`.
+        distribution: One of DISTRIBUTIONS.
+        seed: Of the draws.
+        statistics: ``kept``: mean and variance of a BatchNormalization that no pass folded stay as they were measured.
     """
     streams = seed_sequence(seed, unit.name).spawn(len(unit.tensors))
     old = weights_of(prepared, unit)
     return {
         p.name: _draw_for(p.role, distribution)(np.random.default_rng(stream), old[p.name], p).astype(old[p.name].dtype)
         for p, stream in zip(unit.tensors, streams, strict=True)
+        if not (statistics == "kept" and p.role in _MEASURED)
     }
 
 
@@ -153,31 +165,6 @@ def seed_sequence(seed: int, key: str) -> np.random.SeedSequence:
     """An independent source of randomness per key: seed and sha256 of the key as entropy."""
     words = np.frombuffer(hashlib.sha256(key.encode()).digest(), "<u4").tolist()
     return np.random.SeedSequence([seed % 2**64, *words])
-
-
-def cascade(model: Model, units: Sequence[Unit], order: str, distribution: str, seed: int) -> Iterator[tuple[Unit | None, Model]]:
-    """Step 0 with unchanged weights (but built as all others are), then one model per unit.
-
-    Args:
-        model: The trained model; all steps start from its weights.
-        units: Output side first, as :func:`parameter_units` gives them.
-        order: ``cascading``: units 1…k are re-initialised; ``bottom_up``: the same from the input side;
-            ``independent``: only unit k.
-        distribution: One of DISTRIBUTIONS.
-        seed: Of the draws; see :func:`reinitialise`.
-    """
-    yield None, replace_weights(model, {})
-    drawn: dict[str, Array] = {}
-    for unit in reversed(units) if order == "bottom_up" else units:
-        own = reinitialise(model.prepared, unit, distribution, seed)
-        drawn = own if order == "independent" else drawn | own
-        yield unit, replace_weights(model, drawn)
-
-
-def fully_randomised(model: Model, units: Sequence[Unit], distribution: str, seed: int) -> Model:
-    """All units re-initialised: the last step of ``cascading``."""
-    drawn = [reinitialise(model.prepared, unit, distribution, seed) for unit in units]
-    return replace_weights(model, {name: array for own in drawn for name, array in own.items()})
 
 
 def coverage(model: Model, units: Sequence[Unit]) -> float:

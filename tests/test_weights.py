@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -12,11 +11,10 @@ import explainsvc
 from explainsvc.errors import InvalidParameter
 from explainsvc.graph.layers import Parameter, Unit
 from explainsvc.model import Model
+from explainsvc.randomisation import Draws, all_random
 from explainsvc.weights import (
     DISTRIBUTIONS,
-    cascade,
     coverage,
-    fully_randomised,
     parameter_units,
     reinitialise,
     weights_of,
@@ -147,7 +145,7 @@ def test_normalisations_become_the_identity() -> None:
     values = {"s": numbers(3), "b": numbers(3, seed=1), "m": numbers(3, seed=2), "v": numbers(3, seed=3) ** 2}
     model = explainsvc.load(built([node], ["n", 3, 4, 4], values))
     x = numbers(2, 3, 4, 4)
-    random = fully_randomised(model, parameter_units(model), "he_normal", 0)
+    random = model.with_weights(all_random(model, Draws()))
     np.testing.assert_allclose(random.predict({"x": x})["y"], x, rtol=1e-4)
 
 
@@ -163,32 +161,6 @@ def test_layers_of_the_same_shape_get_different_numbers(distribution: str) -> No
     assert (new[0] != new[1]).any()
     assert (new[0] != new[2]).any()
     np.testing.assert_array_equal(new[0], new[3])
-
-
-def changed(before: Model, after: Model) -> set[str]:
-    """Names of the initializers that differ."""
-    old, new = tensors(before), tensors(after)
-    return {name for name in old if not np.array_equal(old[name], new[name])}
-
-
-def names(units: Iterable[Unit]) -> set[str]:
-    """The initializers of some units."""
-    return {p.name for unit in units for p in unit.tensors}
-
-
-def test_step_k_of_a_cascade_changes_exactly_the_first_k_units() -> None:
-    """From the output on, from the input on, or one at a time; step 0 changes nothing."""
-    model = cnn()
-    units = parameter_units(model)
-    expected = {
-        "cascading": [units[:k] for k in range(4)],
-        "bottom_up": [units[3 - k :] for k in range(4)],
-        "independent": [(), units[:1], units[1:2], units[2:]],
-    }
-    for order, wanted in expected.items():
-        steps = list(cascade(model, units, order, "he_normal", 0))
-        assert steps[0][0] is None
-        assert [changed(steps[0][1], step) for _, step in steps] == [names(w) for w in wanted]
 
 
 def test_a_model_with_other_weights_is_its_own_proto() -> None:

@@ -11,6 +11,7 @@ from explainsvc.checks import (
     continuity,
     deletion,
     dummy,
+    efficient_mprt,
     fragility,
     implementation_invariance,
     infidelity,
@@ -26,6 +27,7 @@ from explainsvc.checks import (
     road,
     select_parameters,
     sensitivity_n,
+    smooth_mprt,
     symmetry,
 )
 from explainsvc.errors import UnknownMethod
@@ -38,6 +40,7 @@ _ALL = (
     continuity.CHECK,
     deletion.CHECK,
     dummy.CHECK,
+    efficient_mprt.CHECK,
     fragility.CHECK,
     implementation_invariance.CHECK,
     infidelity.CHECK,
@@ -53,6 +56,7 @@ _ALL = (
     road.CHECK,
     select_parameters.CHECK,
     sensitivity_n.CHECK,
+    smooth_mprt.CHECK,
     symmetry.CHECK,
 )
 CHECKS: dict[str, Check] = {check.card.name: check for check in _ALL}

@@ -50,7 +50,10 @@ def with_dummies(subject: Subject, names: Sequence[str]) -> Twin:
     def made(copy: onnx.ModelProto, x: str, result: str) -> list[onnx.NodeProto]:
         d = surgery.add_input(copy, x, partners[x])
         nothing, zero = f"{d}.nothing", surgery.number(copy, x, 0.0)
-        return [helper.make_node("Mul", [d, zero], [nothing], f"{d}.mul"), helper.make_node("Add", [x, nothing], [result], f"{d}.add")]
+        return [
+            helper.make_node("Mul", [d, zero], [nothing], f"{d}.mul"),
+            helper.make_node("Add", [x, nothing], [result], f"{d}.add"),
+        ]
 
     proto = surgery.before_inputs(subject.model.proto, names, made)
     others = {partners[name]: _other_values(subject.feeds[name]) for name in names}

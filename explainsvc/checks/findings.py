@@ -16,7 +16,7 @@ from explainsvc.checks import maps
 from explainsvc.checks.facts import array_facts, machine
 from explainsvc.checks.measured import refusals
 from explainsvc.checks.plan import Plan
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import DIGEST, Row
 from explainsvc.graph.probe import deviation
 from explainsvc.report.report import Report
 from explainsvc.weights import coverage, parameter_units, replace_weights
@@ -35,7 +35,7 @@ def report_of(plan: Plan, subject: Subject, rows: Sequence[Row]) -> Report:
     shown, images = _figures(plan, subject)
     words = {key: verdict.word for key, verdict in verdicts.items()}
     reasons = {key: verdict.reason for key, verdict in verdicts.items()}
-    return Report(_header(plan, subject), tuple(rows), dict(words), reasons, shown, images)
+    return Report(_header(plan, subject, rows), tuple(rows), dict(words), reasons, shown, images)
 
 
 def _judged(subject: Subject, check: Check, params: Any, rows: Sequence[Row]) -> Mapping[str, Verdict]:
@@ -47,7 +47,7 @@ def _judged(subject: Subject, check: Check, params: Any, rows: Sequence[Row]) ->
     return {**(check.judge(measured, params, rows) if any(e.asked for e in measured.explained) else {}), **left}
 
 
-def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
+def _header(plan: Plan, subject: Subject, rows: Sequence[Row]) -> dict[str, Any]:
     """Everything needed to compute the report again; its keys are described at :class:`Report`."""
     return {
         "model": plan.model.info.to_json(),
@@ -57,7 +57,7 @@ def _header(plan: Plan, subject: Subject) -> dict[str, Any]:
         "target_given": plain(plan.target),
         "labels": plain(plan.labels),
         "methods": {e.name: _method_facts(e, plan.seed) for e in subject.explained},
-        "checks": {check.card.name: _check_facts(plan, check, params) for check, params in plan.checks},
+        "checks": {check.card.name: _check_facts(plan, check, params) | _models(check, rows) for check, params in plan.checks},
         "refused": dict(subject.refused),
         "controls": [e.name for e in subject.explained if e.is_control],
         "asked": [e.name for e in subject.explained if e.asked] + list(subject.refused),
@@ -101,6 +101,12 @@ def _check_facts(plan: Plan, check: Check, params: Any) -> dict[str, Any]:
         "units": [unit.name for unit in units],
         "share_of_weights_in_units": coverage(plan.model, units),
     }
+
+
+def _models(check: Check, rows: Sequence[Row]) -> dict[str, Any]:
+    """The digests of the models that a check made, step by step, for whoever makes them again."""
+    made = [row for row in rows if (row.check, row.measure) == (check.card.name, DIGEST)]
+    return {"models": [{"step": row.step, "unit": row.unit, "sha256": row.note} for row in made]} if made else {}
 
 
 def _figures(plan: Plan, subject: Subject) -> tuple[dict[str, Array], Array | None]:

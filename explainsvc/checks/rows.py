@@ -12,6 +12,8 @@ STATISTICS = ("mean", "std", "low", "high", "amount")
 """The float fields; NaN (a constant map has no rank correlation) is written to JSON as null."""
 MODEL = "model"
 """Stands in the column "method" of the rows about the model's own output."""
+DIGEST = "sha256"
+"""The measure of a row whose note is the digest of a step's model: that of its ONNX file."""
 REFUSED = "refused"
 """The measure of a row that says why a method could not be measured."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from explainsvc.check import Explained, Subject, Verdict, Word
 from explainsvc.checks.rows import Row
-from explainsvc.checks.similarity import SIMILARITIES
+from explainsvc.checks.similarity import JUDGED
 from explainsvc.checks.statistics import LEAST_INPUTS, inputs_needed
 from explainsvc.weights import coverage, parameter_units
 
@@ -20,13 +20,16 @@ COMPLETE = 0.99
 """Share of the weights in units; less is said beside the verdict, because full randomisation was not full."""
 FLOOR, CEILING = "random", "sobel"
 CONTROLS = (FLOOR, CEILING)
+NOT_JUDGED = "a control, not judged: drawn anew at every step, whatever the weights are"
 
 RULE = (
     "After all units are re-initialised, insensitive: the lower end of the 95 % interval of the similarity lies above "
     "the limit; sensitive: the upper end lies below it; inconclusive: neither, or fewer than 5 inputs have a "
     "similarity, or step 0 (untouched weights) is not 1. The limit is 0.5, or the upper end of the control random "
-    "(drawn anew at every step: what unrelated maps give) where that is higher. Every similarity is judged, and the "
-    "worst verdict counts. The control sobel never looks at the model and stays at 1; a method whose interval reaches "
+    "(drawn anew at every step: what unrelated maps give) where that is higher. Spearman's correlation of |map| and "
+    "of the signed map are judged where they were asked for, and the worse verdict counts; the other similarities are "
+    "reported beside them: what they give for unrelated maps differs from map to map. The control sobel never looks at "
+    "the model and stays at 1; a method whose interval reaches "
     "it is said to be no more sensitive than an edge detector. Constant maps have no similarity; they are left out "
     "of n and counted in the note. random itself is not judged: it changes because it is drawn anew, not because "
     "the weights changed."
@@ -39,9 +42,14 @@ def judge(subject: Subject, _params: object, rows: Sequence[Row]) -> Mapping[str
     end = {(row.method, row.measure): row for row in rows if row.step == last}
     start = {(row.method, row.measure): row for row in rows if row.step == 0}
     found = {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
-    share = coverage(subject.model, parameter_units(subject.model))
-    left = f"; only {share:.0%} of the float weights belong to a unit, the rest was kept" if share < COMPLETE else ""
+    left = left_out(subject)
     return {name: replace(verdict, reason=verdict.reason + left) for name, verdict in found.items()}
+
+
+def left_out(subject: Subject) -> str:
+    """In words, that full randomisation was not full; "" where it was."""
+    share = coverage(subject.model, parameter_units(subject.model))
+    return f"; only {share:.0%} of the float weights belong to a unit, the rest was kept" if share < COMPLETE else ""
 
 
 Ends = Mapping[tuple[str, str], Row]
@@ -49,8 +57,10 @@ Ends = Mapping[tuple[str, str], Row]
 
 def _verdict(explained: Explained, start: Ends, end: Ends) -> Verdict:
     if explained.name == FLOOR:
-        return Verdict("inconclusive", "a control, not judged: drawn anew at every step, whatever the weights are")
-    own = [end[explained.name, s] for s in SIMILARITIES if (explained.name, s) in end]
+        return Verdict("inconclusive", NOT_JUDGED)
+    own = [end[explained.name, s] for s in JUDGED if (explained.name, s) in end]
+    if not own:
+        return Verdict("inconclusive", f"none of {', '.join(JUDGED)} was asked for")
     unlike = [row for row in own if start[explained.name, row.measure].mean < SAME]
     if unlike:
         row = start[explained.name, unlike[0].measure]

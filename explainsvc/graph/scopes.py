@@ -45,6 +45,11 @@ def layer_name(node: ir.Node) -> str | None:
     return next((found for name in names if (found := _from_name(name))), None)
 
 
+def dotted(name: str) -> str:
+    """The layer's path where a name such as ``/encoder/dense/MatMul`` holds one; else the name itself."""
+    return _from_name(name) or name
+
+
 def _from_name(name: str) -> str:
     *parts, last = [part for part in name.split("/") if part and part not in _CALLS] or [""]
     if not parts or _NUMBERS.sub("", last) not in _OPERATORS:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.checks.rows import MODEL, REFUSED, Row
+from explainsvc.checks.rows import DIGEST, MODEL, REFUSED, Row
 from explainsvc.report import page as p
 from explainsvc.report import render
 from explainsvc.report.charts import cascade_svg, curves_svg, lines_of, method_svg
@@ -47,7 +47,7 @@ def charts(rows: Sequence[Row], controls: Sequence[str] = (), checks: Mapping[st
 
 
 def _check(rows: Sequence[Row], controls: Sequence[str], about: Mapping[str, Any]) -> Html:
-    known = [row for row in rows if row.measure != REFUSED]
+    known = [row for row in rows if row.measure not in (REFUSED, DIGEST)]
     if any(math.isfinite(row.amount) for row in known):
         body = _curves(known, controls, about)
     elif any(row.order in ORDERS for row in known):

@@ -14,14 +14,14 @@ import explainsvc
 from explainsvc.check import Explained
 from explainsvc.checks import maps
 from explainsvc.checks.parameter_randomization import NAME
-from explainsvc.checks.rows import MODEL, Row
+from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.verdicts import _verdict
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Result
 from explainsvc.methods import METHODS
+from explainsvc.randomisation import Draws, randomised, steps_of
 from explainsvc.report.report import Report
 from explainsvc.target import ResolvedTarget
-from explainsvc.weights import cascade, parameter_units
 from tests.checks.models import Array, built, cnn, fixed_edges, numbers, pictures
 
 
@@ -69,7 +69,7 @@ def test_random_maps_are_drawn_anew_and_not_judged(report: Report) -> None:
 
 def test_step_0_is_the_untouched_model(report: Report) -> None:
     """Every similarity of step 0 is 1, and so are agreement, accuracy and correlation of the output."""
-    start = [row for row in report.rows if row.step == 0]
+    start = [row for row in report.rows if row.step == 0 and row.measure != DIGEST]
     assert {row.method for row in start} == {MODEL, "gradient", "sobel", "random"}
     assert all(row.mean == pytest.approx(1) and row.unit == "" for row in start)
 
@@ -89,9 +89,9 @@ def test_rows_are_what_the_public_interface_gives(order: str) -> None:
     report = model.audit(x, methods=["gradient"], seed=5, parameters={NAME: {"order": order}})
     target = model.predict(x)["y"].argmax(axis=1).tolist()
     before = model.explain(x, "gradient", target).values["x"].reshape(6, -1)
-    steps = [step for _, step in cascade(model, parameter_units(model), order, "he_normal", 5)]
-    for row, step in zip(rows_of(report, "gradient", "spearman"), steps, strict=order != "independent"):
-        after = step.explain(x, "gradient", target).values["x"].reshape(6, -1)
+    steps = steps_of(model, Draws(order=order, seed=5))
+    for row, step in zip(rows_of(report, "gradient", "spearman"), steps, strict=True):
+        after = model.with_weights(step.weights).explain(x, "gradient", target).values["x"].reshape(6, -1)
         expected = [spearmanr(a, b).statistic for a, b in zip(before, after, strict=True)]
         assert row.mean == pytest.approx(np.mean(expected), abs=1e-5)
         assert row.std == pytest.approx(np.std(expected, ddof=1), abs=1e-5)
@@ -111,7 +111,7 @@ def test_independent_ends_with_all_units() -> None:
 def test_the_outputs_change_is_measured(report: Report) -> None:
     """Agreement and accuracy at the last step are those of the fully randomised model."""
     model, x = cnn(), pictures()
-    *_, (_, random) = cascade(model, parameter_units(model), "cascading", "he_normal", 0)
+    random = explainsvc.load(randomised(model))
     same = model.predict(x)["y"].argmax(axis=1) == random.predict(x)["y"].argmax(axis=1)
     for similarity in ("argmax_agreement", "accuracy"):
         assert rows_of(report, MODEL, similarity)[-1].mean == pytest.approx(same.mean())
@@ -159,7 +159,7 @@ def test_half_precision_is_audited_in_float32() -> None:
     )  # fmt: skip
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     report = explainsvc.load(proto).audit({"x": numbers(8, 8).astype(np.float16)}, methods=["gradient"])
-    assert all(row.mean == pytest.approx(1, abs=1e-3) for row in report.rows if row.step == 0)
+    assert all(row.mean == pytest.approx(1, abs=1e-3) for row in report.rows if row.step == 0 and row.measure != DIGEST)
     assert report.verdicts["gradient", NAME] == "sensitive"
 
 
