@@ -147,7 +147,11 @@ def _relu_as(op: str, since: int) -> Callable[[Copy, onnx.NodeProto], Nodes | No
     def instead(copy: Copy, n: onnx.NodeProto) -> Nodes | None:
         if not is_op(n, "Relu") or surgery.opset_of(copy.proto) < since:
             return None
-        return [helper.make_node(op, [n.input[0], copy.constant("zero", np.zeros((), np.float32))], list(n.output), f"{n.name}.{op.lower()}")]
+        return [
+            helper.make_node(
+                op, [n.input[0], copy.constant("zero", np.zeros((), np.float32))], list(n.output), f"{n.name}.{op.lower()}"
+            )
+        ]
 
     return instead
 

@@ -46,7 +46,9 @@ class Params:
     """The shift, and how far maps may move."""
 
     shift: float = param(-1.0, "float", "m in units of the range of an input; −1 is the paper's for images from 0 to 1")
-    correction: str = param("bias", "str", "bias: of the first layer where it can be, else a Sub; sub: always", choices=("bias", "sub"))
+    correction: str = param(
+        "bias", "str", "bias: of the first layer where it can be, else a Sub; sub: always", choices=("bias", "sub")
+    )
     baseline_moves: bool = param(False, "bool", "whether a method's own baseline is shifted along, as a colour of the data is")
     tolerance: float = param(SAME_MAP, "float", "largest mean relative difference that passes", low=0, high=2)
 
