@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +18,10 @@ from explainsvc.checks import maps
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Request, silent
 from explainsvc.model import Model
+
+
+PER_INPUT = ("baseline", "background", "feature_mask")
+"""Parameters of methods that may be given input by input."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,18 @@ class Twin:
         """The map of the old inputs and that of the added ones, [item, element] each, in one explanation."""
         wanted = (*e.wanted, *(self.partners[name] for name in e.wanted))
         request = Request(self.model, self.feeds, wanted, e.target, subject.seed, silent)
-        values = maps.attribute(e.method, e.params, request).values
+        values = maps.attribute(e.method, self._params(e), request).values
         own = maps.flat({name: values[name] for name in e.wanted}, request.batched)
         added = maps.flat({name: values[self.partners[name]] for name in e.wanted}, request.batched)
         return own, added
+
+    def _params(self, e: Explained) -> Any:
+        """The method's parameters; what is given for an input (a baseline, background rows) holds for its partner too."""
+        own = {f.name: getattr(e.params, f.name) for f in dataclasses.fields(e.params)}
+        given = {n: v for n, v in own.items() if n in PER_INPUT and isinstance(v, (Mapping, np.ndarray))}
+        by_input = {n: dict(v) if isinstance(v, Mapping) else dict.fromkeys(e.wanted, v) for n, v in given.items()}
+        both = {n: v | {self.partners[x]: v[x] for x in e.wanted if x in v} for n, v in by_input.items()}
+        return dataclasses.replace(e.params, **both)
 
 
 def with_dummies(subject: Subject, names: Sequence[str]) -> Twin:

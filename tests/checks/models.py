@@ -66,3 +66,49 @@ def fixed_edges() -> Model:
     ]
     tensors = {"bias": np.array([1.0, 3.0], np.float32), "axes": np.array([1], np.int64)}
     return explainsvc.load(built(nodes, ["n", 12], tensors))
+
+
+def linear(bias: bool = False) -> Model:
+    """x [n, 12] → x·w (+ b) → y [n, 4]."""
+    inputs = ["x", "w", "b"] if bias else ["x", "w"]
+    tensors = {"w": numbers(12, 4)} | ({"b": numbers(4)} if bias else {})
+    return explainsvc.load(built([helper.make_node("Gemm", inputs, ["y"], "dense")], ["n", 12], tensors))
+
+
+def squares() -> Model:
+    """x [n, 12] → y [n, 1] = Σ x²: the gradient is 2x."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["s"], "square"),
+        helper.make_node("ReduceSum", ["s", "axes"], ["y"], "sum", keepdims=1),
+    ]
+    return explainsvc.load(built(nodes, ["n", 12], {"axes": np.array([1], np.int64)}))
+
+
+def ripples() -> Model:
+    """x [n, 12] → y [n, 1] = 100 + Σ x + 0.01 sin(1000 x): a gradient 1 + 10 cos(1000 x) on a nearly flat output."""
+    nodes = [
+        helper.make_node("Mul", ["x", "fast"], ["f"], "fast"),
+        helper.make_node("Sin", ["f"], ["s"], "sin"),
+        helper.make_node("Mul", ["s", "small"], ["r"], "ripple"),
+        helper.make_node("Add", ["x", "r"], ["a"], "rippled"),
+        helper.make_node("ReduceSum", ["a", "axes"], ["t"], "sum", keepdims=1),
+        helper.make_node("Add", ["t", "high"], ["y"], "high"),
+    ]
+    tensors = {"fast": np.array(1000, np.float32), "small": np.array(0.01, np.float32), "high": np.array(100, np.float32)}
+    return explainsvc.load(built(nodes, ["n", 12], tensors | {"axes": np.array([1], np.int64)}))
+
+
+def rows(count: int = 10) -> dict[str, Array]:
+    """Inputs of the models of twelve features."""
+    return {"x": numbers(count, 12, seed=3)}
+
+
+def verdicts_of(model: Model, feeds: dict[str, Array], check: str, methods: Sequence[str], **parameters: Any) -> dict[str, str]:
+    """Method → word of one check."""
+    report = model.audit(feeds, methods=list(methods), checks=[check], parameters=parameters)
+    return {method: report.verdicts[method, check] for method in methods}
+
+
+def means_of(report: Any, method: str, measure: str) -> list[float]:
+    """Means of the rows of a measure, in their order."""
+    return [row.mean for row in report.rows if (row.method, row.measure) == (method, measure)]

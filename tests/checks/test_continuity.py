@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from explainsvc.checks.continuity import NAME
+from explainsvc.errors import MethodNotApplicable
+from tests.checks.models import cnn, linear, means_of, pictures, ripples, rows, squares, verdicts_of
+
+
+def test_a_constant_gradient_is_continuous() -> None:
+    """Of a linear model the gradient is the same everywhere: all measures of its change are 0."""
+    report = linear().audit(rows(), methods=["gradient"], checks=[NAME])
+    assert report.verdicts["gradient", NAME] == "pass"
+    assert means_of(report, "gradient", "lipschitz") == [0]
+    assert means_of(report, "gradient", "ratio_to_output") == [0]
+
+
+def test_the_lipschitz_constant_of_squares() -> None:
+    """∂/∂x Σ x² = 2x changes by exactly twice what x does, wherever x̃ lies."""
+    report = squares().audit(rows(), methods=["gradient"], checks=[NAME])
+    assert means_of(report, "gradient", "lipschitz") == pytest.approx([2], rel=1e-4)
+    assert report.verdicts["gradient", NAME] == "pass"
+
+
+def test_a_map_that_jumps_where_the_output_does_not() -> None:
+    """Ripples of height 0.01 turn the gradient over; integrated over the way from 0, they leave 0.01 of it."""
+    found = verdicts_of(ripples(), rows(), NAME, ["gradient", "integrated_gradients"], integrated_gradients={"steps": 3000})
+    assert found["gradient"] == "fail"
+    assert found["integrated_gradients"] == "pass"
+
+
+def test_translations() -> None:
+    """27 steps from each place to the next; they are measured only when asked for, and only of pictures."""
+    asked = {NAME: {"translations": True, "samples": 1}}
+    report = cnn().audit(pictures(5), methods=["input"], checks=[NAME], parameters=asked)
+    moved = [row for row in report.rows if row.order == "translation" and row.measure == "map_change"]
+    assert [row.amount for row in moved] == list(range(-13, 14))
+    # the map is the input itself: it changes as much as the input does, and not at all while only the edge is seen
+    assert [row.mean for row in report.rows if row.order == "translation" and row.measure == "lipschitz"] == pytest.approx([1])
+    assert moved[0].mean == 0
+    x = pictures(5)["x"].astype(np.float64)
+    step = np.concatenate([x[..., :1], x[..., :-1]], axis=-1) - x
+    expected = np.linalg.norm(step.reshape(5, -1), axis=1) / np.linalg.norm(x.reshape(5, -1), axis=1)
+    assert moved[13].mean == pytest.approx(expected.mean(), rel=1e-5)
+    with pytest.raises(MethodNotApplicable, match="expected pictures"):
+        list(linear().audit(rows(), methods=["gradient"], checks=[NAME], parameters=asked).rows or [])
+
+
+def test_an_output_that_never_moves_has_no_ratio() -> None:
+    """Without a change of the output there is nothing to compare with: left out, with the reason."""
+    report = linear().audit({"x": np.ones((6, 12), np.float32)}, methods=["random"], checks=[NAME])
+    assert all(math.isfinite(row.mean) for row in report.rows)
