@@ -19,7 +19,6 @@ from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Request, silent
 from explainsvc.model import Model
 
-
 PER_INPUT = ("baseline", "background", "feature_mask")
 """Parameters of methods that may be given input by input."""
 

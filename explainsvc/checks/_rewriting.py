@@ -34,7 +34,7 @@ class Rewriting:
 
 
 def _nodewise(name: str, instead: Callable[[Copy, onnx.NodeProto], Nodes | None]) -> Rewriting:
-    return Rewriting(name, lambda proto, keep: replace_nodes(proto, instead))
+    return Rewriting(name, lambda proto, _: replace_nodes(proto, instead))
 
 
 # Node by node -----------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def _matmul_as_gemm(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.Model
                 source = products[product]
                 fused[source.output[0]] = n
                 break
-    return replace_nodes(proto, lambda copy, n: _fused(n, fused, products, known))
+    return replace_nodes(proto, lambda _, n: _fused(n, fused, products, known))
 
 
 def _fused(

@@ -5,12 +5,13 @@ Computes: Σ R per input against S(x), or against S(x) − S(x′) where the met
 Output: Rows (method, measure): ``relative_residual``, and ``sum`` and ``claimed`` in units of S.
 Needs: A target; five inputs or more for a verdict.
 Cost: One forward pass per input, two for methods with a baseline; no explanation beside the one of the audit.
-Properties: Gradient × input passes for networks without biases, integrated gradients with enough steps, Shapley values always.
+Properties: Gradient × input passes for networks without biases, integrated gradients with enough steps, Shapley values
+    always.
 Limits: Inputs where S is close to what it is held against make the ratio large. An inner value (a logit that is no output) is
     read from the prepared graph. Of methods with a background, S(x′) is the mean that the method reports.
 Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3, proposition 1; tolerance: section 5, "within 5%".
-Differs: Quantus compares with ``==``, which rounding fails, and with a black input whatever the method's baseline is.
-    A feature of several elements counts once.
+Differs: Quantus compares with ``==``, which rounding fails, and with a black input whatever the method's baseline is. A
+    feature of several elements counts once.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ def _verdict(e: Explained, own: Sequence[Row], tolerance: float) -> Verdict:
 
 
 RULE = (
-    "Pass: the 95 % interval of the mean of |Σ R − claimed| / |claimed| lies at or below the tolerance (0.05: what the authors of "
-    "integrated gradients accept); fail: above; inconclusive: neither, or fewer than 5 inputs. Claimed is S(x) − S(x′) for methods "
-    "whose card says so, else S(x): a method that claims no sum is held against S(x), as a reader of its map would."
+    "Pass: the 95 % interval of the mean of |Σ R − claimed| / |claimed| lies at or below the tolerance (0.05: what the "
+    "authors of integrated gradients accept); fail: above; inconclusive: neither, or fewer than 5 inputs. Claimed is S(x) "
+    "− S(x′) for methods whose card says so, else S(x): a method that claims no sum is held against S(x), as a reader of "
+    "its map would."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=RESIDUAL)

@@ -2,15 +2,16 @@
 
 Computes: Over the whole: Σ R / S(x) and Σ |R| / |S(x)|, which says how much of a map cancels. For methods that share out S by
     rules, a ledger of single inputs: per node what its results received, what it handed on towards the inputs, what its bias
-    took and what was lost to ε or had nobody to go to, all relative to S; ``lost`` is Σ over nodes of the magnitude of the last.
-Output: Rows (method, step = position from the target, unit = node, measure): ``received``, ``handed_on``, ``bias``, ``rest``; at
-    step 0 ``sum_ratio``, ``relative_residual``, ``absolute_ratio`` and, with a ledger, ``lost``.
+    took and what was lost to ε or had nobody to go to, all relative to S; ``lost`` is Σ over nodes of the magnitude of the
+    last.
+Output: Rows (method, step = position from the target, unit = node, measure): ``received``, ``handed_on``, ``bias``, ``rest``;
+    at step 0 ``sum_ratio``, ``relative_residual``, ``absolute_ratio`` and, with a ledger, ``lost``.
 Needs: A target; five inputs or more for a verdict. A ledger needs a method with a rule at every node.
 Cost: A forward pass per input; the ledger builds one graph per input of ``books``.
 Properties: LRP-ε loses what ε absorbs, the more the smaller the activations; α1β0 loses nothing but where no contribution is
     positive. What a bias takes is booked, not lost.
-Limits: A ledger sums over the elements of a node: what one neuron loses and another makes up is not seen. Of models whose batch
-    size is fixed, one ledger covers a batch.
+Limits: A ledger sums over the elements of a node: what one neuron loses and another makes up is not seen. Of models whose
+    batch size is fixed, one ledger covers a batch.
 Source: Bach et al. 2015, doi:10.1371/journal.pone.0130140, equation 2; Montavon 2019, Gradient-based vs. propagation-based
     explanations: an axiomatic comparison, doi:10.1007/978-3-030-28954-6_13, section 13.2 (conservation and Σ |R| < A Σ R).
 Differs: No peer keeps the books per node.
@@ -147,10 +148,10 @@ def _leaks(own: Sequence[Row]) -> str:
 
 
 RULE = (
-    "With a ledger, pass: the 95 % interval of the mean of Σ |rest| over all nodes, relative to S, lies at or below the tolerance "
-    "0.05 (what ε absorbs or has nobody to go to; what biases take is booked); without one: that of |Σ R − claimed| / |claimed|. "
-    "And that of Σ |R| / |S| lies at or below the limit 10. Fail: either lies above; inconclusive: neither, or fewer than 5 inputs "
-    "or ledgers. The worst word counts."
+    "With a ledger, pass: the 95 % interval of the mean of Σ |rest| over all nodes, relative to S, lies at or below the "
+    "tolerance 0.05 (what ε absorbs or has nobody to go to; what biases take is booked); without one: that of |Σ R − "
+    "claimed| / |claimed|. And that of Σ |R| / |S| lies at or below the limit 10. Fail: either lies above; inconclusive: "
+    "neither, or fewer than 5 inputs or ledgers. The worst word counts."
 )
 
 CHECK = Check(

@@ -1,21 +1,22 @@
-"""continuity: Do nearly equal inputs get nearly equal maps, as far as the model's output does not change either?
+"""continuity: Do nearly equal inputs get nearly equal maps?
 
-Computes: Over uniform neighbours x̃ of each input within the radius, the target kept: the largest ‖R(x) − R(x̃)‖₂/‖x − x̃‖₂ (a local
-    Lipschitz estimate), and the largest relative change of the map over the largest relative change of the output. When asked,
-    the same along 28 translations of a picture, from each to the next.
-Output: Rows (method, measure): ``lipschitz``, ``ratio_to_output``, ``map_change``, ``output_change`` at amount = radius; with
-    order = translation, ``map_change`` and ``output_change`` from each place to the next at amount = pixels, and their largest
+Computes: Over uniform neighbours x̃ of each input within the radius, the target kept: the largest ‖R(x) − R(x̃)‖₂/‖x − x̃‖₂
+    (a local Lipschitz estimate), and the largest relative change of the map over that of the output, or of the input where
+    that is larger. When asked, the same along 28 translations of a picture, from each to the next.
+Output: Rows (method, measure): ``lipschitz``, ``ratio_to_change``, ``map_change``, ``output_change``, ``input_change`` at
+    amount = radius; with order = translation, ``map_change`` and ``output_change`` at amount = pixels, and their largest
     ``lipschitz``.
 Needs: Float inputs, pictures for translations; five inputs or more for a verdict.
 Cost: ``samples`` explanations and forward passes per input and method; 28 more for translations.
-Properties: The gradient of a ReLU network jumps where a unit switches, though the output does not; LRP's rules and averages over
-    noise or paths smooth that.
-Limits: Random neighbours give a lower bound of the maximum. A constant map is continuous. Translations change the output of most
-    models: only the noise is judged.
-Source: Alvarez-Melis & Jaakkola 2018, arXiv:1806.08049, section 3; Montavon et al. 2018, doi:10.1016/j.dsp.2017.10.011, section
-    7.1 (explanation continuity, translated digits); output as the reference: Agarwal et al. 2022, arXiv:2203.06877 (relative output stability).
-Differs: Quantus's LocalLipschitzEstimate compares maps that were normalised to their largest value, by default. The tutorial of 2018 takes the 1-norm of the
-    map's change.
+Properties: The gradient of a ReLU network jumps where a unit switches, though the output does not; LRP's rules and averages
+    over noise or paths smooth that. Input × a constant changes as the input does: 1.
+Limits: Random neighbours give a lower bound of the maximum. A constant map is continuous. Translations change the output of
+    most models: only the noise is judged. The ratio depends on the zero point of inputs and outputs.
+Source: Alvarez-Melis & Jaakkola 2018, arXiv:1806.08049, section 3; Montavon et al. 2018, doi:10.1016/j.dsp.2017.10.011,
+    section 7.1 (explanation continuity, translated digits); changes relative to those of input and output: Agarwal et al.
+    2022, arXiv:2203.06877 (relative input and output stability); the larger of both as the reference, and the limit: ours.
+Differs: Quantus's LocalLipschitzEstimate compares maps that were normalised to their largest value, by default. The tutorial
+    of 2018 takes the 1-norm of the map's change.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
 
 NAME = "continuity"
-LIPSCHITZ, RATIO, TRANSLATION = "lipschitz", "ratio_to_output", "translation"
-FLAT = "the output did not change at all"
+LIPSCHITZ, RATIO, TRANSLATION = "lipschitz", "ratio_to_change", "translation"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Params:
 
     radius: float = param(0.02, "float", RADIUS, low=1e-6, high=1)
     samples: int = param(10, "int", "neighbours per input", low=1)
-    limit: float = param(10.0, "float", "largest mean of ratio_to_output that passes", low=0)
+    limit: float = param(10.0, "float", "largest mean of ratio_to_change that passes", low=0)
     translations: bool = param(False, "bool", "whether pictures are moved by −14 … 13 pixels too")
 
 
@@ -73,11 +73,13 @@ def _measured(subject: Subject, e: Explained, p: Params) -> Iterator[Measured]:
     changes = [_at(subject, e, feeds) - start for feeds in noisy(subject, e, p.radius, p.samples)]
     moved = share(_largest([norm(c.maps) for c in changes]), norm(start.maps))
     output = share(_largest([norm(c.output) for c in changes]), norm(start.output))
-    ratio = share(moved, output)
+    inputs = share(_largest([norm(c.inputs) for c in changes]), norm(start.inputs))
+    ratio = share(moved, np.maximum(output, inputs))
     yield Measured(e.name, LIPSCHITZ, _lipschitz(changes), amount=p.radius)
-    yield Measured(e.name, RATIO, ratio, amount=p.radius, note=zero_note(ratio, f"{FLAT}, or a map of zeros"))
+    yield Measured(e.name, RATIO, ratio, amount=p.radius, note=zero_note(ratio, "a map of zeros"))
     yield Measured(e.name, "map_change", moved, amount=p.radius)
     yield Measured(e.name, "output_change", output, amount=p.radius)
+    yield Measured(e.name, "input_change", inputs, amount=p.radius)
     if p.translations:
         yield from _translations(subject, e)
 
@@ -123,10 +125,11 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    "Pass: the 95 % interval of the mean of (largest ‖R(x̃) − R(x)‖/‖R(x)‖) / (largest ‖f(x̃) − f(x)‖/‖f(x)‖) over the neighbours lies "
-    "at or below the limit 10: a map may change ten times as strongly as the model's own output, relative to their sizes; a map that "
-    "jumps where the output does not lies above. Fail: above; inconclusive: neither, or fewer than 5 inputs. f is the whole explained "
-    "output. The limit is ours: a Lipschitz constant has no natural one, so lipschitz itself is reported, not judged."
+    "Pass: the 95 % interval of the mean ratio lies at or below the limit 10; fail: above; inconclusive: neither, or "
+    "fewer than 5 inputs. The ratio is the largest ‖R(x̃) − R(x)‖/‖R(x)‖ over the neighbours, over the largest such "
+    "change of the whole explained output, or of the input where that is larger: a map may change ten times as strongly "
+    "as what it is a map of. A Lipschitz constant has units and no natural limit: lipschitz itself is reported, not "
+    "judged."
 )
 
 CHECK = Check(

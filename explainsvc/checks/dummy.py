@@ -1,14 +1,16 @@
 """dummy: Does a feature on which the output does not depend get nothing?
 
-Computes: The model's file is given one more input d for each explained input x, of the same shape, and reads x + 0·d in place of x:
-    S cannot depend on d. Both are explained together, d holding the values of another item: Σ |R_d| / (Σ |R_x| + Σ |R_d|).
+Computes: The model's file is given one more input d for each explained input x, of the same shape, and reads x + 0·d in place
+    of x: S cannot depend on d. Both are explained together, d holding the values of another item: Σ |R_d| / (Σ |R_x| + Σ
+    |R_d|).
 Output: Rows (method, measure): ``dummy_share``; of the model ``output_deviation``.
 Needs: Float inputs; five inputs or more for a verdict.
 Cost: One more model, and one explanation of twice as many features per input and method.
-Properties: The gradient, what multiplies by it, and differences of outputs give exactly 0. Rules that share out evenly do not, nor
-    maps made without the input, such as activation maps that are laid over every input alike.
+Properties: The gradient, what multiplies by it, and differences of outputs give exactly 0. Rules that share out evenly do
+    not, nor maps made without the input, such as activation maps that are laid over every input alike.
 Limits: One kind of dummy. Methods that fit coefficients to samples give noise, which the tolerance may or may not cover.
-Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3.1 (implied by completeness and sensitivity(b)); null player: Shapley 1953.
+Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3.1 (implied by completeness and sensitivity(b)); null player:
+    Shapley 1953.
 Differs: Quantus's NonSensitivity guesses from sampled outputs which features of the model have no effect; here it is known.
 """
 
@@ -58,8 +60,9 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    "Pass: the 95 % interval of the mean of Σ |R_d| / (Σ |R_x| + Σ |R_d|) lies at or below the tolerance 0.001 (0 is expected; an input "
-    "of no effect that gets a thousandth of a map is not rounding); fail: above; inconclusive: neither, or fewer than 5 inputs."
+    "Pass: the 95 % interval of the mean of Σ |R_d| / (Σ |R_x| + Σ |R_d|) lies at or below the tolerance 0.001 (0 is "
+    "expected; an input of no effect that gets a thousandth of a map is not rounding); fail: above; inconclusive: "
+    "neither, or fewer than 5 inputs."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=SHARE)

@@ -1,19 +1,19 @@
 """implementation_invariance: Do two graphs of the same function get the same maps?
 
-Computes: The model's file is rewritten in ways that do not change what it computes: identities, Gemm ↔ MatMul + Add, a bias as an
-    Add, BatchNormalization as Mul + Add and the other way round, Relu as Max, Clip or (x + |x|)/2, constants computed instead of
-    stored, other names, other opsets. onnxruntime runs both files; where their outputs agree, both are explained.
-Output: Rows (method, unit = rewriting, measure): ``relative_difference`` of the maps, ‖R − R′‖/max(‖R‖, ‖R′‖), and ``spearman``;
-    of the model ``output_deviation``.
+Computes: The model's file is rewritten in ways that do not change what it computes: identities, Gemm ↔ MatMul + Add, a bias
+    as an Add, BatchNormalization as Mul + Add and the other way round, Relu as Max, Clip or (x + |x|)/2, constants computed
+    instead of stored, other names, other opsets. onnxruntime runs both files; where their outputs agree, both are explained.
+Output: Rows (method, unit = rewriting, measure): ``relative_difference`` of the maps, ‖R − R′‖/max(‖R‖, ‖R′‖), and
+    ``spearman``; of the model ``output_deviation``.
 Needs: A model to which some rewriting applies; five inputs or more for a verdict.
 Cost: One more model is loaded per rewriting, and explained by every method: up to 14 in turn.
-Properties: Gradients, and what is made of gradients and outputs alone, pass where the function has a gradient; methods with rules
-    for nodes may fail.
-Limits: Methods that pass were not told apart by these rewritings, which is no proof. Preparation of a graph undoes many of them
-    before a method sees it: what is tested is the service as a whole, as users meet it. Maps at a kink of the function itself
-    depend on conventions such as relu′(0).
-Source: Sundararajan et al. 2017, arXiv:1703.01365, section 2.2; Montavon 2019, doi:10.1007/978-3-030-28954-6_13 (two networks that
-    compute a maximum); rewritings and verdict: ours.
+Properties: Gradients, and what is made of gradients and outputs alone, pass where the function has a gradient; methods with
+    rules for nodes may fail.
+Limits: Methods that pass were not told apart by these rewritings, which is no proof. Preparation of a graph undoes many of
+    them before a method sees it: what is tested is the service as a whole, as users meet it. Maps at a kink of the function
+    itself depend on conventions such as relu′(0).
+Source: Sundararajan et al. 2017, arXiv:1703.01365, section 2.2; Montavon 2019, doi:10.1007/978-3-030-28954-6_13 (two networks
+    that compute a maximum); rewritings and verdict: ours.
 Differs: No peer has it.
 """
 
@@ -131,9 +131,10 @@ def compare_models(
 
 
 RULE = (
-    "Per rewriting whose outputs agree to 1e-4, pass: the 95 % interval of the mean relative difference of the maps lies at or below "
-    f"the tolerance {SAME_MAP:g} (rounding moves a map by 1e-5 of its norm, a unit at its kink moves single elements, another rule "
-    "moves it by tenths); fail: above; inconclusive: neither, fewer than 5 inputs, or a method that refuses the other graph. The worst rewriting counts."
+    "Per rewriting whose outputs agree to 1e-4, pass: the 95 % interval of the mean relative difference of the maps lies "
+    f"at or below the tolerance {SAME_MAP:g} (rounding moves a map by 1e-5 of its norm, a unit at its kink moves single "
+    "elements, another rule moves it by tenths); fail: above; inconclusive: neither, fewer than 5 inputs, or a method "
+    "that refuses the other graph. The worst rewriting counts."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=DIFFERENCE)

@@ -1,17 +1,17 @@
 """input_invariance: Does a map stay when inputs are shifted by a constant and the model is corrected for it?
 
-Computes: x₂ = x + m, and a model f₂ with f₂(x₂) = f(x): the bias of the first layer becomes b − Wᵀm, or a Sub is put behind the
-    input. onnxruntime runs both; both are explained for the same target with the same parameters.
+Computes: x₂ = x + m, and a model f₂ with f₂(x₂) = f(x): the bias of the first layer becomes b − Wᵀm, or a Sub is put behind
+    the input. onnxruntime runs both; both are explained for the same target with the same parameters.
 Output: Rows (method, measure): ``relative_difference`` of the maps, ‖R − R₂‖/max(‖R‖, ‖R₂‖), and ``spearman``; of the model
     ``output_deviation``.
 Needs: Float inputs; five inputs or more for a verdict.
 Cost: A second model, and one more explanation per input and method.
-Properties: The gradient passes: f and f₂ have the same derivatives. A factor x fails. Integrated gradients pass where the baseline
-    moves with the data (their mean, black), and fail where it is a fixed number.
+Properties: The gradient passes: f and f₂ have the same derivatives. A factor x fails. Integrated gradients pass where the
+    baseline moves with the data (their mean, black), and fail where it is a fixed number.
 Limits: The shift is one number per input, as in the paper; another one may tell apart what this one does not.
 Source: Kindermans et al. 2017, arXiv:1711.00867, sections 2 and 3.
-Differs: Quantus shifts the input only and leaves the model as it is, so that the output changes too, and compares with ``==``.
-    Inputs of any first operator, and several inputs; the equality of the outputs is measured.
+Differs: Quantus shifts the input only and leaves the model as it is, so that the output changes too, and compares with
+    ``==``. Inputs of any first operator, and several inputs; the equality of the outputs is measured.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    f"Pass: the 95 % interval of the mean of ‖R − R₂‖/max(‖R‖, ‖R₂‖) lies at or below the tolerance {SAME_MAP:g} (rounding of the "
-    "shift moves a map by 1e-5, another baseline or a factor x by tenths); fail: above; inconclusive: neither, or fewer than 5 inputs."
+    f"Pass: the 95 % interval of the mean of ‖R − R₂‖/max(‖R‖, ‖R₂‖) lies at or below the tolerance {SAME_MAP:g} (rounding "
+    "of the shift moves a map by 1e-5, another baseline or a factor x by tenths); fail: above; inconclusive: neither, or "
+    "fewer than 5 inputs."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=DIFFERENCE)

@@ -1,14 +1,14 @@
 """linearity: Is the map of a sum of outputs the sum of their maps?
 
-Computes: For two elements of the explained output, a random other one beside the target's, the maps E(S₁), E(S₂) and E(a S₁ + b S₂):
-    ‖E(a S₁ + b S₂) − a E(S₁) − b E(S₂)‖ / (‖a E(S₁)‖ + ‖b E(S₂)‖), with a = 1 and b = −1/2.
+Computes: For two elements of the explained output, a random other one beside the target's, the maps E(S₁), E(S₂) and E(a S₁ +
+    b S₂): ‖E(a S₁ + b S₂) − a E(S₁) − b E(S₂)‖ / (‖a E(S₁)‖ + ‖b E(S₂)‖), with a = 1 and b = −1/2.
 Output: Rows (method, measure): ``linearity_error``.
 Needs: An explained output of two elements or more; five inputs or more for a verdict.
 Cost: Three explanations per input and method.
-Properties: Linear in S: gradients, path integrals, Shapley values for the same samples, and relevance rules that do not ask for the sign
-    of what they share out. Squares and variances of gradients, and maps cut at zero, fail.
-Limits: One pair of elements per input and one pair of factors. Methods that draw random numbers keep theirs. Methods that start at the
-    output rather than at its seed may not take a combination.
+Properties: Linear in S: gradients, path integrals, Shapley values for the same samples, and relevance rules that do not ask
+    for the sign of what they share out. Squares and variances of gradients, and maps cut at zero, fail.
+Limits: One pair of elements per input and one pair of factors. Methods that draw random numbers keep theirs. Methods that
+    start at the output rather than at its seed may not take a combination.
 Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3.1; additivity: Shapley 1953.
 Differs: No peer has it. A negative factor, since a method may be linear in positive combinations only.
 """
@@ -67,8 +67,8 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    f"Pass: the 95 % interval of the mean error, relative to ‖a E(S₁)‖ + ‖b E(S₂)‖, lies at or below the tolerance {SAME_MAP:g} (0 is "
-    "expected, but for rounding); fail: above; inconclusive: neither, or fewer than 5 inputs."
+    "Pass: the 95 % interval of the mean error, relative to ‖a E(S₁)‖ + ‖b E(S₂)‖, lies at or below the tolerance "
+    f"{SAME_MAP:g} (0 is expected, but for rounding); fail: above; inconclusive: neither, or fewer than 5 inputs."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=ERROR)

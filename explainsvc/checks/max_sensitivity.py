@@ -5,8 +5,8 @@ Output: Rows (method, measure, amount = radius): ``max_sensitivity`` and ``avg_s
 Needs: Float inputs; five inputs or more for a verdict.
 Cost: ``samples`` explanations per input and method.
 Properties: Gradients of linear models give 0; averaging over noise lowers it (Yeh et al. 2019, section 4).
-Limits: Random neighbours give a lower bound of the maximum. A constant map has sensitivity 0 and explains nothing. Methods that draw
-    random numbers keep theirs, so that only the input changes.
+Limits: Random neighbours give a lower bound of the maximum. A constant map has sensitivity 0 and explains nothing. Methods
+    that draw random numbers keep theirs, so that only the input changes.
 Source: Yeh et al. 2019, arXiv:1901.09392, section 3; norms relative to the map: the authors' code; verdict: ours.
 Differs: Relative to the norm of the map, as in the authors' code and captum; Quantus divides by the norm of the input.
 """
@@ -60,9 +60,9 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    "Pass: the 95 % interval of the mean of max_sensitivity lies at or below the limit 1, where the change is as large as the map "
-    "itself: two maps of equal norm then correlate by 0.5, the limit of the randomisation checks; fail: above; inconclusive: "
-    "neither, or fewer than 5 inputs."
+    "Pass: the 95 % interval of the mean of max_sensitivity lies at or below the limit 1, where the change is as large as "
+    "the map itself: two maps of equal norm then correlate by 0.5, the limit of the randomisation checks; fail: above; "
+    "inconclusive: neither, or fewer than 5 inputs."
 )
 
 CHECK = Check(

@@ -1,16 +1,17 @@
 """random_logit: Does the map of another class differ from that of the explained one?
 
-Computes: Each input is explained again for another class, drawn uniformly: Spearman's correlation of the two maps and of their
-    magnitudes, and, of pictures, SSIM of the maps divided by their largest magnitude.
+Computes: Each input is explained again for another class, drawn uniformly: Spearman's correlation of the two maps and of
+    their magnitudes, and, of pictures, SSIM of the maps divided by their largest magnitude.
 Output: Rows (method, measure): ``spearman``, ``spearman_abs``, ``ssim``.
 Needs: An explained output of two elements or more; five inputs or more for a verdict.
 Cost: One more explanation per input and method.
 Properties: A method that fails shows the same whatever class is asked for: it explains the input, not the decision.
-Limits: Classes that the model computes from the same features have similar maps. With two classes of opposite sign the magnitudes
-    agree fully, so that only the signed correlation is judged.
-Source: Sixt et al. 2020, arXiv:1912.09818, section 4 (random logit); SSIM: Wang et al. 2004, doi:10.1109/TIP.2003.819861; limit: ours.
-Differs: One draw for all methods, another one per input; Quantus starts its generator anew for every input, so that all inputs of one
-    class get the same other class. Signed maps, where Quantus takes SSIM of maps that it has normalised.
+Limits: Classes that the model computes from the same features have similar maps. With two classes of opposite sign the
+    magnitudes agree fully, so that only the signed correlation is judged.
+Source: Sixt et al. 2020, arXiv:1912.09818, section 4 (random logit); SSIM: Wang et al. 2004, doi:10.1109/TIP.2003.819861;
+    limit: ours.
+Differs: One draw for all methods, another one per input; Quantus starts its generator anew for every input, so that all
+    inputs of one class get the same other class. Signed maps, where Quantus takes SSIM of maps that it has normalised.
 """
 
 from __future__ import annotations
@@ -89,9 +90,10 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    "Pass: the 95 % interval of the mean of spearman, of the signed maps of the two classes, lies at or below the limit 0.9; fail: above "
-    "it, where the maps are nearly the same whatever class is asked for; inconclusive: neither, or fewer than 5 inputs. Maps of zeros "
-    "have no correlation and are left out. Related classes share features: the limit is therefore high."
+    "Pass: the 95 % interval of the mean of spearman, of the signed maps of the two classes, lies at or below the limit "
+    "0.9; fail: above it, where the maps are nearly the same whatever class is asked for; inconclusive: neither, or fewer "
+    "than 5 inputs. Maps of zeros have no correlation and are left out. Related classes share features: the limit is "
+    "therefore high."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="randomization", main=JUDGED)

@@ -6,8 +6,8 @@ Output: Rows (method, measure): ``relative_difference``; of the model ``output_d
 Needs: Float inputs; five inputs or more for a verdict.
 Cost: One more model, and one explanation of twice as many features per input and method.
 Properties: Deterministic methods with one rule for all operands of a sum pass. Maps of random numbers fail.
-Limits: One kind of symmetry: of two inputs as wholes. Methods that draw samples or walk through the features in an order pass up to a
-    sampling error, which more samples reduce.
+Limits: One kind of symmetry: of two inputs as wholes. Methods that draw samples or walk through the features in an order pass
+    up to a sampling error, which more samples reduce.
 Source: Sundararajan et al. 2017, arXiv:1703.01365, section 4.1; Shapley 1953.
 Differs: No peer has it.
 """
@@ -54,8 +54,8 @@ def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verd
 
 
 RULE = (
-    f"Pass: the 95 % interval of the mean of ‖R_a − R_b‖/max(‖R_a‖, ‖R_b‖) lies at or below the tolerance {SAME_MAP:g} (0 is expected, "
-    "but for rounding); fail: above; inconclusive: neither, or fewer than 5 inputs."
+    f"Pass: the 95 % interval of the mean of ‖R_a − R_b‖/max(‖R_a‖, ‖R_b‖) lies at or below the tolerance {SAME_MAP:g} (0 "
+    "is expected, but for rounding); fail: above; inconclusive: neither, or fewer than 5 inputs."
 )
 
 CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=DIFFERENCE)

@@ -23,7 +23,9 @@ def test_what_epsilon_absorbs_is_lost() -> None:
 def test_without_epsilon_nothing_is_lost() -> None:
     """LRP-0 passes on the same layer, and on a network with biases, whose shares are booked."""
     assert verdicts_of(linear(), rows(5), NAME, ["lrp_0"]) == {"lrp_0": "pass"}
-    assert verdicts_of(cnn(), pictures(6), NAME, ["lrp_0"]) == {"lrp_0": "pass"}
+    report = cnn().audit(pictures(8), methods=["lrp_0", "lrp_epsilon_plus"], checks=[NAME])
+    assert means_of(report, "lrp_0", "lost")[0] < 1e-5
+    assert report.verdicts["lrp_epsilon_plus", NAME] == "pass"
 
 
 def test_every_node_has_its_books() -> None:

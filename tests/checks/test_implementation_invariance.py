@@ -60,7 +60,10 @@ def test_a_refused_graph_is_not_a_pass() -> None:
 
 
 def maxima() -> tuple[Model, Model]:
-    """max(x₀, x₁) twice: (relu(x₀ − x₁) + relu(x₁ − x₀) + relu(x₀ + x₁) − relu(−x₀ − x₁))/2, relu(x₀ − x₁) + relu(x₁) − relu(−x₁)."""
+    """max(x₀, x₁) twice.
+
+    (relu(x₀ − x₁) + relu(x₁ − x₀) + relu(x₀ + x₁) − relu(−x₀ − x₁))/2, and relu(x₀ − x₁) + relu(x₁) − relu(−x₁).
+    """
     hidden = np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32), np.array([[1, 0, 0], [-1, 1, -1]], np.float32)
     last = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
     graph = "g (float[N, 2] x) => (float[N, 1] y) { h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }"
