@@ -187,7 +187,7 @@ def randomise(options: argparse.Namespace) -> int:
     """The models of a parameter randomisation as ONNX files, and the list of their digests."""
     draws = Draws(options.order, options.distribution, options.seed, options.statistics, options.blocks)
     model = loading.load(options.model)
-    last, folder = count_steps(model, draws) - 1, _folder(options.out)
+    last, folder = count_steps(model, draws) - 1, folder_of(options.out)
     if options.steps is not None and options.steps > last:
         raise UsageError(f"--steps {options.steps}: the last step is {last}")
     lines = []

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -59,9 +60,9 @@ def _measured(subject: Subject, e: Explained) -> Iterator[Measured]:
     for name, similarity in SIMILARITIES.items():
         values = similarity(e.maps, changed)
         yield Measured(e.name, name, values, note=missing(values, e.maps, changed))
-    values = _ssim(subject, e, changed)
-    if values is not None:
-        yield Measured(e.name, "ssim", values, note=zero_note(values, "a map of zeros"))
+    pictured = _ssim(subject, e, changed)
+    if pictured is not None:
+        yield Measured(e.name, "ssim", pictured, note=zero_note(pictured, "a map of zeros"))
 
 
 def _ssim(subject: Subject, e: Explained, changed: Array) -> Array | None:
@@ -80,8 +81,9 @@ def _similar(a: Array, b: Array, channel: int | None) -> float:
     if not all(np.isfinite(largest)) or 0.0 in largest:
         return float("nan")
     scaled = [v.astype(np.float64) / size for v, size in zip((a, b), largest, strict=True)]
-    return float(structural_similarity(*scaled, data_range=2.0, gaussian_weights=True, use_sample_covariance=False,
-                                       sigma=1.5, channel_axis=channel))  # fmt: skip
+    ssim: Any = structural_similarity  # without types
+    options = {"gaussian_weights": True, "use_sample_covariance": False, "sigma": 1.5}
+    return float(ssim(*scaled, data_range=2.0, channel_axis=channel, **options))
 
 
 def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:

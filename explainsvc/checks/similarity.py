@@ -65,7 +65,7 @@ class Similarity:
 def degenerate(maps: Array) -> Array:
     """Items whose map is constant, or not finite: nothing to compare."""
     with np.errstate(invalid="ignore"):
-        return ~(np.ptp(maps, axis=1) > 0) | ~np.isfinite(maps).all(axis=1)
+        return np.asarray(~(np.ptp(maps, axis=1) > 0) | ~np.isfinite(maps).all(axis=1))
 
 
 # Correlations -----------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def spearman_abs(a: Array, b: Array) -> Array:
 
 
 def _signs(maps: Array, _scene: Scene) -> Array:
-    return np.sign(np.nan_to_num(maps)).astype(np.int8)
+    return np.asarray(np.sign(np.nan_to_num(maps)).astype(np.int8))
 
 
 def _sign_agreement(a: Array, b: Array) -> Array:

@@ -67,8 +67,8 @@ def maxima() -> tuple[Model, Model]:
     hidden = np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32), np.array([[1, 0, 0], [-1, 1, -1]], np.float32)
     last = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
     graph = "g (float[N, 2] x) => (float[N, 1] y) { h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }"
-    first, second = (explainsvc.load(models.build(graph, {"w": w, "v": v})) for w, v in zip(hidden, last, strict=True))
-    return first, second
+    first, second = (models.build(graph, {"w": w, "v": v}) for w, v in ((hidden[0], last[0]), (hidden[1], last[1])))
+    return explainsvc.load(first), explainsvc.load(second)
 
 
 def test_two_networks_of_one_maximum() -> None:

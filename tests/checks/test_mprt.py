@@ -57,7 +57,7 @@ def test_noise_is_relative_to_each_items_range() -> None:
     x = {"x": numbers(3, 20_000) * np.array([[1], [10], [100]], np.float32)}
     model = explainsvc.load(dead())
     subject = _Seeded(model)
-    shaken = smooth_mprt.noisy(x, ("x",), 0.1, subject, 0)  # type: ignore[arg-type]  # it reads seed and model only
+    shaken = smooth_mprt.noisy(x, ("x",), 0.1, subject, 0)
     found = (shaken["x"] - x["x"]).std(axis=1)
     np.testing.assert_allclose(found, 0.1 * np.ptp(x["x"], axis=1), rtol=5 / np.sqrt(40_000))
 
