@@ -160,7 +160,7 @@ def _mask(p: Params, x: Array, part: Part) -> Array:
     mask = _fitting("masks", p.masks, x) != 0
     if not mask.reshape(-1, *part.shape).any(axis=tuple(range(1, len(part.shape) + 1))).all():
         raise InvalidParameter("a mask is empty", violations=[Violation("parameters.masks", "has an item without any object")])
-    return mask
+    return np.asarray(mask)
 
 
 def _objects(p: Params, x: Array) -> Array:

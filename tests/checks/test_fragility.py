@@ -209,4 +209,4 @@ def _drawn(shape: tuple[int | str | None, ...] | None, dtype: str) -> Array:
     """Five items, where axis 0 counts them."""
     assert shape is not None
     first = shape[0] if len(shape) == 1 else 5
-    return numbers(first, *shape[1:]).astype(dtype)  # type: ignore[arg-type]
+    return numbers(first, *shape[1:]).astype(dtype)
