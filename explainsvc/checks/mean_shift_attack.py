@@ -60,7 +60,7 @@ class Params:
     pattern: Any = param(
         None,
         "array",
-        "what to draw, broadcasts to one item of the explained input, in units of its range; default: 1 at every tenth",
+        "what to draw, in units of the input's range; broadcasts to one item of it; by default 1 at a tenth of the elements",
     )
     strength: float = param(1.0, "float", "factor of the pattern", low=1e-6, high=1e3)
     limit: float = param(0.1, "float", "gain that a map may have", low=0, high=1)
