@@ -60,6 +60,7 @@ def test_the_gradient_of_a_linear_model_cannot_be_attacked() -> None:
         row = end(report, "gradient", attack)
         assert (row.mean, row.low, row.high, row.n) == (1, 1, 1, 6)
         assert end(report, "gradient", attack, "spearman").mean == pytest.approx(1)
+    assert "no slope" in end(report, "gradient", "topk").note
 
 
 def test_a_map_of_high_curvature_is_destroyed_while_the_prediction_is_kept() -> None:
