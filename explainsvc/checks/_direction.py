@@ -25,6 +25,7 @@ from explainsvc.target import ResolvedTarget
 
 DISTANCE = "distance"
 WEIGHTS = "weights"
+LEVEL = "its distance has no slope at the inputs: random signs take its place until it has"
 TRANSFER = "the attack is one on the gradient, transferred: this method's own graph has no second derivative"
 
 
@@ -57,6 +58,10 @@ class Aim:
             name: np.concatenate([part[name] for part in parts]) if len(parts) > 1 else parts[0][name] for name in self.wanted
         }
 
+    def is_level(self, feeds: Mapping[str, Array]) -> bool:
+        """Whether D has no slope at all here: no direction to go but a random one."""
+        return not any(np.nan_to_num(g).any() for g in self.at(feeds).values())
+
     def distance(self, feeds: Mapping[str, Array]) -> Array:
         """D, [item, 1]."""
         request = self._request(feeds, slice(None))
@@ -87,10 +92,11 @@ def aim_of(subject: Subject, e: Explained, pixels: Pixels, distance: str, k: int
     """
     smooth = smoothed(subject.model, beta)
     weights = _weights(subject, pixels, pixels.saliency(e.maps), distance, k)
+    batched = subject.model.batched(subject.feeds)
     gradient = find_method("gradient")
     for method, params in ((e.method, e.params), (gradient, gradient.params())):
         try:
-            aim = _aim(smooth, e, (method, params), weights, distance)
+            aim = _aim(smooth, e, (method, params), weights, (distance, batched))
             aim.at(subject.model.internal(subject.feeds))
         except (NotDifferentiable, MethodNotApplicable):
             if method is gradient:
@@ -115,13 +121,12 @@ def _weights(subject: Subject, pixels: Pixels, saliency: Array, distance: str, k
 
 
 def _aim(
-    smooth: Model, e: Explained, attacked: tuple[Method, object], weights: tuple[dict[str, Array], ...], distance: str
+    smooth: Model, e: Explained, attacked: tuple[Method, object], weights: tuple[dict[str, Array], ...], kind: tuple[str, bool]
 ) -> Aim:
     method, params = attacked
     prefix = prefix_in(smooth.graph)
     graph = engine.build(smooth, method.card.name, params, engine.program_of(method, params), e.target.output, e.wanted)
-    batched = e.target.seed.ndim > 0 and len(e.maps) == len(e.target.seed)
-    _append_distance(graph.graph, prefix, e.wanted, (len(weights), distance, batched))
+    _append_distance(graph.graph, prefix, e.wanted, (len(weights), *kind))
     seed = e.target.seed.astype(engine.seed_type(smooth, e.target.output))
     return Aim(derived(smooth, graph), prefix, e.wanted, weights, seed, method is not e.method)
 

@@ -32,7 +32,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps
-from explainsvc.checks._direction import TRANSFER, Aim, aim_of
+from explainsvc.checks._direction import LEVEL, TRANSFER, Aim, aim_of
 from explainsvc.checks._saliency import Pixels, bounded, intersection, mass_center, pixels_of
 from explainsvc.checks.judging import at_least, each_method
 from explainsvc.checks.measured import Measured, method_by_method
@@ -124,9 +124,15 @@ def _attacked(subject: Subject, p: Params, e: Explained) -> Iterator[Measured]:
         rng = np.random.default_rng(seed_sequence(subject.seed, f"{NAME}/{e.name}/{attack}"))
         aim = None if attack == RANDOM else aim_of(subject, e, pixels, attack, k, p.beta)
         points = _random(box, rng, p) if aim is None else _walk(subject, aim, box, rng, p)
-        note = f"k = {k} of {pixels.count}" + (f"; {TRANSFER}" if aim is not None and aim.transferred else "")
+        note = "; ".join([f"k = {k} of {pixels.count}", *([] if aim is None else _remarks(subject, aim))])
         for step, found in _furthest(look, points, box, p):
             yield from _measured(e.name, attack, step, found, note)
+
+
+def _remarks(subject: Subject, aim: Aim) -> list[str]:
+    """What weakens the attack; that the centre of mass has no slope where it starts is no remark."""
+    level = len(aim.weights) == 1 and aim.is_level(subject.model.internal(subject.feeds))
+    return [*([TRANSFER] if aim.transferred else []), *([LEVEL] if level else [])]
 
 
 def _furthest(look: Callable[[Mapping[str, Array]], Looked], points: Points, box: Box, p: Params) -> Iterator[tuple[int, Looked]]:

@@ -14,7 +14,7 @@ from explainsvc.checks._direction import DISTANCE, Aim, aim_of
 from explainsvc.checks._saliency import bounded, intersection, mass_center, pixels_of, top
 from explainsvc.checks._smoothing import smoothed
 from explainsvc.checks.audit import _subject
-from explainsvc.checks.fragility import MAIN, NAME, RANDOM
+from explainsvc.checks.fragility import MAIN, NAME, RANDOM, Params, _box, _random, _walk
 from explainsvc.checks.plan import Question, plan_audit
 from explainsvc.checks.rows import Row
 from explainsvc.model import Model
@@ -60,6 +60,7 @@ def test_the_gradient_of_a_linear_model_cannot_be_attacked() -> None:
         row = end(report, "gradient", attack)
         assert (row.mean, row.low, row.high, row.n) == (1, 1, 1, 6)
         assert end(report, "gradient", attack, "spearman").mean == pytest.approx(1)
+    assert "no slope" in end(report, "gradient", "topk").note
 
 
 def test_a_map_of_high_curvature_is_destroyed_while_the_prediction_is_kept() -> None:
@@ -210,3 +211,19 @@ def _drawn(shape: tuple[int | str | None, ...] | None, dtype: str) -> Array:
     assert shape is not None
     first = shape[0] if len(shape) == 1 else 5
     return numbers(first, *shape[1:]).astype(dtype)
+
+
+def test_the_iterates_stay_within_epsilon_and_the_range_of_the_inputs() -> None:
+    """Every point that is looked at, of the attack and of random signs."""
+    subject = subject_of(cnn(), pictures(3), "gradient")
+    e = subject.explained[0]
+    pixels = pixels_of(subject, e)
+    p, x = Params(steps=20, looks=4, epsilon=0.05, alpha=0.01), subject.feeds["x"]
+    box, rng = _box(subject, e, p.epsilon), np.random.default_rng(0)
+    points = [*_walk(subject, aim_of(subject, e, pixels, "topk", 6, 10.0), box, rng, p), *_random(box, rng, p)]
+    assert [step for step, _ in points] == [5, 10, 15, 20] * 2
+    for _, at in points:
+        moved = np.abs(at["x"] - x)
+        assert 0.9 * 0.05 * np.ptp(x) < moved.max() <= 0.05 * np.ptp(x) * (1 + 1e-5)
+        assert at["x"].min() >= x.min()
+        assert at["x"].max() <= x.max()
