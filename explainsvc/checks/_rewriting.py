@@ -176,7 +176,8 @@ def _identities(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProt
     """An Identity behind every value that a node makes and another one reads."""
     copy = copy_of(proto)
     single = {o for n in copy.graph.node if len(n.output) == 1 and not surgery.subgraphs(n) for o in n.output}
-    nodes, names = [], {}
+    nodes: Nodes = []
+    names: dict[str, str] = {}
     for n in list(copy.graph.node):
         surgery.read_instead([n], names)
         nodes.append(n)

@@ -16,7 +16,7 @@ Differs: One draw for all methods, another one per input; Quantus starts its gen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,9 +59,8 @@ def _measured(subject: Subject, e: Explained) -> Iterator[Measured]:
     for name, similarity in SIMILARITIES.items():
         values = similarity(e.maps, changed)
         yield Measured(e.name, name, values, note=missing(values, e.maps, changed))
-    values = _ssim(subject, e, changed)
-    if values is not None:
-        yield Measured(e.name, "ssim", values, note=zero_note(values, "a map of zeros"))
+    if (alike := _ssim(subject, e, changed)) is not None:
+        yield Measured(e.name, "ssim", alike, note=zero_note(alike, "a map of zeros"))
 
 
 def _ssim(subject: Subject, e: Explained, changed: Array) -> Array | None:
@@ -80,8 +79,10 @@ def _similar(a: Array, b: Array, channel: int | None) -> float:
     if not all(np.isfinite(largest)) or 0.0 in largest:
         return float("nan")
     scaled = [v.astype(np.float64) / size for v, size in zip((a, b), largest, strict=True)]
-    return float(structural_similarity(*scaled, data_range=2.0, gaussian_weights=True, use_sample_covariance=False,
-                                       sigma=1.5, channel_axis=channel))  # fmt: skip
+    similar: Callable[..., float] = structural_similarity
+    return float(
+        similar(*scaled, data_range=2.0, gaussian_weights=True, use_sample_covariance=False, sigma=1.5, channel_axis=channel)
+    )
 
 
 def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:

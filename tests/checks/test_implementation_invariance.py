@@ -26,7 +26,8 @@ SOURCES: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
 def test_a_rewriting_keeps_the_function_and_changes_the_graph(rewriting: Rewriting, source: str) -> None:
     """onnxruntime gives the same outputs to rounding; nodes, names or opset are others."""
     made, shape = SOURCES[source]
-    proto, x = made(), {"x": numbers(*shape)}
+    proto = made()
+    x: dict[str, Array] = {"x": numbers(*shape)}
     before = proto.SerializeToString()
     found = rewriting.apply(proto, ())
     assert proto.SerializeToString() == before
