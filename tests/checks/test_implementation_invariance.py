@@ -65,8 +65,11 @@ def maxima() -> tuple[Model, Model]:
 
     (relu(x₀ − x₁) + relu(x₁ − x₀) + relu(x₀ + x₁) − relu(−x₀ − x₁))/2, and relu(x₀ − x₁) + relu(x₁) − relu(−x₁).
     """
-    hidden = np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32), np.array([[1, 0, 0], [-1, 1, -1]], np.float32)
-    last = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
+    hidden: tuple[Array, Array] = (
+        np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32),
+        np.array([[1, 0, 0], [-1, 1, -1]], np.float32),
+    )
+    last: tuple[Array, Array] = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
     graph = "g (float[N, 2] x) => (float[N, 1] y) { h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }"
     first, second = (explainsvc.load(models.build(graph, {"w": w, "v": v})) for w, v in zip(hidden, last, strict=True))
     return first, second
