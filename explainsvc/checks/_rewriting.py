@@ -176,7 +176,7 @@ def _identities(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProt
     """An Identity behind every value that a node makes and another one reads."""
     copy = copy_of(proto)
     single = {o for n in copy.graph.node if len(n.output) == 1 and not surgery.subgraphs(n) for o in n.output}
-    nodes: list[onnx.NodeProto] = []
+    nodes: Nodes = []
     names: dict[str, str] = {}
     for n in list(copy.graph.node):
         surgery.read_instead([n], names)
@@ -192,7 +192,8 @@ def _identities(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProt
 
 def _unfolded(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto | None:
     """Every float constant W as the sum of W/2 and W/2, which does not round."""
-    copy, known = copy_of(proto), constants(proto)
+    copy = copy_of(proto)
+    known = constants(copy)
     tiny = np.finfo(np.float32).tiny
     halved = {name: w for name, w in known.items() if w.ndim > 0 and not ((w != 0) & (np.abs(w) < 4 * tiny)).any()}
     if not halved:
@@ -210,7 +211,8 @@ def _unfolded(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto 
 
 def _constants_as_nodes(proto: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto | None:
     """Initializers as Constant nodes."""
-    copy, known = copy_of(proto), constants(proto)
+    copy = copy_of(proto)
+    known = constants(copy)
     moved = [t for t in copy.graph.initializer if t.name in known]
     if not moved:
         return None

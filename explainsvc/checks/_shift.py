@@ -59,7 +59,7 @@ def _with_sub(proto: onnx.ModelProto, name: str, shift: Array) -> onnx.ModelProt
 def _bias_corrected(proto: onnx.ModelProto, name: str, shift: Array, x: Array) -> onnx.ModelProto | None:
     """The bias of the only reader corrected by −Wᵀm; None where there is no such reader."""
     readers = [n for n in proto.graph.node if name in surgery.names_read(n)]
-    known = surgery.constants(proto)
+    known = surgery.constants(surgery.copy_of(proto))
     if len(readers) != 1 or len(readers[0].input) < 3 or any(i not in known for i in readers[0].input[1:3]):
         return None
     node, weight, bias = readers[0], known[readers[0].input[1]], known[readers[0].input[2]]

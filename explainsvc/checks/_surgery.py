@@ -17,14 +17,25 @@ from explainsvc.model import Model
 
 TAG = "explainsvc."
 """Starts the names of what is added."""
+CONSTANTS = 4
+"""The IR version from which initializers need not be inputs."""
 DOMAINS = ("", "ai.onnx")
 
 
 def copy_of(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy to change; inferred shapes of inner values go, since they may no longer hold."""
+    """A copy to change; inferred shapes of inner values go, since they may no longer hold.
+
+    Before IR version 4 every initializer is an input too: they become constants, which new ones may then stand beside.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     del copy.graph.value_info[:]
+    if copy.ir_version < CONSTANTS:
+        stored = {t.name for t in copy.graph.initializer}
+        kept = [v for v in copy.graph.input if v.name not in stored]
+        del copy.graph.input[:]
+        copy.graph.input.extend(kept)
+        copy.ir_version = CONSTANTS
     return copy
 
 

@@ -17,7 +17,7 @@ Differs: Quantus shifts the input only and leaves the model as it is, so that th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -82,9 +82,9 @@ def _require_same(deviation: float) -> None:
 
 def _moved(subject: Subject, e: Explained, shifts: Mapping[str, float]) -> Any:
     """The parameters with their baseline shifted as the inputs are."""
-    if not is_dataclass(e.params) or "baseline" not in {f.name for f in fields(e.params)}:
-        return e.params
-    params: Any = e.params  # whose fields mypy does not know
+    params: Any = e.params
+    if "baseline" not in {f.name for f in fields(params)}:
+        return params
     own = baselines(params.baseline, subject.feeds, e.wanted)
     return replace(params, baseline={name: own[name] + np.float32(m) for name, m in shifts.items()})
 

@@ -16,9 +16,8 @@ Differs: One draw for all methods, another one per input; Quantus starts its gen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -60,9 +59,8 @@ def _measured(subject: Subject, e: Explained) -> Iterator[Measured]:
     for name, similarity in SIMILARITIES.items():
         values = similarity(e.maps, changed)
         yield Measured(e.name, name, values, note=missing(values, e.maps, changed))
-    pictured = _ssim(subject, e, changed)
-    if pictured is not None:
-        yield Measured(e.name, "ssim", pictured, note=zero_note(pictured, "a map of zeros"))
+    if (alike := _ssim(subject, e, changed)) is not None:
+        yield Measured(e.name, "ssim", alike, note=zero_note(alike, "a map of zeros"))
 
 
 def _ssim(subject: Subject, e: Explained, changed: Array) -> Array | None:
@@ -81,9 +79,10 @@ def _similar(a: Array, b: Array, channel: int | None) -> float:
     if not all(np.isfinite(largest)) or 0.0 in largest:
         return float("nan")
     scaled = [v.astype(np.float64) / size for v, size in zip((a, b), largest, strict=True)]
-    ssim: Any = structural_similarity  # without types
-    options = {"gaussian_weights": True, "use_sample_covariance": False, "sigma": 1.5}
-    return float(ssim(*scaled, data_range=2.0, channel_axis=channel, **options))
+    similar: Callable[..., float] = structural_similarity
+    return float(
+        similar(*scaled, data_range=2.0, gaussian_weights=True, use_sample_covariance=False, sigma=1.5, channel_axis=channel)
+    )
 
 
 def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:

@@ -26,7 +26,8 @@ SOURCES: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
 def test_a_rewriting_keeps_the_function_and_changes_the_graph(rewriting: Rewriting, source: str) -> None:
     """onnxruntime gives the same outputs to rounding; nodes, names or opset are others."""
     made, shape = SOURCES[source]
-    proto, x = made(), {"x": numbers(*shape)}
+    proto = made()
+    x: dict[str, Array] = {"x": numbers(*shape)}
     before = proto.SerializeToString()
     found = rewriting.apply(proto, ())
     assert proto.SerializeToString() == before
@@ -64,8 +65,11 @@ def maxima() -> tuple[Model, Model]:
 
     (relu(x₀ − x₁) + relu(x₁ − x₀) + relu(x₀ + x₁) − relu(−x₀ − x₁))/2, and relu(x₀ − x₁) + relu(x₁) − relu(−x₁).
     """
-    hidden = np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32), np.array([[1, 0, 0], [-1, 1, -1]], np.float32)
-    last = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
+    hidden: tuple[Array, Array] = (
+        np.array([[1, -1, 1, -1], [-1, 1, 1, -1]], np.float32),
+        np.array([[1, 0, 0], [-1, 1, -1]], np.float32),
+    )
+    last: tuple[Array, Array] = np.array([[1], [1], [1], [-1]], np.float32) / 2, np.array([[1], [1], [-1]], np.float32)
     graph = "g (float[N, 2] x) => (float[N, 1] y) { h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }"
     first, second = (models.build(graph, {"w": w, "v": v}) for w, v in ((hidden[0], last[0]), (hidden[1], last[1])))
     return explainsvc.load(first), explainsvc.load(second)

@@ -40,6 +40,20 @@ def test_the_corrected_model_computes_the_same(name: str) -> None:
         np.testing.assert_allclose(moved[x], original - 1.5, rtol=1e-6)
 
 
+def test_initializers_that_are_inputs() -> None:
+    """As exporters wrote them before IR version 4."""
+    proto = linear(bias=True).proto
+    old = onnx.ModelProto()
+    old.CopyFrom(proto)
+    old.ir_version, old.opset_import[0].version = 3, 9
+    values = [onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in old.graph.initializer]
+    old.graph.input.extend(values)
+    model, x = explainsvc.load(old), rows()
+    for sub in (False, True):
+        other, moved = shifted(model, x, {"x": 0.5}, sub=sub)
+        np.testing.assert_allclose(other.predict(moved)["y"], model.predict(x)["y"], atol=1e-5)
+
+
 def test_a_shift_per_feature() -> None:
     """m may differ from feature to feature, as an attack chooses it: b₂ = b − Wᵀm."""
     model, x, m = linear(bias=True), rows(), numbers(12, seed=9)
