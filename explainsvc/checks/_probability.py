@@ -47,6 +47,6 @@ def probability_of(request: Request) -> Reading:
     model, target = request.model, request.target
     reading = Reading(model.default_output, f'softmax probability "{model.default_output}"')
     logit = logit_before(model.graph, reading.output)
-    if logit is None or target.index is None or target.output not in (logit, reading.output):
+    if logit is None or target.index is None or target.output not in (logit.name, reading.output):
         return Reading(target.output, f"{target.description}: no softmax probability belongs to it")
-    return replace(reading, logarithmic=bool((reading.value(request) <= 0).all()))
+    return replace(reading, logarithmic=logit.operator == "LogSoftmax")

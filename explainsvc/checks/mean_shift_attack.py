@@ -36,7 +36,7 @@ from explainsvc.checks._shifting import shifted
 from explainsvc.checks.judging import at_most, each_method
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
-from explainsvc.checks.similarity import SIMILARITIES, missing
+from explainsvc.checks.similarity import RANKED, missing
 from explainsvc.engine import RUN_TOLERANCE
 from explainsvc.errors import InvalidParameter, MethodNotApplicable, PassChangedFunction, Violation
 from explainsvc.graph.probe import deviation
@@ -85,7 +85,7 @@ def _attacked(subject: Subject, p: Params, e: Explained) -> Iterator[Measured]:
     yield Measured(e.name, "pattern_before", before)
     yield Measured(e.name, "pattern_after", now)
     yield Measured(e.name, MAIN, now - before, note=note)
-    for name, similarity in SIMILARITIES.items():
+    for name, similarity in RANKED.items():
         values = similarity(e.maps, after)
         yield Measured(e.name, name, values, note=missing(values, e.maps, after))
 

@@ -31,7 +31,7 @@ from explainsvc.checks._distance import zero_note
 from explainsvc.checks.judging import at_most, each_method
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
-from explainsvc.checks.similarity import SIMILARITIES, missing
+from explainsvc.checks.similarity import RANKED, missing
 from explainsvc.methods.sobel import spatial_axes
 
 NAME = "random_logit"
@@ -56,7 +56,7 @@ def _measured(subject: Subject, e: Explained) -> Iterator[Measured]:
     seed = one_hot(e, other_elements(subject, e, at_elements(subject, e)))
     other = replace(e, target=replace(e.target, seed=seed, index=None))
     changed = maps.maps_of(other, subject.model, subject.feeds, subject.seed)
-    for name, similarity in SIMILARITIES.items():
+    for name, similarity in RANKED.items():
         values = similarity(e.maps, changed)
         yield Measured(e.name, name, values, note=missing(values, e.maps, changed))
     if (alike := _ssim(subject, e, changed)) is not None:

@@ -135,6 +135,10 @@ def spearman_abs(a: Array, b: Array) -> Array:
     return SIMILARITIES["spearman_abs"](a, b)
 
 
+RANKED = {"spearman_abs": spearman_abs, "spearman": spearman}
+"""What maps of any shape have."""
+
+
 # Others -----------------------------------------------------------------------------------------------------------
 
 

@@ -31,8 +31,8 @@ from explainsvc.cards import param, read_card
 from explainsvc.errors import MethodNotApplicable
 from explainsvc.features import default_features
 from explainsvc.method import Method, Request, Result
+from explainsvc.methods._kernel import Pairs, pairs_of, regression
 from explainsvc.methods._shapley import GameParams, Play, play
-from explainsvc.methods.kernel_shap import Pairs, pairs_of, regression
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -76,7 +76,7 @@ def _by_regression(game: Play, order: int) -> Result:
     total = 2 * sum(pairs_of(game.count, size) for size in range(order + 1))
     _require_few(game.count, order, total)
     nothing = np.zeros((0, -(-game.count // 8)), np.uint8)
-    phi, _ = regression(game, Pairs(game.count, order, nothing, np.zeros(0, int), 0.0))
+    phi, _ = regression(game, Pairs(game.count, order, nothing, np.zeros(0, int), 0.0), "exact_shap")
     return game.result(phi, {"coalitions": total}, _between(game, order))
 
 

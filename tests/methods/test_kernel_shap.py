@@ -11,7 +11,7 @@ import pytest
 
 import explainsvc
 from explainsvc.errors import InvalidParameter, MethodNotApplicable
-from explainsvc.methods.kernel_shap import choose, kernel
+from explainsvc.methods._kernel import choose, kernel
 from tests import models
 from tests.methods.games import by_permutations, game_of
 from tests.models import Array, numbers
