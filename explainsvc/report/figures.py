@@ -27,7 +27,7 @@ def map_table(rows: Sequence[render.GridRow]) -> Html:
     """Inputs by methods as small pictures, smaller where there are many methods."""
     methods = list(dict.fromkeys(name for row in rows for name in row.maps))
     side = max(72, min(120, 860 // (1 + len(methods))))
-    heads = [tag("th", Html("")), *(tag("th", _breakable(name)) for name in ("input", *methods))]
+    heads = [tag("th", Html("")), *(tag("th", breakable(name)) for name in ("input", *methods))]
     body = [tag("tr", join([_caption(row.caption), *_cells(row, methods, side)])) for row in rows]
     note = "Red speaks for the explained output, blue against it, no colour is zero. Each map has its own scale."
     table = tag("table", join([tag("tr", join(heads)), *body]))
@@ -120,6 +120,6 @@ def _cells(row: render.GridRow, methods: Sequence[str], side: int) -> list[Html]
     return [tag("td", cell) for cell in (p.picture(render.picture_png(row.image, side=side), "input", side), *maps)]
 
 
-def _breakable(name: str) -> Html:
+def breakable(name: str) -> Html:
     """A long name may break after an underscore."""
     return Html(esc(name).replace("_", "_<wbr>"))

@@ -10,7 +10,7 @@ from explainsvc.checks.rows import Row
 from explainsvc.errors import InvalidInput
 from explainsvc.report import page as p
 from explainsvc.report import render
-from explainsvc.report.figures import charts, map_table, number
+from explainsvc.report.figures import breakable, charts, map_table, number
 from explainsvc.report.kinds import kind_of
 from explainsvc.report.page import Html, code, esc, join, section, tag, text
 from explainsvc.report.report import Report
@@ -74,7 +74,10 @@ def plain_words(verdicts: Mapping[tuple[str, str], str], controls: Sequence[str]
 def _summary(report: Report) -> Html:
     controls = report.header.get("controls", [])
     equality = report.header.get("equality", {})
-    parts = [text(plain_words(report.verdicts, controls), class_="lead")]
+    several = len({check for _, check in report.verdicts}) > 1
+    parts = [verdict_matrix(report) if several else text(plain_words(report.verdicts, controls), class_="lead")]
+    refused = report.header.get("refused", {})
+    parts += [tag("p", Html(code(method) + esc(f" could not be run: {reason}"))) for method, reason in refused.items()]
     if equality:
         error, count = number(equality.get("max_error")), equality.get("n", "?")
         words = f"The explained graph computes what the model computes: largest deviation {error} over {count} inputs"
@@ -82,6 +85,21 @@ def _summary(report: Report) -> Html:
     if report.header.get("target"):
         parts.append(tag("p", Html(esc("Explained: ") + code(report.header["target"]))))
     return join(parts)
+
+
+def verdict_matrix(report: Report) -> Html:
+    """Methods by checks, a coloured word each: what an audit of several checks found, at a glance."""
+    methods, checks = (list(dict.fromkeys(names)) for names in zip(*report.verdicts, strict=True))
+    heads = [tag("th", Html("")), *(tag("th", breakable(name)) for name in checks)]
+    rows = [
+        tag("tr", join([tag("th", code(m), scope="row"), *(tag("td", _cell(report.verdicts.get((m, c)))) for c in checks)]))
+        for m in methods
+    ]
+    return tag("div", tag("table", join([tag("tr", join(heads)), *rows])), class_="wide matrix")
+
+
+def _cell(verdict: str | None) -> Html:
+    return esc("–") if verdict is None else badge(verdict)
 
 
 def verdict_table(report: Report) -> Html:
@@ -100,7 +118,8 @@ def verdict_table(report: Report) -> Html:
     meaning = {word: esc(MEANING[word]) for word in words if word in MEANING}
     if controls:
         meaning["control"] = esc(CONTROL_MEANING)
-    return Html(p.table(["method", "check", "verdict", "numbers"], rows) + p.facts(meaning))
+    table = tag("div", p.table(["method", "check", "verdict", "numbers"], rows), class_="stack")
+    return Html(table + p.facts(meaning))
 
 
 def _why(report: Report, method: str, check: str) -> str:

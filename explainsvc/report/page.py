@@ -43,6 +43,13 @@ figure { margin: 14px 0; } figure svg, figure img { max-width: 100%; height: aut
 .maps th { font-weight: 500; color: var(--ink); } .maps th[scope=row] { text-align: left; white-space: nowrap; }
 .maps img { display: block; max-width: none; border: 1px solid var(--line); margin: 0 auto; }
 details { margin: 10px 0; } summary { cursor: pointer; color: var(--quiet); }
+.matrix table { width: auto; } .matrix th, .matrix td { padding: 6px 12px 6px 0; vertical-align: middle; }
+.matrix th { color: var(--ink); font-weight: 500; } .matrix td, .matrix code { white-space: nowrap; }
+@media (max-width: 640px) { main { padding: 20px 16px 40px; } .stack thead { display: none; }
+  .stack tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line); }
+  .stack td { display: inline-block; border: 0; padding: 2px 10px 2px 0; } .stack td:last-child { display: block; }
+  table.facts th { width: auto; } table.facts th, table.facts td { display: block; padding-right: 0; }
+  table.facts th { border: 0; padding-bottom: 0; } td, code { overflow-wrap: anywhere; } }
 @media print { main { max-width: none; padding: 0; } details { display: block; } }
 """
 
