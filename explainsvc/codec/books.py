@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from explainpb.v1 import explanation_service_pb2 as pb
@@ -12,7 +14,6 @@ from explainsvc.codec.results import as_floats, parameters_in_force
 from explainsvc.codec.targets import from_resolved, to_resolved
 from explainsvc.dry_run import DryRun, NodeRule
 from explainsvc.ledger import Account, Ledger
-from explainsvc.rules.lrp_table import RULES
 
 
 def to_ledger(ledger: Ledger) -> pb.Ledger:
@@ -90,7 +91,14 @@ def _from_node_rule(message: pb.NodeRule) -> NodeRule:
 
 def _rule_parameters(message: pb.NodeRule) -> dict[str, Any]:
     """In the order of the rule's own, floats where it has floats: a ``Struct`` knows neither."""
-    known = dataclasses.fields(RULES[message.rule].params) if message.rule in RULES else ()
-    kinds = {field.name: field.metadata["kind"] for field in known}
+    kinds = {field.name: field.metadata["kind"] for field in _known_fields(message.rule)}
     found = from_struct(message.parameters)
     return {name: as_floats(found[name], kinds.get(name, "")) for name in (*kinds, *found) if name in found}
+
+
+def _known_fields(rule: str) -> Sequence[dataclasses.Field[Any]]:
+    """Of the rule's parameters; none in a distribution without the files of LRP."""
+    if find_spec("explainsvc.rules.lrp_table") is None:
+        return ()
+    rules = import_module("explainsvc.rules.lrp_table").RULES
+    return dataclasses.fields(rules[rule].params) if rule in rules else ()

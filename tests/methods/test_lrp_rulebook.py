@@ -115,7 +115,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "unknown parameter": ([{"rule": "lrp_0", "parameters": {"gamma": 1}}], "rows[0].parameters.gamma", "not a parameter"),
     "range": ([{"rule": "lrp_epsilon", "parameters": {"epsilon": -1}}], "rows[0].parameters.epsilon", "≥ 0"),
     "together": ([{"rule": "lrp_alpha_beta", "parameters": {"alpha": 3}}], "rows[0].parameters.alpha", "alpha − beta"),
-    "bounds": ([{"rule": "lrp_z_box", "parameters": {"low": 2, "high": 1}}], "rows[0].parameters.low", "exceeds"),
+    "bounds": ([{"rule": "lrp_z_box", "parameters": {"low": 2, "high": 1}}], "rows[0].parameters.low", "nowhere above high"),
     "position": ([{"rule": "lrp_0", "position": "second"}], "rows[0].position", "first"),
     "position of a sum": ([{"rule": "share", "position": "first"}], "rows[0].position", "linear layers"),
     "no table": ([3], "rows[0]", "an object"),
