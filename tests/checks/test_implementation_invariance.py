@@ -8,6 +8,7 @@ import pytest
 
 import explainsvc
 from explainsvc.checks import _surgery
+from explainsvc.checks._distance import DIFFERENCE
 from explainsvc.checks._rewriting import REWRITINGS, Rewriting
 from explainsvc.checks.implementation_invariance import NAME, compare_models
 from explainsvc.model import Model
@@ -44,20 +45,22 @@ def test_every_rewriting_finds_an_occasion() -> None:
     assert [r.name for r in REWRITINGS if all(r.apply(p, ()) is None for p in protos)] == []
 
 
-def test_gradients_pass_and_rules_fail() -> None:
-    """A bias as an Add of its own is another layer to LRP, and none to a derivative."""
-    report = cnn().audit(pictures(6), methods=["gradient", "integrated_gradients", "lrp_epsilon_plus"], checks=[NAME])
-    assert report.verdicts["gradient", NAME] == "pass"
-    assert report.verdicts["integrated_gradients", NAME] == "pass"
-    assert report.verdicts["lrp_epsilon_plus", NAME] == "fail"
-    assert "conv_bias_as_add" in report.reasons["lrp_epsilon_plus", NAME]
+def test_derivatives_and_preparation_pass_and_rules_fail() -> None:
+    """Gradients pass; LRP no longer tells a bias from a sum nor a Relu from a maximum, and has no rule for |x|; RevealCancel has."""
+    methods = ["gradient", "integrated_gradients", "lrp_epsilon_plus", "deep_taylor", "deeplift_reveal_cancel"]
+    report = cnn().audit(pictures(6), methods=methods, checks=[NAME])
+    words = ["pass", "pass", "inconclusive", "inconclusive", "fail"]
+    assert [report.verdicts[method, NAME] for method in methods] == words
+    assert "relu_as_abs" in report.reasons["deeplift_reveal_cancel", NAME]
+    furthest = {m: max(r.mean for r in report.rows if r.method == m and r.measure == DIFFERENCE and r.n) for m in methods[:4]}
+    assert max(furthest.values()) < 1e-4
 
 
 def test_a_refused_graph_is_not_a_pass() -> None:
-    """Guided backprop needs ReLUs: where they are written otherwise it refuses, and the verdict stays open."""
+    """Guided backprop needs ReLUs: where they are written by magnitudes it refuses, and the verdict stays open."""
     report = cnn().audit(pictures(6), methods=["guided_backprop"], checks=[NAME])
     assert report.verdicts["guided_backprop", NAME] == "inconclusive"
-    assert "relu_as_max" in report.reasons["guided_backprop", NAME]
+    assert "relu_as_abs" in report.reasons["guided_backprop", NAME]
 
 
 def maxima() -> tuple[Model, Model]:
