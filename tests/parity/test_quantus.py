@@ -1,4 +1,4 @@
-"""Our checks against Quantus 0.6 (Hedström et al. 2023, arXiv:2202.06861) where it is right, and against formulas where it is not.
+"""Our checks against Quantus 0.6 (Hedström et al. 2023, arXiv:2202.06861) where it is right, against formulas where it is not.
 
 What Quantus says is recorded (``quantus_record`` says why and how); both sides are given the same network, maps, masks,
 perturbations and randomised weights, which ``quantus_cases`` holds.
