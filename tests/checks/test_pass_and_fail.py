@@ -200,7 +200,7 @@ def test_what_must_fail_fails(check: str) -> None:
 
 
 def test_a_uniform_map_conserves_and_is_continuous_and_fails_selectivity() -> None:
-    """On a linear model and inputs with S = 20, the control ``constant`` sums to S: it holds every axiom of sums and says nothing."""
+    """On a linear model and inputs with S = 20, the control ``constant`` sums to S: it holds every axiom of sums."""
     model, x = ROW(), np.abs(TWENTY) * np.sign(judged.weights_of(20))
     x = (20 * x / (x @ judged.weights_of(20))[:, None]).astype(np.float32)
     checks = ["completeness", "conservation", "continuity", "max_sensitivity", "pixel_flipping"]
