@@ -59,10 +59,57 @@ def test_a_bias_as_a_sum_is_the_bias_of_the_layer(name: str) -> None:
     assert layer.name == "layer"
     assert [node.op_type for node in rest] == (["Relu"] if "s" in {o for n in proto.graph.node for o in n.output} else [])
     assert layer.outputs[0].name in {"s", "y"}
-    record = next(p for p in model.prepared.passes if p.name == "fold_bias")
+    record = next(p for p in model.prepared.passes if p.name == "fold_affine")
     assert record.applied
     assert record.error < 1e-6
     x = {"x": numbers(3, *(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim[1:]), seed=4)}
+    session = new_session(ir.to_proto(model.prepared.model).SerializeToString())
+    np.testing.assert_allclose(session.run(x, ["y"])["y"], model.predict(x)["y"], rtol=1e-5, atol=1e-6)
+
+
+FACTORS = {
+    "conv": models.build(
+        "g (float[N, 2, 5, 6] x) => (float[N, 4, 3, 4] y) { [layer] c = Conv (x, w, b) s = Mul (k, c)  y = Add (s, l) }",
+        {"w": weights("w", 4, 2, 3, 3), "b": weights("b", 4), "k": weights("k", 4, 1, 1), "l": weights("l", 1, 4, 1, 1)},
+    ),
+    "transposed": models.build(
+        """g (float[N, 4, 3, 3] x) => (float[N, 6, 5, 5] y) {
+          [layer] c = ConvTranspose <group = 2> (x, w)  s = Mul (c, k)  y = Add (s, l)
+        }""",
+        {"w": weights("w", 4, 3, 3, 3), "k": weights("k", 6, 1, 1), "l": weights("l", 6, 1, 1)},
+    ),
+    "gemm": models.build(
+        """g (float[N, 5] x) => (float[N, 4] y) {
+          [layer] c = Gemm <transB = 1, alpha = 0.5, beta = 3.0> (x, w, b)  s = Mul (c, k)  y = Add (l, s)
+        }""",
+        {"w": weights("w", 4, 5), "b": weights("b", 1), "k": weights("k", 4), "l": weights("l", 1, 4)},
+    ),
+    "matmul": models.build(
+        "g (float[N, 5] x) => (float[N, 4] y) { [layer] c = MatMul (x, w) s = Mul (c, k)  y = Add (s, l) }",
+        {"w": weights("w", 5, 4), "k": weights("k", 4), "l": weights("l", 4)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_a_frozen_normalisation_is_the_layers_weights(name: str) -> None:
+    """A factor and a sum per channel, as exporters write BatchNormalization that is frozen: one node that computes the same."""
+    model = explainsvc.load(FACTORS[name])
+    (layer,) = model.prepared.model.graph
+    assert layer.name == "layer"
+    assert {v.name for v in layer.inputs[1:]} <= {"w", "b", "l"}
+    x = {"x": numbers(3, *(d.dim_value for d in model.proto.graph.input[0].type.tensor_type.shape.dim[1:]), seed=4)}
+    session = new_session(ir.to_proto(model.prepared.model).SerializeToString())
+    np.testing.assert_allclose(session.run(x, ["y"])["y"], model.predict(x)["y"], rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_others_read_stay() -> None:
+    """Two layers of one weight, one of them scaled: the other keeps its numbers."""
+    graph = """g (float[N, 5] x) => (float[N, 5] y) {
+      a = MatMul (x, w)  s = Mul (a, k)  r = Relu (s)  y = MatMul (r, w)
+    }"""
+    model, x = explainsvc.load(models.build(graph, {"w": weights("w", 5, 5), "k": weights("k", 5)})), {"x": numbers(3, 5)}
+    assert [n.op_type for n in model.prepared.model.graph] == ["MatMul", "Relu", "MatMul"]
     session = new_session(ir.to_proto(model.prepared.model).SerializeToString())
     np.testing.assert_allclose(session.run(x, ["y"])["y"], model.predict(x)["y"], rtol=1e-5, atol=1e-6)
 
@@ -88,9 +135,14 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_other_sums_stay(name: str) -> None:
+def test_other_sums_and_products_stay(name: str) -> None:
     """Where the bare result is wanted too, and where the constant is not one number per channel."""
-    assert "Add" in operators(LEFT[name])
+    summed, multiplied = LEFT[name], onnx.ModelProto()
+    assert operators(summed).count("Add") == 1
+    multiplied.CopyFrom(summed)
+    next(node for node in multiplied.graph.node if node.op_type == "Add").op_type = "Mul"
+    before = [node.op_type for node in multiplied.graph.node].count("Mul")
+    assert operators(multiplied).count("Mul") == before
 
 
 def test_both_spellings_have_one_map_and_the_same_units() -> None:

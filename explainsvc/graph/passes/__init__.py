@@ -2,7 +2,7 @@
 
 The order matters: structure first (functions inlined, constants lifted), then real numbers instead of half precision
 and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (norms and
-activation functions in one operator, biases and BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
+activation functions in one operator, scales, biases and BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
 tolerance of their own; what comes after is held against their result.
 """
 
@@ -25,9 +25,9 @@ from explainsvc.graph.annotate import annotate_roles
 from explainsvc.graph.later import simplified_to_rms
 from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
+from explainsvc.graph.passes.affine import fold_affine
 from explainsvc.graph.passes.batch import open_batch
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
-from explainsvc.graph.passes.bias import fold_bias
 from explainsvc.graph.passes.constants import fold_constants, fold_shapes
 from explainsvc.graph.passes.dequantize import dequantize, rounding_tolerance
 from explainsvc.graph.passes.expand import expand_functions
@@ -116,7 +116,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_groupnorm", fuse_groupnorm),
     ("fuse_activations", fuse_activations),
     ("rectifiers_to_relu", rectifiers_to_relu),
-    ("fold_bias", fold_bias),
+    ("fold_affine", fold_affine),
     ("fold_batchnorm", fold_batchnorm),
     ("matmul_add_to_gemm", matmul_add_to_gemm),
     ("open_batch", open_batch),
