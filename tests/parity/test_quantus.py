@@ -219,7 +219,7 @@ def test_quantus_takes_the_ssim_of_a_line() -> None:
 
 def _ssim(a: Array, b: Array) -> float:
     both = np.concatenate([a.ravel(), b.ravel()])
-    return float(structural_similarity(a, b, data_range=np.ptp(both)))  # type: ignore[no-untyped-call]
+    return float(structural_similarity(a, b, data_range=np.ptp(both)))
 
 
 # Axioms ---------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 The order matters: structure first (functions inlined, constants lifted), then real numbers instead of half precision
 and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (norms and
-activation functions in one operator, scales, biases and BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
-tolerance of their own; what comes after is held against their result.
+activation functions in one operator, scales, biases and BatchNorm folded, MatMul+Add one Gemm). Passes that leave out
+rounding have a tolerance of their own; what comes after is held against their result.
 """
 
 from __future__ import annotations
