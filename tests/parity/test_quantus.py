@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.parity import quantus_cases as cases
 RECORD: Mapping[str, Any] = json.loads(Path(__file__).with_name("quantus.json").read_text())
 MODEL, X = explainsvc.load(cases.network()), cases.inputs()
 GIVEN = "given"
+LOCAL = ["pointing_game", "mass_accuracy", "rank_accuracy", "top_k_intersection", "auc"]
 
 
 def recorded(group: str, name: str) -> Array:
@@ -49,13 +50,10 @@ def item_by_item(check: str, measure: str, order: str = "", maps: Array | None =
     given = cases.maps() if maps is None else maps
     found = []
     for k in range(cases.ITEMS):
-        rows = rows_of(check, X[k : k + 1], given[k : k + 1], **_of_item(parameters, k))
+        own = {name: value[k : k + 1] if isinstance(value, np.ndarray) else value for name, value in parameters.items()}
+        rows = rows_of(check, X[k : k + 1], given[k : k + 1], **own)
         found.append([r.mean for r in rows if (r.method, r.measure, r.order) == (GIVEN, measure, order)])
     return np.array(found)
-
-
-def _of_item(parameters: Mapping[str, Any], k: int) -> dict[str, Any]:
-    return {name: value[k : k + 1] if isinstance(value, np.ndarray) else value for name, value in parameters.items()}
 
 
 def agrees(row: Row, values: Array, rel: float = 1e-5) -> None:
@@ -174,8 +172,7 @@ def test_layers_of_one_shape_get_different_numbers() -> None:
     """Quantus's conv2 and conv3 are the same after its randomisation, to the last bit; ours are not even correlated."""
     assert RECORD["randomisation"]["same_shape_apart"] == 0
     drawn = all_random(MODEL, Draws())
-    second, third = (drawn[f"conv{i}.weight"].ravel() for i in (2, 3))
-    assert abs(np.corrcoef(second, third)[0, 1]) < 0.3
+    assert abs(np.corrcoef(*(drawn[f"conv{i}.weight"].ravel() for i in (2, 3)))[0, 1]) < 0.3
 
 
 def test_efficient_mprt() -> None:
@@ -255,8 +252,6 @@ def test_quantus_forgets_to_shift_one_element() -> None:
 
 # Localisation ---------------------------------------------------------------------------------------------------------
 
-LOCAL = ["pointing_game", "mass_accuracy", "rank_accuracy", "top_k_intersection", "auc"]
-
 
 @pytest.mark.parametrize("measure", LOCAL)
 def test_localization(measure: str) -> None:
@@ -301,7 +296,7 @@ def test_an_item_does_not_depend_on_the_others() -> None:
     np.testing.assert_array_equal(recorded("complexity", "effective"), whole)
     np.testing.assert_array_equal(recorded("complexity", "effective_raw"), (sizes > 0.05).sum(axis=1))
     assert RECORD["complexity"]["effective_scaled"][:-1] == [0] * (cases.ITEMS - 1)
-    own: Sequence[float] = ours.effective_complexity(sizes, 0.05).tolist()
+    own = ours.effective_complexity(sizes, 0.05).tolist()
     scaled = sizes * np.where(np.arange(cases.ITEMS) == cases.ITEMS - 1, 1e6, 1)[:, None]
     assert own == [(item > 0.05 * item.max()).sum() for item in sizes]
     assert ours.effective_complexity(scaled, 0.05).tolist() == own
