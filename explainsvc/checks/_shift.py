@@ -62,9 +62,9 @@ def _subtracted(graph: ir.Graph, x: ir.Value, shift: Array, write: Rewriter) -> 
 def _bias_corrected(x: ir.Value, shift: Array, write: Rewriter) -> bool:
     """The bias of the only reader corrected by −Wᵀm; False where there is no such reader."""
     uses = list(x.uses())
-    if len(uses) != 1 or uses[0].idx != 0 or len(uses[0].node.inputs) < 3:
+    node = uses[0].node if len(uses) == 1 and uses[0].idx == 0 else None
+    if node is None or node.domain != "" or len(node.inputs) < 3:
         return False
-    node = uses[0].node
     weight, bias = (constant_of(value) for value in node.inputs[1:3])
     if weight is None or bias is None:
         return False
