@@ -71,9 +71,10 @@ def test_the_record_belongs_to_these_cases() -> None:
 # Faithfulness ---------------------------------------------------------------------------------------------------------
 
 
-def test_pixel_flipping() -> None:
+@pytest.mark.parametrize("check", ["pixel_flipping", "deletion"])
+def test_pixel_flipping(check: str) -> None:
     """Same order, same baseline, same steps: the same curve of every item; ours has the untouched output in front."""
-    found = item_by_item("pixel_flipping", "output", "morf", step_size=cases.STEP, baseline=0.0)
+    found = item_by_item(check, "output", "morf", steps=100 // cases.STEP, baseline=0.0)
     np.testing.assert_allclose(found[:, 0], MODEL.predict({"x": X})["y"].max(axis=1), rtol=1e-5)
     np.testing.assert_allclose(found[:, 1:], recorded("faithfulness", "pixel_flipping"), rtol=1e-5, atol=1e-5)
 
@@ -101,8 +102,7 @@ def test_road() -> None:
 def test_road_of_several_channels() -> None:
     """Quantus ranks the channels' elements and looks for them among the pixels: IndexError. Here a pixel is all its channels."""
     assert RECORD["faithfulness"]["road_of_two_channels"] == "IndexError"
-    plane = np.repeat(X[:1], 2, axis=1)
-    both = imputed(plane[0], np.repeat(cases.masks()[3], 2, axis=0))
+    both = imputed(np.repeat(X[0], 2, axis=0), np.repeat(cases.masks()[3], 2, axis=0))
     np.testing.assert_allclose(both, np.repeat(imputed(X[0], cases.masks()[3]), 2, axis=0))
 
 
