@@ -8,6 +8,7 @@ from typing import Any
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
+from explainsvc.checks._features import require_items
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
@@ -102,6 +103,7 @@ def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Expl
     target = resolve_target(plan.target, name, value_of, model.batched(feeds))
     wanted = reachable_inputs(model, method, target.output)
     request = Request(model, feeds, wanted, target, plan.seed, maps.silent)
+    require_items(request)
     result = maps.attribute(method, asked.params, request)
     caveats = (*method.caveats, *notes, *result.caveats)
     flat = maps.flat(result.values, request.batched)
