@@ -1,0 +1,93 @@
+"""The audits: which model, which inputs, which order and distribution; a finished one is kept as a report and not run again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import explainsvc
+from benchmarks.paper.digits import Array, Digits
+from explainsvc.images import Preprocessing, preprocess
+from explainsvc.report.report import Report
+
+MPRT, LEARNED = "parameter_randomization", "learned"
+INPUTS = 200
+"""As in the paper's section 4.1."""
+METHODS = (
+    "gradient", "smoothgrad", "vargrad", "input_x_gradient", "integrated_gradients", "guided_backprop", "grad_cam",
+    "guided_grad_cam",
+)  # fmt: skip
+ORDERS = ("cascading", "independent")
+FIRES = ["conv10_1", *(f"fire{number}" for number in range(9, 1, -1)), "conv1_1"]
+FEWER: Mapping[str, Mapping[str, Any]] = {
+    "smoothgrad": {"samples": 20}, "vargrad": {"samples": 20}, "integrated_gradients": {"steps": 20},
+}  # fmt: skip
+"""Of SqueezeNet: its pictures have 190 times the pixels."""
+CAFFE = Preprocessing(scale=1.0, mean=(104.0, 117.0, 123.0), bgr=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model on its inputs, with labels where known, and how its weights are drawn anew."""
+
+    model: str
+    path: Path
+    feeds: Mapping[str, Array]
+    labels: Array | None
+    distribution: str
+    order: str
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    blocks: Sequence[str] | str = ""
+
+    @property
+    def name(self) -> str:
+        """That of its file."""
+        return f"{self.model}-{self.distribution}-{self.order}"
+
+
+def of_digits(model: str, path: Path, digits: Digits) -> Iterator[Case]:
+    """Both orders under He's normal distribution (zero biases) and under one of the trained weights' own spread."""
+    chosen = digits.first(INPUTS)
+    for distribution in ("he_normal", "normal_same_std"):
+        for order in ORDERS:
+            yield Case(model, path, {"image": chosen.x}, chosen.y, distribution, order)
+
+
+def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
+    """SqueezeNet by its Fire modules, on the photographs; no labels, for some photographs show none of the classes."""
+    files = [entry["file"] for entry in json.loads((photographs / "index.json").read_text())]
+    shape = (1, 3, 224, 224)
+    x = np.concatenate([preprocess(photographs / file, shape, how=CAFFE).tensor for file in files])
+    for order in ORDERS:
+        yield Case("squeezenet", model, {"data_0": x}, None, "he_normal", order, FEWER, FIRES)
+
+
+def run(case: Case, folder: Path) -> Report:
+    """The case's report, from its file where that is of the same model."""
+    path = folder / f"{case.name}.json"
+    model = explainsvc.load(case.path)
+    if path.is_file():
+        known = Report.from_json(json.loads(path.read_text()))
+        if known.header["model"]["digest"] == model.digest:
+            return known
+    begun = time.monotonic()
+    own = {"order": case.order, "distribution": case.distribution, "blocks": case.blocks}
+    report = model.audit(
+        case.feeds,
+        methods=METHODS,
+        checks=(MPRT, LEARNED),
+        labels=case.labels,
+        parameters={**case.parameters, MPRT: own},
+        progress=lambda done, total, what: print(f"{case.name}: {done}/{total} {what}", flush=True),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    report.save(path)
+    report.save(path.with_suffix(".html"))
+    print(f"{case.name}: {time.monotonic() - begun:.0f} s", flush=True)
+    return report
