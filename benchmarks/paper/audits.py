@@ -23,6 +23,7 @@ METHODS = (
     "gradient", "smoothgrad", "vargrad", "input_x_gradient", "integrated_gradients", "guided_backprop", "grad_cam",
     "guided_grad_cam",
 )  # fmt: skip
+DISTRIBUTIONS = ("he_normal", "glorot_uniform")
 ORDERS = ("cascading", "independent")
 FIRES = ["conv10_1", *(f"fire{number}" for number in range(9, 1, -1)), "conv1_1"]
 FEWER: Mapping[str, Mapping[str, Any]] = {
@@ -52,9 +53,9 @@ class Case:
 
 
 def of_digits(model: str, path: Path, digits: Digits) -> Iterator[Case]:
-    """Both orders under He's normal distribution (zero biases) and under one of the trained weights' own spread."""
+    """Both orders under two distributions; biases become zero, so that their scale cannot change a ReLU network's ranks."""
     chosen = digits.first(INPUTS)
-    for distribution in ("he_normal", "normal_same_std"):
+    for distribution in DISTRIBUTIONS:
         for order in ORDERS:
             yield Case(model, path, {"image": chosen.x}, chosen.y, distribution, order)
 

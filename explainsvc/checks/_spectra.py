@@ -3,7 +3,7 @@
 Whatever the distribution, weights as they are drawn before training are exchangeable: within the weights of one output any
 order is as likely as any other. So the largest eigenvalue of the outputs' correlations must be like those of the same numbers
 in random orders. Learning pulls the weights of different outputs into common directions: an eigenvalue stands above all of
-those (Martin & Mahoney 2021, JMLR 22:165, section 4.2).
+those (Martin & Mahoney 2021, JMLR 22:165).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Trace:
         unit: The parameter unit.
         score: (eigenvalue − mean) / standard deviation, both over the permuted tensors.
         p_value: Share of permutations in which the largest standard score of any tensor is as high; already for all tensors.
-        share: Of the tensor's variance, what one direction must hold to show: 1/√(rows · columns), Benaych-Georges &
-            Nadakuditi 2012, section 3.1.
+        share: Of the tensor's variance, what one direction must hold to show: 1/√(rows · columns) in normal noise,
+            Benaych-Georges & Nadakuditi 2012, arXiv:1103.2221.
     """
 
     unit: str

@@ -12,8 +12,8 @@ Properties: Weights as any initialiser draws them independently fail, whatever i
 Limits: Weights of a fixed structure (identities, filter banks) look learned. Weights say that something was learned, not what:
     only labels tell whether it is this task. Accuracy is that on these inputs, whether or not the model was trained on them.
     Tensors of fewer than about 400 numbers hide what they have learned: then the verdict without labels stays open.
-Source: Adebayo et al. 2018, arXiv:1810.03292, section 2 (what randomisation destroys must have been there); maxT permutation
-    test: Westfall & Young 1993, section 2.3; spectra of learned weights: Martin & Mahoney 2021, JMLR 22:165; smallest visible
+Source: Adebayo et al. 2018, arXiv:1810.03292, section 3 (what is randomised must have been learned); maxT permutation
+    test: Westfall & Young 1993; spectra of learned weights: Martin & Mahoney 2021, JMLR 22:165; smallest visible
     direction: Benaych-Georges & Nadakuditi 2012, arXiv:1103.2221; as a check: ours.
 Differs: No peer asks; a randomisation check alone calls a method sensitive on a model that has learned nothing.
 """

@@ -183,7 +183,7 @@ def test_recurrent_weights_are_read_by_output() -> None:
     assert [(t.unit, round(t.share, 6)) for t in found] == [("lstm", round((16 * 5) ** -0.5, 6)), ("lstm", 0.125)]
 
 
-TRAINED = ("mnist-cnn-torch-tribuo", "mnist-mlp5x20-leaky-torch", "silero-vad-v5", "squeezenet10-fp32-derived")
+TRAINED = ("mnist-cnn-torch-tribuo", "mnist-mlp5x20-leaky-torch", "squeezenet10-fp32-derived")
 UNTRAINED = ("control-mnist-mlp-untrained", "control-tinybert-random")
 
 
