@@ -78,7 +78,8 @@ def trained(name: str, digits: Digits) -> nn.Sequential:
 def accuracy(model: nn.Sequential, digits: Digits) -> float:
     """Share of pictures whose largest logit is the label's."""
     with torch.no_grad():
-        found = torch.cat([model(part).argmax(1) for part in torch.from_numpy(digits.x).split(500)])
+        parts = torch.split(torch.from_numpy(digits.x), 500)
+        found = torch.cat([model(part).argmax(1) for part in parts])
     return float((found == torch.from_numpy(digits.y)).float().mean())
 
 

@@ -28,7 +28,8 @@ def lines(case: Case, control: Path | None) -> Iterator[list[str]]:
 
 def _line(case: Case, model: Model, name: str, weights: str) -> list[str]:
     (x,), (taken,) = case.feeds.values(), model.inputs
-    feeds = {taken.name: x.reshape(len(x), *(int(size) for size in taken.shape[1:]))}
+    item = [int(size) for size in (taken.shape or ())[1:] if isinstance(size, int)]
+    feeds = {taken.name: x.reshape(len(x), *item)}
     reports = [model.audit(feeds, methods=["gradient"], checks=[LEARNED], labels=labels) for labels in (case.labels, None)]
     words = [report.verdicts[MODEL, LEARNED] for report in reports]
     return [name, weights, *words, reports[0].reasons[MODEL, LEARNED]]

@@ -9,7 +9,7 @@ those (Martin & Mahoney 2021, JMLR 22:165).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,10 @@ from explainsvc.weights import parameter_units, seed_sequence, weights_of
 PERMUTATIONS = 99
 LEVEL = 0.01
 """Of the test of all units together: how often weights as they were drawn are taken for learned."""
-ROWS, COLUMNS = 64, 256
-"""A larger tensor is judged by so many of its outputs and inputs, drawn at random: the test stays exact, and quick."""
+ELEMENTS = 1_000_000
+"""Of all tensors together: larger ones are judged by some of their outputs and inputs, drawn at random: as exact, less sharp."""
+ITERATIONS = 16
+"""Of the power method: an eigenvalue that stands out a little is found to a few per cent, the same way in every order."""
 LEAST_COLUMNS = 3
 """Two weights less their mean are ±1, in any order."""
 VISIBLE = 0.05
@@ -54,12 +56,14 @@ def traces_of(model: Model, seed: int) -> tuple[Trace, ...]:
     The p-values are those of the largest standard score over all tensors (Westfall & Young 1993, maxT), with the observed order
     counted among the permutations (Phipson & Smyth 2010): exact for every number of tensors.
     """
-    found = [(unit.name, matrix, np.random.default_rng(seed_sequence(seed, f"spectrum/{p.name}")))
-             for unit in parameter_units(model) for p, matrix in _matrices(model, unit)]  # fmt: skip
-    drawn = [(name, sample, rng) for name, matrix, rng in found if _fits(sample := _standard(_part(matrix, rng)))]
+    found = [(unit.name, p.name, m) for unit in parameter_units(model) for p, m in _matrices(model, unit)]
+    limits = _limits([matrix.size for _, _, matrix in found])
+    streams = [np.random.default_rng(seed_sequence(seed, f"spectrum/{name}")) for _, name, _ in found]
+    parts = [_standard(_part(m, limit, rng)) for (_, _, m), limit, rng in zip(found, limits, streams, strict=True)]
+    drawn = [(unit, part, rng) for (unit, _, _), part, rng in zip(found, parts, streams, strict=True) if _fits(part)]
     if not drawn:
         return ()
-    spectra = np.array([[_largest(m), *(_largest(rng.permuted(m, axis=1)) for _ in range(PERMUTATIONS))] for _, m, rng in drawn])
+    spectra = np.array([_spectra(part, rng) for _, part, rng in drawn])
     spread = spectra.std(axis=1, keepdims=True)
     scores = (spectra - spectra.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
     highest = scores.max(axis=0)
@@ -97,8 +101,19 @@ def _by_output(weights: Array, unit: Unit, p: Parameter) -> Array:
     return weights.reshape(-1, weights.shape[-1])
 
 
-def _part(matrix: Array, rng: np.random.Generator) -> Array:
-    chosen = [rng.permutation(n)[:most] for n, most in zip(matrix.shape, (ROWS, COLUMNS), strict=True)]
+def _limits(sizes: Sequence[int]) -> list[float]:
+    """How many elements of each tensor are looked at: what small ones leave of ELEMENTS falls to the larger."""
+    left, found = float(ELEMENTS), [0.0] * len(sizes)
+    for done, place in enumerate(np.argsort(sizes, kind="stable")):
+        found[place] = min(float(sizes[place]), left / (len(sizes) - done))
+        left -= found[place]
+    return found
+
+
+def _part(matrix: Array, limit: float, rng: np.random.Generator) -> Array:
+    """Rows and columns in the matrix's own proportion."""
+    share = math.sqrt(min(1.0, limit / matrix.size))
+    chosen = [rng.permutation(n)[: math.ceil(share * n)] for n in matrix.shape]
     return np.asarray(matrix[np.ix_(*chosen)])
 
 
@@ -111,13 +126,23 @@ def _standard(matrix: Array) -> Array:
 
 
 def _fits(matrix: Array) -> bool:
-    return matrix.shape[0] > 1 and matrix.shape[1] >= LEAST_COLUMNS
+    rows, columns = matrix.shape
+    return bool(rows > 1 and columns >= LEAST_COLUMNS)
 
 
-def _largest(matrix: Array) -> float:
-    """The largest eigenvalue of the rows' correlations: the square of the largest singular value."""
-    square = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    return float(np.linalg.eigvalsh(square)[-1])
+def _spectra(matrix: Array, rng: np.random.Generator) -> list[float]:
+    """The largest eigenvalue as observed, then of the permutations."""
+    small, start = matrix.astype(np.float32), rng.standard_normal(len(matrix)).astype(np.float32)
+    return [_largest(small, start), *(_largest(rng.permuted(small, axis=1), start) for _ in range(PERMUTATIONS))]
+
+
+def _largest(matrix: Array, start: Array) -> float:
+    """The largest eigenvalue of the rows' correlations, by the power method."""
+    v, size = start, 0.0
+    for _ in range(ITERATIONS):
+        v = matrix @ (matrix.T @ (v / np.linalg.norm(v)))
+        size = float(np.linalg.norm(v))
+    return size
 
 
 def _score(spectra: Array) -> float:

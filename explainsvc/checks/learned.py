@@ -6,12 +6,13 @@ Computes: Of the weights: whether any tensor's largest eigenvalue (of the correl
 Output: Rows (model, measure): p_value of all tensors together and per unit, standard_score per unit, detectable_share; accuracy,
     redrawn_accuracy and guessing where labels are given. One verdict, on the model.
 Needs: Learned tensors; for the accuracy an output of several classes and five inputs or more.
-Cost: A hundred small eigenvalue problems per tensor; as many forwards per input as there are re-drawn models.
+Cost: A hundred eigenvalues per tensor, seconds in all; as many forwards per input as there are re-drawn models.
 Properties: Weights as any initialiser draws them independently fail, whatever its distribution and scale, but for 1 % of
     models; so do learned weights that were shuffled. Orthogonal weights fail too: their largest eigenvalue is small.
 Limits: Weights of a fixed structure (identities, filter banks) look learned. Weights say that something was learned, not what:
     only labels tell whether it is this task. Accuracy is that on these inputs, whether or not the model was trained on them.
-    Tensors of fewer than about 400 numbers hide what they have learned: then the verdict without labels stays open.
+    Tensors of fewer than about 400 numbers hide what they have learned: then the verdict without labels stays open. So may
+    a wide network that hardly left its first weights, and fail without labels: give labels where there are some.
 Source: Adebayo et al. 2018, arXiv:1810.03292, section 3 (what is randomised must have been learned); maxT permutation
     test: Westfall & Young 1993; spectra of learned weights: Martin & Mahoney 2021, JMLR 22:165; smallest visible
     direction: Benaych-Georges & Nadakuditi 2012, arXiv:1103.2221; as a check: ours.
