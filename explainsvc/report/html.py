@@ -10,7 +10,7 @@ from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import InvalidInput
 from explainsvc.report import page as p
 from explainsvc.report import render
-from explainsvc.report.figures import breakable, charts, map_table, number
+from explainsvc.report.figures import breakable, charts, interval, map_table, number
 from explainsvc.report.kinds import kind_of
 from explainsvc.report.page import Html, code, esc, join, section, tag, text
 from explainsvc.report.report import Report
@@ -256,7 +256,7 @@ def _rows(rows: Sequence[Row]) -> Html:
             esc(r.measure),
             esc(number(r.mean)),
             esc(number(r.std)),
-            esc(f"{number(r.low)} … {number(r.high)}"),
+            esc(interval(r)),
             esc(r.n),
             esc(r.note),
         )
