@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.paper import audits, digits, train
+from benchmarks.paper import audits, digits, results, train
 
 CACHE = Path(__file__).parents[2] / ".cache" / "paper"
 
@@ -20,6 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="an .npz with MNIST's test pictures: images, labels")
     parser.add_argument("--squeezenet", type=Path, help="SqueezeNet 1.0 as ONNX, input data_0, output logits")
     parser.add_argument("--photographs", type=Path, help="a folder of photographs with its index.json")
+    parser.add_argument("--untrained", type=Path, help="an untrained MNIST classifier as ONNX, for the table of untrained models")
     parser.add_argument("--out", type=Path, default=CACHE, help="models and reports; default: .cache/paper")
     parser.add_argument("--only", default="", help="run the audits whose name begins so, and write no results")
     return parser.parse_args()
@@ -41,8 +42,9 @@ def main() -> None:
     """All of it."""
     args = arguments()
     chosen = [case for case in cases(args) if case.name.startswith(args.only)]
-    reports = {case.name: audits.run(case, args.out) for case in chosen}
-    print(f"{len(reports)} audits", flush=True)
+    found = {case.name: (case, audits.run(case, args.out)) for case in chosen}
+    if not args.only:
+        results.write(found, args.untrained)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.paper.audits import LEARNED, MPRT
+from benchmarks.paper.audits import MPRT
 from benchmarks.results import table
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.report.report import Report
@@ -58,12 +58,10 @@ def cell(row: Row) -> str:
 
 
 def facts(report: Report, words: Sequence[str]) -> Iterator[str]:
-    """Digest, inputs, what could not be run, and whether the model has learned anything."""
+    """Digest, inputs, and what could not be run."""
     yield f"- model sha256 `{report.header['model']['digest']}`"
     for name, array in report.header["inputs"].items():
         yield f"- input `{name}` {array['shape']}, sha256 `{array['digest']}`"
     yield from (f"- {word}" for word in words)
     for method, reason in report.header["refused"].items():
         yield f"- `{method}` does not apply: {reason.split('. expected')[0].removeprefix('model: ')}"
-    if (MODEL, LEARNED) in report.verdicts:
-        yield f"- `learned`: **{report.verdicts[MODEL, LEARNED]}**, {report.reasons[MODEL, LEARNED]}"

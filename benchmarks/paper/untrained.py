@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import explainsvc
-from benchmarks.paper.audits import LEARNED, Case
+from benchmarks.paper.audits import Case
+from explainsvc.checks.learned import NAME as LEARNED
 from explainsvc.checks.rows import MODEL
 from explainsvc.model import Model
 from explainsvc.randomisation import randomised

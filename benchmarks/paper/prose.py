@@ -1,0 +1,62 @@
+"""The sentences of ``RESULTS.md``; the numbers come from the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TITLE = "# The paper, reproduced"
+SETTING = """\
+Section 3 of Adebayo et al. 2018, "Sanity Checks for Saliency Maps" (arXiv:1810.03292v3), by `model.audit` with the check
+`parameter_randomization`: 200 held-out MNIST digits on a CNN and an MLP of three hidden layers each, and twelve photographs on
+SqueezeNet; weights re-initialised from the output to the input (cascading) and one unit at a time (independent). Written by
+
+```sh
+python -m benchmarks.paper --data mnist_t10k.npz --untrained MODEL --squeezenet MODEL --photographs DIR
+```
+
+which trains both networks (extra `train`, seeded), keeps models and reports in `.cache/paper/` and does not make them again.
+
+What differs from the paper:
+
+- MNIST here is its test file alone: 8,000 digits to train on, 2,000 held out. The CNN has half, the MLP a quarter of the paper's
+  widths; layers, initialisation and optimiser are those of the authors' scripts, without weight decay.
+- New weights come from a full normal distribution and biases become zero (`he_normal`); the paper draws from a truncated normal
+  distribution, and its scripts set the CNN's biases to 0.1. `normal_same_std` draws the biases too. Ranks of a ReLU network
+  without biases do not depend on the scale of its weights.
+- HOG needs pictures of 32 × 32 or more in cells of 16 × 16, so that MNIST has none; the paper, too, gives SSIM and HOG of
+  ImageNet only. Our SSIM is of |map|, theirs of the signed map; HOG is compared by ranks, theirs by Pearson.
+- Grad-CAM and guided Grad-CAM do not apply to an MLP: without convolutions there are no positions. Grad-CAM maps without any
+  positive evidence are constant and left out of n.
+- SqueezeNet stands in for Inception v3, in six blocks of units; SmoothGrad and VarGrad take 10 noisy copies and integrated
+  gradients 10 points there (50, 25 and 50 on MNIST).
+- The verdict by a 95 % interval against 0.5 is ours; the paper judges by looking at the curves."""
+READING = ""
+STROKES = """\
+Of the digits' pixels {zeros} are exactly zero. A product with the input is zero there under any weights, so that the ranks of its
+|map| agree on most pixels before any model is asked. Over the strokes alone, after all units are random:"""
+DRAWS = ""
+UNTRAINED = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """A model's heading, what is known of it, and the input whose maps are shown."""
+
+    title: str
+    facts: tuple[str, ...]
+    shown: int = 0
+
+
+MODELS: Mapping[str, About] = {
+    "cnn": About(
+        "CNN on MNIST",
+        ("conv 5×5 of 16 and 32 channels, each with a 2×2 max-pool, dense 512, ten logits",),
+    ),
+    "mlp": About("MLP on MNIST", ("dense 625, 375 and 125, ten logits",)),
+    "squeezenet": About(
+        "SqueezeNet 1.0 on photographs",
+        ("twelve photographs, resized and cropped to 224 × 224, BGR less Caffe's mean; explained is the logit of the arg-max",),
+        4,
+    ),
+}
