@@ -44,7 +44,7 @@ def main() -> None:
     chosen = [case for case in cases(args) if case.name.startswith(args.only)]
     found = {case.name: (case, audits.run(case, args.out)) for case in chosen}
     if not args.only:
-        results.write(found, args.untrained)
+        results.write(found, args.untrained, args.out)
 
 
 if __name__ == "__main__":

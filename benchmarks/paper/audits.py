@@ -23,8 +23,9 @@ METHODS = (
     "gradient", "smoothgrad", "vargrad", "input_x_gradient", "integrated_gradients", "guided_backprop", "grad_cam",
     "guided_grad_cam",
 )  # fmt: skip
-DISTRIBUTIONS = ("he_normal", "normal_same_std")
-ORDERS = ("cascading", "independent")
+DRAWN = (("he_normal", "cascading"), ("he_normal", "independent"), ("normal_same_std", "cascading"))
+"""Distribution and order of a digits' model: biases that become zero in both orders, and biases that are drawn as well."""
+NOISY = ("smoothgrad", "vargrad")
 FIRES = ["conv10_1", ["fire9", "fire8"], ["fire7", "fire6"], ["fire5", "fire4"], ["fire3", "fire2"], "conv1_1"]
 FEWER: Mapping[str, Mapping[str, Any]] = {
     "smoothgrad": {"samples": 10}, "vargrad": {"samples": 10}, "integrated_gradients": {"steps": 10},
@@ -45,6 +46,7 @@ class Case:
     order: str
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocks: Sequence[Any] | str = ""
+    methods: tuple[str, ...] = METHODS
 
     @property
     def name(self) -> str:
@@ -53,11 +55,10 @@ class Case:
 
 
 def of_digits(model: str, path: Path, digits: Digits) -> Iterator[Case]:
-    """Both orders, with biases that become zero (he_normal) and with biases that are drawn (normal_same_std)."""
+    """The audits of a network that was trained on digits."""
     chosen = digits.first(INPUTS)
-    for distribution in DISTRIBUTIONS:
-        for order in ORDERS:
-            yield Case(model, path, {"image": chosen.x}, chosen.y, distribution, order)
+    for distribution, order in DRAWN:
+        yield Case(model, path, {"image": chosen.x}, chosen.y, distribution, order)
 
 
 def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
@@ -65,8 +66,10 @@ def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
     files = [entry["file"] for entry in json.loads((photographs / "index.json").read_text())]
     shape = (1, 3, 224, 224)
     x = np.concatenate([preprocess(photographs / file, shape, how=CAFFE).tensor for file in files])
-    for order in ORDERS:
-        yield Case("squeezenet", model, {"data_0": x}, None, "he_normal", order, FEWER, FIRES)
+    less_noisy = tuple(method for method in METHODS if method not in NOISY)
+    for order, methods in (("cascading", METHODS), ("independent", less_noisy)):
+        parameters = {method: values for method, values in FEWER.items() if method in methods}
+        yield Case("squeezenet", model, {"data_0": x}, None, "he_normal", order, parameters, FIRES, methods)
 
 
 def run(case: Case, folder: Path) -> Report:
@@ -81,7 +84,7 @@ def run(case: Case, folder: Path) -> Report:
     own = {"order": case.order, "distribution": case.distribution, "blocks": case.blocks}
     report = model.audit(
         case.feeds,
-        methods=METHODS,
+        methods=case.methods,
         checks=(MPRT,),
         labels=case.labels,
         parameters={**case.parameters, MPRT: own},

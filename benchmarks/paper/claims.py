@@ -148,5 +148,6 @@ def judged(pairs: Mapping[str, Pair]) -> Iterator[list[str]]:
             for method in claim.methods:
                 if pair.has(method):
                     numbers, holds = claim.find(pair, method)
-                    yield [first, model, f"`{method}`", numbers, "agrees" if holds else "**disagrees**"]
+                    cells = (first, model, f"`{method}`", numbers, "agrees" if holds else "**disagrees**")
+                    yield [words.replace("|", "\\|") for words in cells]
                     first = ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import explainsvc
 from benchmarks.paper.audits import Case
@@ -35,7 +37,8 @@ def maps(case: Case, report: Report, item: int, path: Path) -> None:
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, min(ROWS, len(steps))).round().astype(int))]
     shown = [name for name in methods_of(report) if name not in ("random", "sobel")]
     rows = [_row(model, step, case, feeds, target, shown) for step in chosen]
-    path.write_bytes(grid_png(rows, side=88))
+    # 256 colours: a photograph's figure stays small enough to be committed
+    Image.open(io.BytesIO(grid_png(rows))).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def _row(model: explainsvc.Model, step: Step, case: Case, feeds: Mapping[str, Array], target: int, shown: list[str]) -> GridRow:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -19,11 +20,11 @@ SIMILARITIES = ("spearman_abs", "spearman")
 Reports = Mapping[str, tuple[Case, Report]]
 
 
-def write(found: Reports, control: Path | None) -> None:
-    """The page and the figures beside it."""
+def write(found: Reports, control: Path | None, folder: Path) -> None:
+    """The page and the figures beside it; what takes minutes is kept in the folder."""
     (HERE / "figures").mkdir(exist_ok=True)
     pairs = {model: pair for model in ("cnn", "mlp", "squeezenet") if (pair := _pair(found, model)) is not None}
-    text = "\n\n".join(part.strip() for part in (*_head(found, pairs, control), *_models(found)))
+    text = "\n\n".join(part.strip() for part in (*_head(found, pairs, control, folder), *_models(found)))
     (HERE / "RESULTS.md").write_text(text + "\n", encoding="utf-8")
 
 
@@ -32,7 +33,7 @@ def _pair(found: Reports, model: str) -> Pair | None:
     return Pair(*(found[name][1] for name in names)) if all(name in found for name in names) else None
 
 
-def _head(found: Reports, pairs: Mapping[str, Pair], control: Path | None) -> Iterator[str]:
+def _head(found: Reports, pairs: Mapping[str, Pair], control: Path | None, folder: Path) -> Iterator[str]:
     yield prose.TITLE
     yield machine(1)
     yield prose.SETTING
@@ -46,10 +47,17 @@ def _head(found: Reports, pairs: Mapping[str, Pair], control: Path | None) -> It
     )
     yield "## What the draw decides"
     yield prose.DRAWS
-    yield table(draws.HEADER, draws.lines(found["cnn-he_normal-cascading"][0]))
+    yield table(draws.HEADER, _kept(folder / "draws.json", lambda: draws.lines(found["cnn-he_normal-cascading"][0])))
     yield "## An untrained model"
     yield prose.UNTRAINED
-    yield table(untrained.HEADER, _untrained(found, control))
+    yield table(untrained.HEADER, _kept(folder / "untrained.json", lambda: _untrained(found, control)))
+
+
+def _kept(path: Path, make: Callable[[], Iterable[list[str]]]) -> list[list[str]]:
+    """The lines of a table, from its file where there is one."""
+    if not path.is_file():
+        path.write_text(json.dumps(list(make())))
+    return list(json.loads(path.read_text()))
 
 
 def _zeros(found: Reports) -> Iterator[str]:

@@ -34,7 +34,7 @@ def by_step(report: Report, measure: str) -> str:
 
 def at_the_end(report: Report) -> str:
     """Methods by the other similarities, all units random; the verdict beside them."""
-    measures = [m for m in OTHERS if walk(report, methods_of(report)[0], m)[-1].n]
+    measures = [m for m in OTHERS if walk(report, methods_of(report)[0], m)]
     lines = [
         [f"`{name}`", *(cell(walk(report, name, m)[-1]) for m in measures), report.verdicts.get((name, MPRT), "–")]
         for name in methods_of(report)
