@@ -27,9 +27,9 @@ class Pair:
     cascading: Report
     independent: Report
 
-    def has(self, method: str) -> bool:
-        """Whether the method could be run."""
-        return bool(walk(self.cascading, method, "spearman_abs"))
+    def has(self, method: str, measure: str) -> bool:
+        """Whether the method could be run, and its maps have the measure (small ones have no SSIM)."""
+        return bool(walk(self.cascading, method, measure))
 
     def top(self, method: str, measure: str = "spearman_abs") -> Row:
         """After the unit nearest to the output."""
@@ -57,6 +57,7 @@ class Claim:
     rule: str
     methods: tuple[str, ...]
     find: Callable[[Pair, str], Finding]
+    measure: str = "spearman_abs"
 
 
 def _falls(pair: Pair, method: str) -> Finding:
@@ -127,7 +128,7 @@ CLAIMS = (
     ),
     Claim(
         "Their visual similarity is reflected in SSIM (3.1).",
-        "their SSIM after all units lies above the gradient's", PRODUCTS, _looks_alike,
+        "their SSIM after all units lies above the gradient's", PRODUCTS, _looks_alike, "ssim",
     ),
     Claim(
         "Cascading and independent randomisation correspond (3.2).",
@@ -146,7 +147,7 @@ def judged(pairs: Mapping[str, Pair]) -> Iterator[list[str]]:
         first = f"{claim.words} *Rule: {claim.rule}.*"
         for model, pair in pairs.items():
             for method in claim.methods:
-                if pair.has(method):
+                if pair.has(method, claim.measure):
                     numbers, holds = claim.find(pair, method)
                     cells = (first, model, f"`{method}`", numbers, "agrees" if holds else "**disagrees**")
                     yield [words.replace("|", "\\|") for words in cells]
