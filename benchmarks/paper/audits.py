@@ -23,8 +23,8 @@ METHODS = (
     "gradient", "smoothgrad", "vargrad", "input_x_gradient", "integrated_gradients", "guided_backprop", "grad_cam",
     "guided_grad_cam",
 )  # fmt: skip
-DRAWN = (("he_normal", "cascading"), ("he_normal", "independent"), ("normal_same_std", "cascading"))
-"""Distribution and order of a digits' model: biases that become zero in both orders, and biases that are drawn as well."""
+ORDERS = ("cascading", "independent")
+DISTRIBUTION = "he_normal"
 NOISY = ("smoothgrad", "vargrad")
 FIRES = ["conv10_1", ["fire9", "fire8"], ["fire7", "fire6"], ["fire5", "fire4"], ["fire3", "fire2"], "conv1_1"]
 FEWER: Mapping[str, Mapping[str, Any]] = {
@@ -36,13 +36,12 @@ CAFFE = Preprocessing(scale=1.0, mean=(104.0, 117.0, 123.0), bgr=True)
 
 @dataclass(frozen=True)
 class Case:
-    """A model on its inputs, with labels where known, and how its weights are drawn anew."""
+    """A model on its inputs, with labels where known, and in which order its weights are drawn anew."""
 
     model: str
     path: Path
     feeds: Mapping[str, Array]
     labels: Array | None
-    distribution: str
     order: str
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocks: Sequence[Any] | str = ""
@@ -51,14 +50,14 @@ class Case:
     @property
     def name(self) -> str:
         """That of its file."""
-        return f"{self.model}-{self.distribution}-{self.order}"
+        return f"{self.model}-{self.order}"
 
 
 def of_digits(model: str, path: Path, digits: Digits) -> Iterator[Case]:
     """The audits of a network that was trained on digits."""
     chosen = digits.first(INPUTS)
-    for distribution, order in DRAWN:
-        yield Case(model, path, {"image": chosen.x}, chosen.y, distribution, order)
+    for order in ORDERS:
+        yield Case(model, path, {"image": chosen.x}, chosen.y, order)
 
 
 def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
@@ -67,9 +66,9 @@ def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
     shape = (1, 3, 224, 224)
     x = np.concatenate([preprocess(photographs / file, shape, how=CAFFE).tensor for file in files])
     less_noisy = tuple(method for method in METHODS if method not in NOISY)
-    for order, methods in (("cascading", METHODS), ("independent", less_noisy)):
+    for order, methods in zip(ORDERS, (METHODS, less_noisy), strict=True):
         parameters = {method: values for method, values in FEWER.items() if method in methods}
-        yield Case("squeezenet", model, {"data_0": x}, None, "he_normal", order, parameters, FIRES, methods)
+        yield Case("squeezenet", model, {"data_0": x}, None, order, parameters, FIRES, methods)
 
 
 def run(case: Case, folder: Path) -> Report:
@@ -81,7 +80,7 @@ def run(case: Case, folder: Path) -> Report:
         if known.header["model"]["digest"] == model.digest:
             return known
     begun = time.monotonic()
-    own = {"order": case.order, "distribution": case.distribution, "blocks": case.blocks}
+    own = {"order": case.order, "distribution": DISTRIBUTION, "blocks": case.blocks}
     report = model.audit(
         case.feeds,
         methods=case.methods,

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import explainsvc
-from benchmarks.paper.audits import Case
+from benchmarks.paper.audits import DISTRIBUTION, Case
 from benchmarks.paper.digits import Array
 from benchmarks.paper.tables import methods_of
 from explainsvc.randomisation import Draws, Step, steps_of
@@ -33,7 +33,7 @@ def maps(case: Case, report: Report, item: int, path: Path) -> None:
     model = explainsvc.load(case.path)
     feeds = {name: array[item : item + 1] for name, array in case.feeds.items()}
     target = int(model.predict(feeds)[model.default_output].argmax())
-    steps = list(steps_of(model, Draws(order=case.order, distribution=case.distribution, blocks=case.blocks)))
+    steps = list(steps_of(model, Draws(order=case.order, distribution=DISTRIBUTION, blocks=case.blocks)))
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, min(ROWS, len(steps))).round().astype(int))]
     shown = [name for name in methods_of(report) if name not in ("random", "sobel")]
     rows = [_row(model, step, case, feeds, target, shown) for step in chosen]

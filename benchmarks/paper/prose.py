@@ -22,8 +22,8 @@ What differs from the paper:
 - MNIST here is its test file alone: 8,000 digits to train on, 2,000 held out. The CNN has half, the MLP a quarter of the paper's
   widths; layers, initialisation and optimiser are those of the authors' scripts, without weight decay.
 - New weights come from a full normal distribution and biases become zero (`he_normal`); the paper draws from a truncated normal
-  distribution, and its scripts set the CNN's biases to 0.1. `normal_same_std` draws the biases too. Ranks of a ReLU network
-  without biases do not depend on the scale of its weights.
+  distribution, and its scripts set the CNN's biases to 0.1. Ranks of a ReLU network without biases do not depend on
+  the scale of its weights. See "What the draw decides".
 - HOG needs pictures of 32 × 32 or more in cells of 16 × 16, so that MNIST has none; the paper, too, gives SSIM and HOG of
   ImageNet only. Our SSIM is of |map|, theirs of the signed map; HOG is compared by ranks, theirs by Pearson.
 - Grad-CAM and guided Grad-CAM do not apply to an MLP: without convolutions there are no positions. Grad-CAM maps without any

@@ -29,7 +29,7 @@ def write(found: Reports, control: Path | None, folder: Path) -> None:
 
 
 def _pair(found: Reports, model: str) -> Pair | None:
-    names = [f"{model}-he_normal-{order}" for order in ("cascading", "independent")]
+    names = [f"{model}-{order}" for order in ("cascading", "independent")]
     return Pair(*(found[name][1] for name in names)) if all(name in found for name in names) else None
 
 
@@ -47,7 +47,7 @@ def _head(found: Reports, pairs: Mapping[str, Pair], control: Path | None, folde
     )
     yield "## What the draw decides"
     yield prose.DRAWS
-    yield table(draws.HEADER, _kept(folder / "draws.json", lambda: draws.lines(found["cnn-he_normal-cascading"][0])))
+    yield table(draws.HEADER, _kept(folder / "draws.json", lambda: draws.lines(found["cnn-cascading"][0])))
     yield "## An untrained model"
     yield prose.UNTRAINED
     yield table(untrained.HEADER, _kept(folder / "untrained.json", lambda: _untrained(found, control)))
@@ -61,13 +61,13 @@ def _kept(path: Path, make: Callable[[], Iterable[list[str]]]) -> list[list[str]
 
 
 def _zeros(found: Reports) -> Iterator[str]:
-    case, _ = found["cnn-he_normal-cascading"]
+    case, _ = found["cnn-cascading"]
     yield f"{strokes.share_of_zeros(case):.0%}"
 
 
 def _strokes(found: Reports) -> Iterator[list[str]]:
     for model in ("cnn", "mlp"):
-        case, report = found[f"{model}-he_normal-cascading"]
+        case, report = found[f"{model}-cascading"]
         for method in (*claims.PRODUCTS, "gradient"):
             s = strokes.within(case, method)
             everywhere = tables.cell(tables.walk(report, method, "spearman_abs")[-1])
@@ -75,8 +75,8 @@ def _strokes(found: Reports) -> Iterator[list[str]]:
 
 
 def _untrained(found: Reports, control: Path | None) -> Iterator[list[str]]:
-    yield from untrained.lines(found["cnn-he_normal-cascading"][0], None)
-    yield from untrained.lines(found["mlp-he_normal-cascading"][0], control)
+    yield from untrained.lines(found["cnn-cascading"][0], None)
+    yield from untrained.lines(found["mlp-cascading"][0], control)
 
 
 def _models(found: Reports) -> Iterator[str]:
@@ -100,13 +100,12 @@ def _right(case: Case, report: Report) -> Iterator[str]:
 
 
 def _figures(model: str, own: Reports) -> Iterator[str]:
-    for name, (case, report) in own.items():
-        if case.distribution == "he_normal":
-            for similarity in SIMILARITIES:
-                path = HERE / "figures" / f"{name}-{similarity}.svg"
-                figures.curves(report, similarity, path)
-                yield f"![{name}, {similarity}](figures/{path.name})"
-    case, report = own[f"{model}-he_normal-cascading"]
+    for name, (_, report) in own.items():
+        for similarity in SIMILARITIES:
+            path = HERE / "figures" / f"{name}-{similarity}.svg"
+            figures.curves(report, similarity, path)
+            yield f"![{name}, {similarity}](figures/{path.name})"
+    case, report = own[f"{model}-cascading"]
     path = HERE / "figures" / f"{model}-maps.png"
     figures.maps(case, report, prose.MODELS[model].shown, path)
     yield f"One input under cascading randomisation (rows), each map with its own scale:\n\n![maps](figures/{path.name})"
