@@ -36,28 +36,29 @@ What this says, and what it does not:
 
 - **Signed and unsigned ranks tell two stories.** For the products with the input (gradient ⊙ input, integrated gradients) the
   ranks of |map| hardly notice that all weights are random, while those of the signed map are gone after the first unit: the
-  paper's dichotomy, here at its sharpest. For guided backprop it is the other way round on MNIST: the signs keep longer than the
-  sizes, because guided maps are mostly positive where the digit is.
+  paper's dichotomy, here at its sharpest. For guided backprop it is the other way round on MNIST: the ranks of the signed map
+  outlast those of |map| until the lowest unit is random.
 - **"Insensitive" is about the ranks of |map|.** Integrated gradients get that verdict on MNIST because the input is a factor of
-  the map (Sundararajan & Taly 2018 answered the paper so); the next table takes the background away. The verdict is the rule's,
+  the map (Sundararajan & Taly 2018, arXiv:1806.04205); the next table takes the background away. The verdict is the rule's,
   the cause is the data's.
 - **Invariance to the upper layers is not insensitivity.** Guided backprop keeps the order of its maps while the upper half of the
   units is drawn anew, and on the MLP loses all of it with the lowest one. After all units its verdict on the CNN hangs on what
   the biases become (see "What the draw decides"): what is left is the outline of the digit, not something learned.
 - **Guided Grad-CAM is less invariant than the paper's** on this CNN: its factor Grad-CAM falls at once, as the paper says of
   Grad-CAM, and only the signs that guided backprop gives it stay.
-- **A low similarity proves nothing.** The control `random` has the lowest of all; Yona & Greenfeld 2021 showed that the outcome
-  depends on the task as well as on the method (on MNIST the background decides), Binder et al. 2023 that noisy maps win such
-  comparisons and that randomising from the output keeps the scale of activations below, Hedström et al. 2024 built the checks
-  `smooth_mprt` and `efficient_mprt` against both."""
+- **A low similarity proves nothing.** The control `random` has the lowest of all. Yona & Greenfeld 2021 (arXiv:2110.14297) show
+  that the outcome depends on the task as well as on the method: on MNIST the background decides. Binder et al. 2023
+  (arXiv:2211.12486) show that noisy maps win such comparisons, and that randomising from the output keeps the scales of the
+  activations below. Hedström et al. 2024 (arXiv:2401.06465) answer both with what are here `smooth_mprt` and `efficient_mprt`."""
 STROKES = """\
 Of the digits' pixels {zeros} are exactly zero. A product with the input is zero there under any weights, so that the ranks of its
 |map| agree on most pixels before any model is asked. Over the strokes alone, after all units are random:"""
 DRAWS = """\
-Sixty digits, the CNN, cascading, after all units. Seeds and distributions differ by hundredths; what becomes of the biases does
-not: where they are zero, a ReLU unit that sees only the black background is at zero, the gradient there is exactly zero, and
-every map keeps the digit's outline (last row of the figure of maps). So the gradient's |map| rises again at the last unit, and
-guided backprop stays above the limit of 0.5; with biases drawn as well, both fall."""
+Sixty digits, the CNN, cascading, after all units. Between seeds and distributions |map| differs by hundredths, guided backprop's
+signed map by more. What becomes of the biases weighs heavier: where they are zero, a ReLU unit that sees only the black
+background is at zero, the gradient there is exactly zero, and maps keep the digit's outline (last row of the figure of maps). So
+the gradient's |map| rises again at the last unit, and guided backprop stays above the limit of 0.5; with biases drawn as well,
+both fall."""
 UNTRAINED = """\
 The gradient passes parameter randomisation on an untrained model too: its maps change, though there was nothing to lose. The
 check `learned` asks the model first: by the accuracy on these 200 digits, against 19 models whose weights were drawn anew, and,
