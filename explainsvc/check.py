@@ -80,12 +80,13 @@ class Check:
         card: What it computes.
         params: Dataclass of its parameters.
         run: ``(subject, params) -> rows``, one by one as they are computed.
-        judge: ``(subject, params, rows) -> {method: verdict}`` for every method that was asked for.
+        judge: ``(subject, params, rows) -> {method: verdict}`` for every method that was asked for, or for the model.
         rule: The verdict's rule in words.
         family: What it asks about, as the report groups checks.
         controls: Methods that are run beside those asked for.
         axis: What ``Row.amount`` is, in words, for the axis of a figure; "" where rows have no amount.
         main: The measure that a figure of all methods shows; "" for the first.
+        of_model: Its only verdict is on the model and bears the name "model"; no method is judged.
     """
 
     card: Card
@@ -97,3 +98,4 @@ class Check:
     controls: tuple[str, ...] = ()
     axis: str = ""
     main: str = ""
+    of_model: bool = False

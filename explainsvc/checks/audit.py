@@ -12,7 +12,7 @@ from explainsvc.checks._features import require_items
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
 from explainsvc.inspection import reachable_inputs, target_name
 from explainsvc.method import Request
@@ -66,7 +66,8 @@ def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:
         except ExplainsvcError as error:
             if len(plan.checks) == 1:
                 raise
-            yield from (refusal_row(check.card.name, e.name, error) for e in subject.explained if e.asked)
+            names = [MODEL] if check.of_model else [e.name for e in subject.explained if e.asked]
+            yield from (refusal_row(check.card.name, name, error) for name in names)
 
 
 def _subject(plan: Plan) -> Subject:
