@@ -1,6 +1,6 @@
 """What the paper says in section 3, put to the reports: each statement with the numbers that speak for or against it.
 
-The words "agrees", "in part", "open", "disagrees" come from the numbers by the rule beside each statement: another run may differ.
+The words agrees, in part, open and disagrees come from the numbers by the rule beside each statement: another run may differ.
 """
 
 from __future__ import annotations
