@@ -39,8 +39,8 @@ def maps(case: Case, report: Report, item: int, path: Path) -> None:
     picture = case.pictures[item] if len(case.pictures) else next(iter(feeds.values()))[0]
     found = [_maps(model, step, case, feeds, target, shown) for step in chosen]
     rows = [GridRow(step.name.strip("/") or "original", picture, maps) for step, maps in zip(chosen, found, strict=True)]
-    # 256 colours: a photograph's figure stays small enough to be committed
-    Image.open(io.BytesIO(grid_png(rows))).convert("RGB").quantize(256).save(path, optimize=True)
+    # 64 colours: a photograph's figure stays small enough to be committed
+    Image.open(io.BytesIO(grid_png(rows))).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def _maps(
