@@ -46,6 +46,8 @@ class Case:
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocks: Sequence[Any] | str = ""
     methods: tuple[str, ...] = METHODS
+    pictures: Sequence[Array] = ()
+    """What a reader sees, where that is not the input itself: [height, width, 3]."""
 
     @property
     def name(self) -> str:
@@ -64,11 +66,12 @@ def of_photographs(model: Path, photographs: Path) -> Iterator[Case]:
     """SqueezeNet by pairs of Fire modules, on the photographs; no labels, for some photographs show none of the classes."""
     files = [entry["file"] for entry in json.loads((photographs / "index.json").read_text())]
     shape = (1, 3, 224, 224)
-    x = np.concatenate([preprocess(photographs / file, shape, how=CAFFE).tensor for file in files])
+    found = [preprocess(photographs / file, shape, how=CAFFE) for file in files]
+    x, seen = np.concatenate([picture.tensor for picture in found]), [picture.rgb for picture in found]
     less_noisy = tuple(method for method in METHODS if method not in NOISY)
     for order, methods in zip(ORDERS, (METHODS, less_noisy), strict=True):
         parameters = {method: values for method, values in FEWER.items() if method in methods}
-        yield Case("squeezenet", model, {"data_0": x}, None, order, parameters, FIRES, methods)
+        yield Case("squeezenet", model, {"data_0": x}, None, order, parameters, FIRES, methods, seen)
 
 
 def run(case: Case, folder: Path) -> Report:

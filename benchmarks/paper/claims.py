@@ -1,6 +1,6 @@
 """What the paper says in section 3, put to the reports: each statement with the numbers that speak for or against it.
 
-The words "agrees" and "disagrees" come from the numbers by the rule beside each statement, so that another run may say otherwise.
+The words agrees, in part, open and disagrees come from the numbers by the rule beside each statement: another run may differ.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ HALF = 0.5
 """As in the verdicts of parameter_randomization: above it the order of the pixels is mostly the same as before."""
 GONE = 0.1
 CLOSE = 0.1
-Finding = tuple[str, bool]
-"""Numbers in words, and whether they say what the paper says."""
+Finding = tuple[str, tuple[bool | None, ...]]
+"""Numbers in words, and whether each part of the rule holds; None where the interval reaches across the limit."""
 
 
 @dataclass(frozen=True)
@@ -62,29 +62,29 @@ class Claim:
 
 def _falls(pair: Pair, method: str) -> Finding:
     end = pair.end(method)
-    return f"|map| {_n(pair.top(method))} after the top unit, {_n(end)} after all", end.high < HALF
+    return f"|map| {_n(pair.top(method))} after the top unit, {_n(end)} after all", (_below(end, HALF),)
 
 
 def _cam_falls(pair: Pair, method: str) -> Finding:
     upper = pair.upper(method)
-    return f"|map| {_n(upper)} after the upper half of the units", upper.high < HALF
+    return f"|map| {_n(upper)} after the upper half of the units", (_below(upper, HALF),)
 
 
 def _stays(pair: Pair, method: str) -> Finding:
     upper, signed = pair.upper(method), pair.upper(method, "spearman")
     words = f"|map| {_n(upper)}, signed {_n(signed)} after the upper half of the units; |map| {_n(pair.end(method))} after all"
-    return words, upper.low > HALF
+    return words, (_above(upper, HALF), _above(signed, HALF))
 
 
 def _input_factor(pair: Pair, method: str) -> Finding:
-    size, signed = pair.end(method), pair.top(method, "spearman")
-    words = f"|map| {_n(size)} after all; signed {_n(signed)} after the top unit alone"
-    return words, size.low > HALF and abs(signed.mean) < GONE
+    size, signed = pair.upper(method), pair.upper(method, "spearman")
+    words = f"|map| {_n(size)}, signed {_n(signed)} after the upper half of the units; |map| {_n(pair.end(method))} after all"
+    return words, (_above(size, HALF), abs(signed.mean) < GONE)
 
 
 def _looks_alike(pair: Pair, method: str) -> Finding:
     own, gradient = pair.end(method, "ssim"), pair.end("gradient", "ssim")
-    return f"SSIM {_n(own)} after all, the gradient's {_n(gradient)}", own.low > gradient.high
+    return f"SSIM {_n(own)} after all, the gradient's {_n(gradient)}", (_above(own, gradient.high),)
 
 
 def _corresponds(pair: Pair, method: str) -> Finding:
@@ -94,12 +94,20 @@ def _corresponds(pair: Pair, method: str) -> Finding:
     place = apart.index(max(apart))
     unit = cascading[place].unit.strip("/")
     words = f"|map| at most {max(apart):.2f} apart (at {unit}: {_n(cascading[place])} against {_n(independent[place])})"
-    return words, max(apart) < CLOSE
+    return words, (max(apart) < CLOSE,)
 
 
 def _changes_below(pair: Pair, method: str) -> Finding:
     lowest = pair.lowest_alone(method)
-    return f"|map| {_n(lowest)} when only the lowest unit is random", lowest.high < pair.upper(method).low
+    return f"|map| {_n(lowest)} when only the lowest unit is random", (_below(lowest, pair.upper(method).low),)
+
+
+def _below(row: Row, limit: float) -> bool | None:
+    return True if row.high < limit else False if row.low > limit else None
+
+
+def _above(row: Row, limit: float) -> bool | None:
+    return True if row.low > limit else False if row.high < limit else None
 
 
 def _n(row: Row) -> str:
@@ -119,12 +127,12 @@ CLAIMS = (
     ),
     Claim(
         "Guided backprop, along with guided Grad-CAM, is invariant to higher layer weights (3.1).",
-        f"the interval after the upper half of the units lies above {HALF}", GUIDED, _stays,
+        f"after the upper half of the units the interval lies above {HALF}, of |map| and of the signed map", GUIDED, _stays,
     ),
     Claim(
         "Gradient ⊙ input and integrated gradients keep the ranks of |map|; those of the signed map go to zero almost as soon as "
         "the top layers are random (3.1).",
-        f"|map| stays above {HALF} to the end, the signed map is within ±{GONE} after the top unit", PRODUCTS, _input_factor,
+        f"after the upper half of the units |map| lies above {HALF}, the signed map within ±{GONE}", PRODUCTS, _input_factor,
     ),
     Claim(
         "Their visual similarity is reflected in SSIM (3.1).",
@@ -141,6 +149,12 @@ CLAIMS = (
 )  # fmt: skip
 
 
+def _word(holds: tuple[bool | None, ...]) -> str:
+    if False in holds:
+        return "in part" if True in holds else "**disagrees**"
+    return "open" if None in holds else "agrees"
+
+
 def judged(pairs: Mapping[str, Pair]) -> Iterator[list[str]]:
     """One line per claim, model and method: the claim and its rule once, then who, the numbers, the word."""
     for claim in CLAIMS:
@@ -149,6 +163,6 @@ def judged(pairs: Mapping[str, Pair]) -> Iterator[list[str]]:
             for method in claim.methods:
                 if pair.has(method, claim.measure):
                     numbers, holds = claim.find(pair, method)
-                    cells = (first, model, f"`{method}`", numbers, "agrees" if holds else "**disagrees**")
+                    cells = (first, model, f"`{method}`", numbers, _word(holds))
                     yield [words.replace("|", "\\|") for words in cells]
                     first = ""

@@ -36,17 +36,19 @@ def maps(case: Case, report: Report, item: int, path: Path) -> None:
     steps = list(steps_of(model, Draws(order=case.order, distribution=DISTRIBUTION, blocks=case.blocks)))
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, min(ROWS, len(steps))).round().astype(int))]
     shown = [name for name in methods_of(report) if name not in ("random", "sobel")]
-    rows = [_row(model, step, case, feeds, target, shown) for step in chosen]
-    # 256 colours: a photograph's figure stays small enough to be committed
-    Image.open(io.BytesIO(grid_png(rows))).convert("RGB").quantize(256).save(path, optimize=True)
+    picture = case.pictures[item] if len(case.pictures) else next(iter(feeds.values()))[0]
+    found = [_maps(model, step, case, feeds, target, shown) for step in chosen]
+    rows = [GridRow(step.name.strip("/") or "original", picture, maps) for step, maps in zip(chosen, found, strict=True)]
+    # 64 colours: a photograph's figure stays small enough to be committed
+    Image.open(io.BytesIO(grid_png(rows))).convert("RGB").quantize(64).save(path, optimize=True)
 
 
-def _row(model: explainsvc.Model, step: Step, case: Case, feeds: Mapping[str, Array], target: int, shown: list[str]) -> GridRow:
+def _maps(
+    model: explainsvc.Model, step: Step, case: Case, feeds: Mapping[str, Array], target: int, shown: list[str]
+) -> dict[str, Array]:
     changed = model.with_weights(step.weights)
     found = {}
     for method in shown:
-        explained = changed.explain(feeds, method, target, **case.parameters.get(method, {}))
-        (values,) = explained.values.values()
+        (values,) = changed.explain(feeds, method, target, **case.parameters.get(method, {})).values.values()
         found[method] = values[0]
-    (image,) = feeds.values()
-    return GridRow(step.name.strip("/") or "original", image[0], found)
+    return found

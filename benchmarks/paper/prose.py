@@ -36,16 +36,18 @@ What this says, and what it does not:
 
 - **Signed and unsigned ranks tell two stories.** For the products with the input (gradient ⊙ input, integrated gradients) the
   ranks of |map| hardly notice that all weights are random, while those of the signed map are gone after the first unit: the
-  paper's dichotomy, here at its sharpest. For guided backprop it is the other way round on MNIST: the ranks of the signed map
-  outlast those of |map| until the lowest unit is random.
+  paper's dichotomy, on MNIST at its sharpest. On the photographs, which have no empty background, |map| falls as well, later
+  than the gradient's. For guided backprop it is the other way round: until the lowest units are random, the ranks of the signed
+  map outlast those of |map|.
 - **"Insensitive" is about the ranks of |map|.** Integrated gradients get that verdict on MNIST because the input is a factor of
   the map (Sundararajan & Taly 2018, arXiv:1806.04205); the next table takes the background away. The verdict is the rule's,
   the cause is the data's.
 - **Invariance to the upper layers is not insensitivity.** Guided backprop keeps the order of its maps while the upper half of the
   units is drawn anew, and on the MLP loses all of it with the lowest one. After all units its verdict on the CNN hangs on what
   the biases become (see "What the draw decides"): what is left is the outline of the digit, not something learned.
-- **Guided Grad-CAM is less invariant than the paper's** on this CNN: its factor Grad-CAM falls at once, as the paper says of
-  Grad-CAM, and only the signs that guided backprop gives it stay.
+- **Guided Grad-CAM is invariant by its signs, not by its sizes**: its factor Grad-CAM falls at once, as the paper says of
+  Grad-CAM, and what guided backprop gives it stays. Grad-CAM also tells cascading from independent: which of the upper units is
+  random moves it by more than how many are.
 - **A low similarity proves nothing.** The control `random` has the lowest of all. Yona & Greenfeld 2021 (arXiv:2110.14297) show
   that the outcome depends on the task as well as on the method: on MNIST the background decides. Binder et al. 2023
   (arXiv:2211.12486) show that noisy maps win such comparisons, and that randomising from the output keeps the scales of the
@@ -82,7 +84,10 @@ MODELS: Mapping[str, About] = {
     "mlp": About("MLP on MNIST", ("dense 625, 375 and 125, ten logits",)),
     "squeezenet": About(
         "SqueezeNet 1.0 on photographs",
-        ("twelve photographs, resized and cropped to 224 × 224, BGR less Caffe's mean; explained is the logit of the arg-max",),
+        (
+            "twelve photographs, resized and cropped to 224 × 224, BGR less Caffe's mean; explained is the logit of the arg-max",
+            "its logits end in a ReLU: where new weights leave the explained one at zero, maps are constant and left out (n)",
+        ),
         4,
     ),
 }
