@@ -24,7 +24,7 @@ def machine(threads: int) -> str:
     load = " / ".join(f"{n:.1f}" for n in os.getloadavg())
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{now} · {processor()}, {os.cpu_count()} cores, {threads} threads each · load average {load} · {platform.system()} "
+        f"{now} · {processor()}, {os.cpu_count()} cores, {threads} {'thread' if threads == 1 else 'threads'} each · load average {load} · {platform.system()} "
         f"{platform.machine()} · Python {platform.python_version()}\n\n{packages}"
     )
 

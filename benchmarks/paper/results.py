@@ -24,7 +24,7 @@ def write(found: Reports, control: Path | None, folder: Path) -> None:
     """The page and the figures beside it; what takes minutes is kept in the folder."""
     (HERE / "figures").mkdir(exist_ok=True)
     pairs = {model: pair for model in ("cnn", "mlp", "squeezenet") if (pair := _pair(found, model)) is not None}
-    text = "\n\n".join(part.strip() for part in (*_head(found, pairs, control, folder), *_models(found)))
+    text = "\n\n".join(part.strip() for part in (*_head(found, pairs, control, folder), *_models(found, folder)))
     (HERE / "RESULTS.md").write_text(text + "\n", encoding="utf-8")
 
 
@@ -79,14 +79,15 @@ def _untrained(found: Reports, control: Path | None) -> Iterator[list[str]]:
     yield from untrained.lines(found["mlp-cascading"][0], control)
 
 
-def _models(found: Reports) -> Iterator[str]:
+def _models(found: Reports, folder: Path) -> Iterator[str]:
     for model, words in prose.MODELS.items():
         own = {name: pair for name, pair in found.items() if name.startswith(f"{model}-")}
         if own:
             yield f"## {words.title}"
             case, report = next(iter(own.values()))
             yield "\n".join(tables.facts(report, [*words.facts, *_right(case, report)]))
-            yield from _figures(model, own)
+            yield from _curves(own)
+            yield _maps(model, own, folder)
             for name, (_, each) in own.items():
                 yield from _tables(name, each)
 
@@ -99,16 +100,23 @@ def _right(case: Case, report: Report) -> Iterator[str]:
         yield f"explained is the arg-max; it is the label's class for {accuracy:.1%} of the {len(case.labels)} inputs"
 
 
-def _figures(model: str, own: Reports) -> Iterator[str]:
+def _curves(own: Reports) -> Iterator[str]:
     for name, (_, report) in own.items():
         for similarity in SIMILARITIES:
             path = HERE / "figures" / f"{name}-{similarity}.svg"
             figures.curves(report, similarity, path)
             yield f"![{name}, {similarity}](figures/{path.name})"
+
+
+def _maps(model: str, own: Reports, folder: Path) -> str:
+    """One input's maps; photographs are not ours to publish, so that their figure stays with the models and reports."""
     case, report = own[f"{model}-cascading"]
-    path = HERE / "figures" / f"{model}-maps.png"
-    figures.maps(case, report, prose.MODELS[model].shown, path)
-    yield f"One input under cascading randomisation (rows), each map with its own scale:\n\n![maps](figures/{path.name})"
+    name = f"{model}-maps.png"
+    public = not len(case.pictures)
+    figures.maps(case, report, prose.MODELS[model].shown, (HERE / "figures" if public else folder) / name)
+    if not public:
+        return f"One photograph under cascading randomisation is drawn into `{folder.parent.name}/{folder.name}/{name}`."
+    return f"One input under cascading randomisation (rows), each map with its own scale:\n\n![maps](figures/{name})"
 
 
 def _tables(name: str, report: Report) -> Sequence[str]:
