@@ -18,6 +18,7 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
+    ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
     ├── QueueFull                 QUEUE_FULL                 come back later
     ├── WorkerCrashed             WORKER_CRASHED             the compute process died
     ├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
@@ -168,6 +169,12 @@ class AuditNotFound(ExplainsvcError):
     """No audit has this name."""
 
     REASON = "AUDIT_NOT_FOUND"
+
+
+class JournalMismatch(ExplainsvcError):
+    """A journal holds the rows of another audit, or is in use by another process."""
+
+    REASON = "JOURNAL_MISMATCH"
 
 
 class QueueFull(ExplainsvcError):

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explainsvc.durable import sync_folder, write_synced
 from explainsvc.errors import AuditNotFound, ExplainsvcError, ModelNotFound
 
 MODEL_FILE = "model.onnx"
@@ -104,7 +105,7 @@ class Store:
         size = sum(file.stat().st_size for file in files)
         external = tuple(file.name for file in files if file.name != MODEL_FILE)
         model = StoredModel(digest, name, size, time.time(), external)
-        _write_synced(folder / "model.json", json.dumps(dataclasses.asdict(model)).encode())
+        write_synced(folder / "model.json", json.dumps(dataclasses.asdict(model)).encode())
         for changed in (folder / "files", folder):
             sync_folder(changed)
         place = self.root / "models" / digest
@@ -128,7 +129,7 @@ class Store:
 
     def _replace(self, name: str, data: bytes) -> None:
         with self.incoming() as folder:
-            _write_synced(folder / name, data)
+            write_synced(folder / name, data)
             os.rename(folder / name, self.root / "audits" / name)
         sync_folder(self.root / "audits")
 
@@ -180,19 +181,3 @@ def _end_running_audits(store: Store) -> None:
         audit_id = path.name.removesuffix(".json")
         if AUDIT_ID.fullmatch(audit_id) and (audit := store.audit(audit_id)).state == RUNNING:
             store.save_audit(dataclasses.replace(audit, state=ABORTED, ended=time.time(), error=STOPPED))
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Subject
+from explainsvc.check import Check, Subject, Work
 from explainsvc.checks import _causal
 from explainsvc.checks._features import WINDOW
 from explainsvc.checks._flipping import TIES
@@ -53,4 +53,5 @@ CHECK = Check(
     family="faithfulness",
     axis="share of the features deleted",
     main="output",
+    work=lambda _model, p: Work(explanations=0, forwards=p.steps),
 )

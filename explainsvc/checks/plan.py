@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +12,16 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import read_params
 from explainsvc.check import Check
 from explainsvc.checks import find_check
-from explainsvc.checks.maps import silent
 from explainsvc.errors import InvalidInput, InvalidParameter, Violation
 from explainsvc.inputs import check_feeds
-from explainsvc.method import Method, Progress
+from explainsvc.method import Method, Progress, silent
 from explainsvc.methods import find_method
 from explainsvc.model import Model
 from explainsvc.target import Target
+
+if TYPE_CHECKING:
+    from explainsvc.checks.journal import Journal
+    from explainsvc.checks.pace import Standing
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
@@ -34,6 +37,8 @@ class Question:
     seed: int = 0
     progress: Progress | None = None
     parameters: Parameters | None = None
+    on_standing: Callable[[Standing], None] | None = None
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Plan:
     labels: Array | None
     seed: int
     progress: Progress
+    on_standing: Callable[[Standing], None] = silent
+    journal: Journal | None = None
 
 
 def plan_audit(model: Model, feeds: Mapping[str, Any], question: Question) -> Plan:
@@ -78,8 +85,10 @@ def plan_audit(model: Model, feeds: Mapping[str, Any], question: Question) -> Pl
     ready = tuple((c, _params(c, given.get(n, {}), n)) for n, c in checks.items())
     arrays = check_feeds(feeds, model.inputs, model.frozen_batch)
     items = next((len(a) for a in arrays.values() if a.ndim), 1) if model.batched(arrays) else 1
-    labels, progress = _labels(q.labels, items), q.progress or silent
-    return Plan(model, arrays, asked, ready, q.target, _output(model, q.target), labels, int(q.seed), progress)
+    return Plan(
+        model, arrays, asked, ready, q.target, _output(model, q.target), _labels(q.labels, items), int(q.seed),
+        q.progress or silent, q.on_standing or silent, q.journal,
+    )  # fmt: skip
 
 
 def _params(owner: Method | Check, given: Mapping[str, Any], name: str) -> Any:

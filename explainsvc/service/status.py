@@ -36,6 +36,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.PassChangedFunction: grpc.StatusCode.INTERNAL,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.JournalMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.WorkerCrashed: grpc.StatusCode.INTERNAL,
     errors.WorkerOutOfMemory: grpc.StatusCode.RESOURCE_EXHAUSTED,
