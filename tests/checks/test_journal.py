@@ -169,7 +169,7 @@ def test_floats_come_back_bit_for_bit(tmp_path: Path) -> None:
 def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
     """A journal cut at any byte is read up to its last whole line, and is written on from there."""
     path = tmp_path / "journal"
-    rows = (Row("c", "m", "", 0, "", "x", 1.0, 1.0, 1.0, 1.0, 3),)
+    rows = (Row("c", "m", "", 0, "", "x", 1.0, 1.0, 1.0, 1.0, 3, amount=0.5),)
     parts = [Finished(("c", str(number)), 0.5, rows) for number in range(3)]
     with kept(path) as journal:
         journal.begin('{"seed": 1}')
@@ -186,12 +186,57 @@ def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
         assert contents(path.read_bytes()).finished == (*parts[:whole], parts[-1])
 
 
+ASKED = {"methods": ["gradient"], "checks": ["complexity"]}
 CHANGES: dict[str, dict[str, Any]] = {
     "inputs": {"feeds": pictures(7)},
     "methods": {"methods": ["gradient", "input_x_gradient"]},
-    "checks": {"checks": ["completeness", "complexity"]},
-    "target": {"target": 1},
+    "checks": {"parameters": {"complexity": {"threshold": 0.5}}},
+    "target": {"target": {"output": "y", "seed": np.ones((6, 5), np.float32)}},
     "labels": {"labels": np.arange(6) % 5},
     "seed": {"seed": 1},
-    "parameters": {"parameters": {"complexity": {"threshold": 0.5}}},
 }
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_the_journal_of_another_question_is_refused(changed: str, tmp_path: Path) -> None:
+    """It names what differs, and leaves the journal as it is; asked afresh, the audit begins anew."""
+    model, path = cnn(), tmp_path / "journal"
+    with kept(path) as journal:
+        model.audit(pictures(6), journal=journal, **ASKED)
+    before = path.read_bytes()
+    question = {"feeds": pictures(6), **ASKED, **CHANGES[changed]}
+    with kept(path) as journal, pytest.raises(JournalMismatch, match=f"with other {changed}\\. expected"):
+        model.audit(question["feeds"], journal=journal, **{k: v for k, v in question.items() if k != "feeds"})
+    assert path.read_bytes() == before
+    with kept(path, fresh=True) as journal:
+        model.audit(question["feeds"], journal=journal, **{k: v for k, v in question.items() if k != "feeds"})
+    assert contents(path.read_bytes()).question != contents(before).question
+
+
+def test_the_journal_of_another_model_or_environment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights, another number of threads, a file of another format."""
+    path = tmp_path / "journal"
+    with kept(path) as journal:
+        cnn().audit(pictures(6), journal=journal, **ASKED)
+    other = cnn().with_weights({"d": np.ones(5, np.float32)})
+    with kept(path) as journal, pytest.raises(JournalMismatch, match="other model"):
+        other.audit(pictures(6), journal=journal, **ASKED)
+    monkeypatch.setenv("EXPLAINSVC_THREADS", "3")
+    with kept(path) as journal, pytest.raises(JournalMismatch, match="other threads"):
+        cnn().audit(pictures(6), journal=journal, **ASKED)
+    path.write_text('{"format": "explainsvc.journal/9"}\n')
+    with kept(path) as journal, pytest.raises(JournalMismatch, match="journal/9"):
+        cnn().audit(pictures(6), journal=journal, **ASKED)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """A journal in use is refused, and free again afterwards."""
+    path = tmp_path / "journal"
+    with kept(path) as journal, kept(path) as second:
+        journal.begin("{}")
+        with pytest.raises(JournalMismatch, match="another process"):
+            second.begin("{}")
+    with kept(path) as journal:
+        assert journal.begin("{}") == {}
+        journal.remove()
+    assert not path.exists()
