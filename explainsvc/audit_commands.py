@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from explainsvc import arguments, engines, signing, texts
 from explainsvc.arguments import UsageError
 from explainsvc.checks.pace import Standing
-from explainsvc.checks.presets import PRESETS, AuditPlan, read_plan
+from explainsvc.checks.presets import PRESETS, AuditPlan, overridden, read_plan
 from explainsvc.checks.replay import compared, question_of, require_same_subject
 from explainsvc.commands import DIFFERENT, DONE, VERDICT, folder_of, say
 from explainsvc.engines import Audit
@@ -46,7 +46,7 @@ def _journal(options: argparse.Namespace, folder: Path) -> AbstractContextManage
     path = folder / JOURNAL
 
     def resumed(rows: int) -> None:
-        print(f"resumed: {rows} rows of {path}", file=sys.stderr)
+        sys.stderr.write(f"resumed: {rows} rows of {path}\n")
 
     return nullcontext() if options.server else kept(path, fresh=options.fresh, resumed=resumed)
 
@@ -88,13 +88,8 @@ def _question(options: argparse.Namespace, plan: AuditPlan) -> Audit:
         target=plan.target if options.target is None else options.target,
         labels=None if options.labels is None else arguments.read_array(options.labels),
         seed=next((seed for seed in (options.seed, plan.seed) if seed is not None), 0),
-        parameters=_over(plan.parameters, arguments.by_name(cards, options.parameters)),
+        parameters=overridden(plan.parameters, arguments.by_name(cards, options.parameters)),
     )
-
-
-def _over(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The second's parameters in place of the first's."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
 
 
 def replay(options: argparse.Namespace) -> int:

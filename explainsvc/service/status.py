@@ -38,6 +38,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
     errors.JournalMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
     errors.WorkerCrashed: grpc.StatusCode.INTERNAL,
     errors.WorkerOutOfMemory: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.WorkerTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,

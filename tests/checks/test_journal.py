@@ -21,6 +21,7 @@ from explainsvc.errors import JournalMismatch
 from explainsvc.journals import contents, kept
 from explainsvc.model import Model
 from explainsvc.report.report import Report
+from explainsvc.weights import replace_weights
 from tests.checks.models import cnn, pictures
 
 METHODS = ("gradient", "integrated_gradients")
@@ -140,7 +141,7 @@ def test_what_is_finished_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> 
 
     model = cnn()
     monkeypatch.setattr(engine, "attribute", counted("explanations", engine.attribute))
-    monkeypatch.setattr(_randomised, "replace_weights", counted("models", _randomised.replace_weights))
+    monkeypatch.setattr(_randomised, "replace_weights", counted("models", replace_weights))
     audited(model, SEVERAL, journal=Kept())
     everything, count["explanations"], models, count["models"] = count["explanations"], 0, count["models"], 0
     audited(model, SEVERAL, journal=Kept({part.part: part for part in first.found}))

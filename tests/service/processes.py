@@ -1,12 +1,44 @@
-"""Worker processes of servers in this process, as the kernel sees them."""
+"""Servers as processes of their own, and worker processes as the kernel sees them."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def server_process(store: Path, *options: str, address: str = "127.0.0.1:0") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server with one worker, and its address; killed at the end if it still runs."""
+    python_path = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-m", "explainsvc.service.server", "--address", address, "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--worker-threads", "1", "--store", str(store), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": python_path},
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            yield server, server.stdout.readline().removeprefix("listening on ").strip()
+        finally:
+            server.kill()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Until it is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def workers() -> dict[int, float]:
