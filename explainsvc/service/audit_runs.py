@@ -116,7 +116,13 @@ class AuditRuns:
         if len(self.runs) >= self.backend.config.queue + self.backend.config.workers:
             raise QueueFull(f"{len(self.runs)} audits run or wait already", to_do="Send the request again in a moment")
         audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, whole.model_digest, round(time.time(), 6))
-        await asyncio.to_thread(self.backend.store.accept_audit, audit, whole.SerializeToString())
+        accepted = asyncio.ensure_future(asyncio.to_thread(self.backend.store.accept_audit, audit, whole.SerializeToString()))
+        try:
+            await asyncio.shield(accepted)
+        except asyncio.CancelledError:  # its caller has gone before it heard the audit's id, but the store may know it
+            await asyncio.wait([accepted])
+            _cancel(self._begin(Run(audit, whole)))
+            raise
         return self._begin(Run(audit, whole))
 
     def resume(self) -> None:
@@ -129,22 +135,19 @@ class AuditRuns:
 
     def leave(self, run: Run) -> None:
         """The caller that created it is gone: that cancels it, unless it was asked to keep running."""
-        if run.task is not None and not (run.request.keep_running or self.stopping):
-            run.task.cancel()
+        if not (run.request.keep_running or self.stopping):
+            _cancel(run)
 
     async def cancel(self, audit_id: str) -> None:
         """End an audit if it runs; it is stored as cancelled when this returns."""
         run = self.runs.get(audit_id)
-        if run is not None and run.task is not None:
-            run.task.cancel()
-            await asyncio.wait([run.task])
+        if run is not None:
+            await asyncio.wait([_cancel(run)])
 
     async def park(self) -> None:
         """Stop all; they stay what they are in the store: running."""
         self.stopping = True
-        tasks = [run.task for run in self.runs.values() if run.task is not None]
-        for task in tasks:
-            task.cancel()
+        tasks = [_cancel(run) for run in self.runs.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, run: Run) -> Run:
@@ -215,6 +218,12 @@ class AuditRuns:
                             run.progress = reply.progress
                     run.news()
         raise AssertionError("a job ends in its report or in an error")
+
+
+def _cancel(run: Run) -> asyncio.Task[bytes]:
+    assert run.task is not None, "a run that others know has begun"
+    run.task.cancel()
+    return run.task
 
 
 def _finished(journal: Path) -> Sequence[Finished]:
