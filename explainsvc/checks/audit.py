@@ -84,6 +84,7 @@ def _subject(plan: Plan, course: Course) -> Subject:
     A method that does not fit the model is left out, and said to be refused where the caller named it; the last one that
     the caller named raises.
     """
+    course.tell(f"untouched: {plan.output}")
     start = perf_counter()
     values = {plan.output: maps.value_of(plan.model, plan.feeds, plan.output)}
     forward = perf_counter() - start

@@ -35,11 +35,11 @@ def test_an_audit_is_heard_of_as_one() -> None:
         on_standing=standings.append, progress=lambda *heard: triples.append(heard),
     )  # fmt: skip
     assert triples == [(s.done, s.total, s.what) for s in standings]
-    assert [s.done for s in standings] == list(range(3 + 4 * 4 + 3 + 1))
+    assert [s.done for s in standings] == [0, *range(3 + 4 * 4 + 3 + 1)]
     assert {s.total for s in standings} == {3 + 4 * 4 + 3}  # explained; (model + methods) of 4 steps; methods of completeness
-    assert [s.remaining is None for s in standings] == [True] * 3 + [False] * 20
+    assert [s.remaining is None for s in standings] == [True] * 4 + [False] * 20
     assert standings[-1].remaining == 0
-    assert all(s.remaining > 0 for s in standings[3:-1] if s.remaining is not None)
+    assert all(s.remaining > 0 for s in standings[4:-1] if s.remaining is not None)
 
 
 def test_a_check_that_refuses_leaves_nothing() -> None:

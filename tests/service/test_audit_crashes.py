@@ -145,7 +145,7 @@ def test_an_audit_that_kills_its_workers_ends(served: Callable[..., Any], tmp_pa
             for pid in [pid for pid, used in workers().items() if used > 1.3 * start + 0.5 and pid not in others]:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
-        with pytest.raises(errors.WorkerCrashed, match=f"untouched: feature_ablation: .* died {ATTEMPTS} times in a row"):
+        with pytest.raises(errors.WorkerCrashed, match=f"untouched: y: .* died {ATTEMPTS} times in a row"):
             audit.result()
         (failed,) = client.audits.list()
         with pytest.raises(errors.WorkerCrashed):
