@@ -66,7 +66,7 @@ def served(tmp_path: Path) -> Callable[..., Any]:
 
 def at_the_long_part(act: Callable[[], None]) -> Callable[[Standing], None]:
     """Hears how far an audit is, and acts once it is in the middle of a part."""
-    acted = []
+    acted: list[bool] = []
 
     def heard(standing: Standing) -> None:
         if standing.what == LONG and not acted:

@@ -163,7 +163,7 @@ def test_audits_are_listed_page_by_page(audits: AuditServiceStub, client: Client
     made = [client.audits.start(digest, models.image(2), methods=["random"]) for _ in range(3)]
     for audit_id in made:
         client.audits.watch(audit_id)
-    token, found = "", []
+    token, found = "", list[str]()
     while token or not found:
         page = audits.ListAudits(pb.ListAuditsRequest(page_size=2, page_token=token))
         assert len(page.audits) <= 2
