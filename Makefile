@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test check serve protos docs bench fuzz lint types upgrade clean
+.PHONY: demo test exhaustive check serve protos docs bench fuzz lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -16,6 +16,9 @@ serve: .venv/.runtime         ## the gRPC server on a local port
 
 test: .venv/.dev              ## all tests; make test ARGS="-k lrp --cov"
 	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+exhaustive: .venv/.dev        ## the tests that CI leaves out: more exports and larger networks of the same kinds
+	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 -m exhaustive $(ARGS)
 
 check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports

@@ -116,13 +116,14 @@ class Check:
         card: What it computes.
         params: Dataclass of its parameters.
         run: ``(subject, params) -> rows``, one by one as they are computed.
-        judge: ``(subject, params, rows) -> {method: verdict}`` for every method that was asked for.
+        judge: ``(subject, params, rows) -> {method: verdict}`` for every method that was asked for, or for the model.
         rule: The verdict's rule in words.
         family: What it asks about, as the report groups checks.
         controls: Methods that are run beside those asked for.
         axis: What ``Row.amount`` is, in words, for the axis of a figure; "" where rows have no amount.
         main: The measure that a figure of all methods shows; "" for the first.
         work: ``(model, params) -> Work``.
+        of_model: Its only verdict is on the model and bears the name "model"; no method is judged.
     """
 
     card: Card
@@ -135,3 +136,4 @@ class Check:
     axis: str = ""
     main: str = ""
     work: Callable[[Model, Any], Work] = one_part_a_method
+    of_model: bool = False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.check import Explained, Subject, Verdict
+from explainsvc.cards import Card, param
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _flipping as flipping
 from explainsvc.checks._controls import above, broken_maps, without
-from explainsvc.checks._features import features_of
+from explainsvc.checks._features import WINDOW, features_of
 from explainsvc.checks._probability import probability_of
-from explainsvc.checks._substitutes import substitutes
+from explainsvc.checks._substitutes import SUBSTITUTES, substitutes
 from explainsvc.checks.judging import each_method
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
@@ -21,31 +24,39 @@ from explainsvc.checks.rows import Row
 GAIN = "gain_over_random"
 
 
-class CausalParams(Protocol):
-    """What both checks have as parameters."""
+@dataclass(frozen=True)
+class Causal:
+    """The steps, and what takes the place."""
 
-    @property
-    def steps(self) -> int:
-        """Steps of equal size."""
-
-    @property
-    def window(self) -> tuple[int, ...]:
-        """What is changed together."""
-
-    @property
-    def baseline(self) -> object:
-        """What takes the place."""
+    steps: int = param(20, "int", "steps of equal size", low=1)
+    window: Any = param((), "ints", WINDOW)
+    baseline: Any = param("zero", "value", SUBSTITUTES)
 
 
-def rows(check: str, subject: Subject, p: CausalParams, inserting: bool) -> Iterator[Row]:
+def check_of(card: Card, params: type[Causal], inserting: bool) -> Check:
+    """Deletion, or insertion: the same curve from the one end or the other."""
+    gained, axis = ("gains", "put back") if inserting else ("saves", "deleted")
+    return Check(
+        card,
+        params,
+        run=partial(_rows, card.name, inserting),
+        judge=judge,
+        rule=f"Pass: the 95 % interval of the AUC that the map's order {gained} against the random order of the same input "
+        f"(paired) lies above 0; fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. {flipping.TIES}",
+        family="faithfulness",
+        axis=f"share of the features {axis}",
+        main="output",
+        work=lambda _model, p: Work(explanations=0, forwards=p.steps),
+    )
+
+
+def _rows(check: str, inserting: bool, subject: Subject, p: Causal) -> Iterator[Row]:
     """The curve of one method after the other."""
     known: dict[Hashable, Array] = {}
     return method_by_method(check, subject, lambda e: _measured(subject, e, p, inserting, known))
 
 
-def _measured(
-    subject: Subject, e: Explained, p: CausalParams, inserting: bool, known: dict[Hashable, Array]
-) -> Iterator[Measured]:
+def _measured(subject: Subject, e: Explained, p: Causal, inserting: bool, known: dict[Hashable, Array]) -> Iterator[Measured]:
     request = flipping.request_of(subject, e)
     features, reading = features_of(request, p.window), probability_of(request)
     counts, others = flipping.evenly(features.count, p.steps), substitutes(p.baseline, request)

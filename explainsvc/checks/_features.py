@@ -61,6 +61,16 @@ def features_of(request: Request, window: Sequence[int]) -> Features:
     return Features(numbers, count)
 
 
+def require_items(request: Request) -> None:
+    """A check tells items apart: each explained input has one entry per item.
+
+    Raises:
+        MethodNotApplicable: An explained input is shared by all items.
+    """
+    for name in request.wanted:
+        item_shape(request, name)
+
+
 def by_item_count(request: Request) -> int:
     """Items of a request; 1 where the model has no batch axis."""
     return len(request.target.seed) if request.batched else 1
@@ -85,6 +95,6 @@ def item_shape(request: Request, name: str) -> tuple[int, ...]:
             f'input "{name}" is shared by all items',
             where="the explained inputs",
             expected="an input with one entry per item along axis 0",
-            to_do="Explain the other inputs only, or give one item at a time",
+            to_do="Make it a constant of the model (an initializer), or export it with an axis of items",
         )
     return request.item_shape(name)

@@ -1,26 +1,27 @@
-"""Mean shift: a model that computes at x + m what the first one computes at x (Kindermans et al. 2017, section 2)."""
+"""Mean shift: a model that computes at x + m what the first one computes at x (Kindermans et al. 2017, arXiv:1711.00867)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
-from onnx import helper
+import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.checks import _surgery as surgery
+from explainsvc.checks._derived import derived
 from explainsvc.errors import MethodNotApplicable
+from explainsvc.explained import find_value
+from explainsvc.graph.passes.rewrite import Rewriter, constant_of
 from explainsvc.model import Model
 
 
 def shifted(
     model: Model, feeds: Mapping[str, Array], shifts: Mapping[str, Array | float], *, sub: bool = False
 ) -> tuple[Model, dict[str, Array]]:
-    """The corrected model and the shifted inputs: f₂(x + m) = f(x).
+    """The corrected model and the shifted inputs: f₂(x + m) = f(x), up to rounding.
 
     The bias of a dense layer or of an unpadded convolution that alone reads an input is corrected, b₂ = b − Wᵀm (section 2.1);
-    else a Sub is put behind the input, which a padded convolution needs: its zeros lie outside the shifted data.
+    else a Sub is put in front of all that reads it, which a padded convolution needs: its zeros lie outside the shifted data.
 
     Args:
         model: Not changed.
@@ -31,15 +32,16 @@ def shifted(
     Raises:
         MethodNotApplicable: A shifted input does not hold floats.
     """
-    proto = model.proto
+    changed, moved = model.prepared.model.clone(), model.internal(feeds)
+    write = Rewriter(changed.graph)
     for name, m in shifts.items():
-        if feeds[name].dtype.kind != "f":
+        if moved[name].dtype.kind != "f":
             raise MethodNotApplicable("cannot be shifted", where=f'input "{name}"', expected="an input of float numbers")
-        shift = np.asarray(m, feeds[name].dtype)
-        corrected = None if sub else _bias_corrected(proto, name, shift, feeds[name])
-        proto = _with_sub(proto, name, shift) if corrected is None else corrected
-    moved = {name: (feeds[name] + np.asarray(m)).astype(feeds[name].dtype) for name, m in shifts.items()}
-    return surgery.as_model(proto), {**feeds, **moved}
+        shift, x = np.asarray(m, moved[name].dtype), find_value(changed.graph, name)
+        if sub or not _bias_corrected(x, shift, write):
+            _subtracted(changed.graph, x, shift, write)
+        moved[name] = moved[name] + shift
+    return derived(model, changed), moved
 
 
 def range_shifts(feeds: Mapping[str, Array], names: Sequence[str], amount: float) -> dict[str, float]:
@@ -48,50 +50,46 @@ def range_shifts(feeds: Mapping[str, Array], names: Sequence[str], amount: float
     return {name: amount * (size if size > 0 else 1.0) for name, size in ranges.items()}
 
 
-def _with_sub(proto: onnx.ModelProto, name: str, shift: Array) -> onnx.ModelProto:
-    def made(copy: onnx.ModelProto, x: str, result: str) -> list[onnx.NodeProto]:
-        m = surgery.add_constant(copy, "shift", shift)
-        return [helper.make_node("Sub", [x, m], [result], f"{surgery.TAG}unshift.{x}")]
+def _subtracted(graph: ir.Graph, x: ir.Value, shift: Array, write: Rewriter) -> None:
+    """All that reads x, in branches and loops too, reads x − m, which comes before everything."""
+    uses = list(x.uses())
+    back = write.before(next(iter(graph)), "Sub", [x, write.constant(shift, f"{x.name}_shift")], dtype=x.dtype)
+    back.shape = x.shape
+    for use in uses:
+        use.node.replace_input_with(use.idx, back)
 
-    return surgery.before_inputs(proto, [name], made)
 
-
-def _bias_corrected(proto: onnx.ModelProto, name: str, shift: Array, x: Array) -> onnx.ModelProto | None:
-    """The bias of the only reader corrected by −Wᵀm; None where there is no such reader."""
-    readers = [n for n in proto.graph.node if name in surgery.names_read(n)]
-    known = surgery.constants(surgery.copy_of(proto))
-    if len(readers) != 1 or len(readers[0].input) < 3 or any(i not in known for i in readers[0].input[1:3]):
-        return None
-    node, weight, bias = readers[0], known[readers[0].input[1]], known[readers[0].input[2]]
-    taken = _dense(node, weight, shift, x) if surgery.is_op(node, "Gemm") else _convolved(node, weight, shift, x)
+def _bias_corrected(x: ir.Value, shift: Array, write: Rewriter) -> bool:
+    """The bias of the only reader corrected by −Wᵀm; False where there is no such reader."""
+    uses = list(x.uses())
+    node = uses[0].node if len(uses) == 1 and uses[0].idx == 0 else None
+    if node is None or node.domain != "" or len(node.inputs) < 3:
+        return False
+    weight, bias = (constant_of(value) for value in node.inputs[1:3])
+    if weight is None or bias is None:
+        return False
+    taken = _dense(node, weight, shift) if node.op_type == "Gemm" else _convolved(node, weight, shift)
     if taken is None:
-        return None
-
-    def instead(copy: surgery.Copy, n: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        if n != node:
-            return None
-        other = onnx.NodeProto()
-        other.CopyFrom(n)
-        other.input[2] = copy.constant("bias", (bias.astype(np.float64) - taken).astype(bias.dtype))
-        return [other]
-
-    return surgery.replace_nodes(proto, instead)
+        return False
+    corrected = write.constant((bias.astype(np.float64) - taken).astype(bias.dtype), f"{node.name}_bias")
+    node.replace_input_with(2, corrected)
+    return True
 
 
-def _dense(node: onnx.NodeProto, weight: Array, shift: Array, x: Array) -> Array | None:
+def _dense(node: ir.Node, weight: Array, shift: Array) -> Array | None:
     """α/β Wᵀm of a Gemm that reads the input as its rows."""
-    given = surgery.attributes(node)
-    if given.get("transA", 0) or given.get("beta", 1.0) == 0 or x.ndim != 2:
+    alpha, beta = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
+    if node.attributes.get_int("transA", 0) or beta == 0:
         return None
-    w = (weight.T if given.get("transB", 0) else weight).astype(np.float64)
-    m = np.broadcast_to(shift, (1, *x.shape[1:])).astype(np.float64)
-    return np.asarray(given.get("alpha", 1.0) / given.get("beta", 1.0) * (m @ w)[0])
+    w = (weight.T if node.attributes.get_int("transB", 0) else weight).astype(np.float64)
+    m = np.broadcast_to(shift, (1, len(w))).astype(np.float64)
+    return np.asarray(alpha / beta * (m @ w)[0])
 
 
-def _convolved(node: onnx.NodeProto, weight: Array, shift: Array, x: Array) -> Array | None:
-    """Σ W m of an unpadded convolution, for one number of m per channel at most."""
-    given = surgery.attributes(node)
-    padded = any(given.get("pads", [])) or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
-    if not surgery.is_op(node, "Conv") or padded or shift.size > 1 or given.get("group", 1) != 1:
+def _convolved(node: ir.Node, weight: Array, shift: Array) -> Array | None:
+    """Σ W m of an unpadded convolution, for one number of m at most."""
+    given = node.attributes
+    padded = any(given.get_ints("pads", [])) or given.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if node.op_type != "Conv" or padded or shift.size > 1 or given.get_int("group", 1) != 1:
         return None
     return np.asarray(weight.astype(np.float64).sum(axis=tuple(range(1, weight.ndim))) * float(shift.reshape(())))

@@ -10,10 +10,11 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
 from explainsvc.checks.course import Course
+from explainsvc.checks._features import require_items
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
 from explainsvc.inspection import reachable_inputs, target_name
 from explainsvc.method import Request
@@ -73,7 +74,8 @@ def _rows(plan: Plan, subject: Subject, course: Course) -> Iterator[Row]:
         except ExplainsvcError as error:
             if len(plan.checks) == 1:
                 raise
-            yield from (refusal_row(check.card.name, e.name, error) for e in subject.explained if e.asked)
+            names = [MODEL] if check.of_model else [e.name for e in subject.explained if e.asked]
+            yield from (refusal_row(check.card.name, name, error) for name in names)
         course.over(check.card.name)
     course.tell("report")
 
@@ -115,6 +117,7 @@ def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Expl
     target = resolve_target(plan.target, name, value_of, model.batched(feeds))
     wanted = reachable_inputs(model, method, target.output)
     request = Request(model, feeds, wanted, target, plan.seed, maps.silent)
+    require_items(request)
     result = maps.attribute(method, asked.params, request)
     caveats = (*method.caveats, *notes, *result.caveats)
     flat = maps.flat(result.values, request.batched)

@@ -10,8 +10,8 @@ Properties: Gradient × input passes for networks without biases, integrated gra
 Limits: Inputs where S is close to what it is held against make the ratio large. An inner value (a logit that is no output) is
     read from the prepared graph. Of methods with a background, S(x′) is the mean that the method reports.
 Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3, proposition 1; tolerance: section 5, "within 5%".
-Differs: Quantus compares with ``==``, which rounding fails, and with a black input whatever the method's baseline is. A
-    feature of several elements counts once.
+Differs: Quantus compares with ``==``, which rounding fails, maps that it has normalised, and with a black input whatever the
+    method's baseline is. A feature of several elements counts once.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Limits: Says how easily a map is read, never whether it is right: the true expla
 Source: Bhatt et al. 2020, arXiv:2005.00631, definition of complexity; Chalasani et al. 2020, arXiv:1810.06583 (Gini index after
     Hurley & Rickard 2009); Nguyen & Martinez 2020, arXiv:2007.07584, effective complexity; the reference of the verdict: ours.
 Differs: Nguyen & Martinez search the fewest features that predict the output; counting above a threshold is Quantus', but its
-    threshold is absolute, which lets the unit decide. Maps are not normalised.
+    threshold is a share of the largest value of the whole batch, which lets the other inputs decide.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ Limits: Random neighbours give a lower bound of the maximum. A constant map is c
 Source: Alvarez-Melis & Jaakkola 2018, arXiv:1806.08049, section 3; Montavon et al. 2018, doi:10.1016/j.dsp.2017.10.011,
     section 7.1 (explanation continuity, translated digits); changes relative to those of input and output: Agarwal et al.
     2022, arXiv:2203.06877 (relative input and output stability); the larger of both as the reference, and the limit: ours.
-Differs: Quantus's LocalLipschitzEstimate compares maps that were normalised to their largest value, by default. The tutorial
-    of 2018 takes the 1-norm of the map's change.
+Differs: Quantus's LocalLipschitzEstimate divides maps by the largest value of their batch before, and its Continuity compares
+    every translation with the untouched picture. The tutorial of 2018 takes the 1-norm of the map's change.
 """
 
 from __future__ import annotations

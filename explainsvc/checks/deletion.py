@@ -14,44 +14,9 @@ Differs: Twenty steps by default, where RISE's code deletes as many pixels a ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Subject, Work
-from explainsvc.checks import _causal
-from explainsvc.checks._features import WINDOW
-from explainsvc.checks._flipping import TIES
-from explainsvc.checks._substitutes import SUBSTITUTES
-from explainsvc.checks.rows import Row
+from explainsvc.cards import read_card
+from explainsvc.checks._causal import Causal, check_of
 
 NAME = "deletion"
 
-
-@dataclass(frozen=True)
-class Params:
-    """The steps, and what takes the place."""
-
-    steps: int = param(20, "int", "steps of equal size", low=1)
-    window: Any = param((), "ints", WINDOW)
-    baseline: Any = param("zero", "value", SUBSTITUTES)
-
-
-def run(subject: Subject, p: Params) -> Iterator[Row]:
-    """The curve of one method after the other."""
-    return _causal.rows(NAME, subject, p, inserting=False)
-
-
-CHECK = Check(
-    read_card(NAME, __doc__, Params),
-    Params,
-    run=run,
-    judge=_causal.judge,
-    rule="Pass: the 95 % interval of the AUC that the map's order saves against the random order of the same input (paired) lies "
-    f"above 0; fail: it lies at 0 or below; inconclusive: neither, or fewer than 5 inputs. {TIES}",
-    family="faithfulness",
-    axis="share of the features deleted",
-    main="output",
-    work=lambda _model, p: Work(explanations=0, forwards=p.steps),
-)
+CHECK = check_of(read_card(NAME, __doc__, Causal), Causal, inserting=False)

@@ -11,7 +11,8 @@ Properties: The gradient, what multiplies by it, and differences of outputs give
 Limits: One kind of dummy. Methods that fit coefficients to samples give noise, which the tolerance may or may not cover.
 Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3.1 (implied by completeness and sensitivity(b)); null player:
     Shapley 1953.
-Differs: Quantus's NonSensitivity guesses from sampled outputs which features of the model have no effect; here it is known.
+Differs: Quantus's NonSensitivity guesses which features have no effect, from the output with each of them replaced; here it
+    is known.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def judge(subject: Subject, _params: object, rows: Sequence[Row]) -> Mapping[str
     floor = next((row.high for row in rows if (row.method, row.measure) == (verdicts.FLOOR, RISE)), math.nan)
     limit = 0.0 if math.isnan(floor) else max(0.0, floor)
     found = each_method(subject, rows, lambda e, own: _verdict(e, [row for row in own if row.measure == RISE], limit))
-    left = verdicts.left_out(subject)
-    return {name: replace(verdict, reason=verdict.reason + left) for name, verdict in found.items()}
+    more = verdicts.remarks(subject, rows)
+    return {name: replace(verdict, reason=verdict.reason + more) for name, verdict in found.items()}
 
 
 def _verdict(e: Explained, rows: Sequence[Row], limit: float) -> Verdict:

@@ -16,7 +16,7 @@ from explainsvc.checks import maps
 from explainsvc.checks.facts import array_facts, machine
 from explainsvc.checks.measured import refusals
 from explainsvc.checks.plan import Plan
-from explainsvc.checks.rows import DIGEST, Row
+from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.graph.probe import deviation
 from explainsvc.report.report import Report
 from explainsvc.weights import coverage, parameter_units, replace_weights
@@ -40,6 +40,9 @@ def report_of(plan: Plan, subject: Subject, rows: Sequence[Row]) -> Report:
 
 def _judged(subject: Subject, check: Check, params: Any, rows: Sequence[Row]) -> Mapping[str, Verdict]:
     """The check's verdicts; what could not be measured stays open, with the reason."""
+    if check.of_model:
+        failed = refusals(rows)
+        return {MODEL: Verdict("inconclusive", failed[MODEL])} if failed else check.judge(subject, params, rows)
     reasons = {**refusals(rows), **{name: f"could not be run: {reason}" for name, reason in subject.refused.items()}}
     asked = {e.name for e in subject.explained if e.asked} | set(subject.refused)
     left = {name: Verdict("inconclusive", reason) for name, reason in reasons.items() if name in asked}

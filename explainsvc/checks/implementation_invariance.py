@@ -32,12 +32,14 @@ from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _surgery as surgery
 from explainsvc.checks import maps
 from explainsvc.checks._distance import DEVIATION, DIFFERENCE, SAME_MAP, alike, output_deviation, relative_difference, share
+from explainsvc.checks._features import require_items
 from explainsvc.checks._rewriting import REWRITINGS, Rewriting
 from explainsvc.checks.judging import at_most, each_method, worst
 from explainsvc.checks.measured import Measured, summary_row
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import spearman
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
+from explainsvc.method import Request
 from explainsvc.model import Model
 from explainsvc.target import Target
 
@@ -137,12 +139,16 @@ def compare_models(
 
     Returns:
         ``output_deviation``, ``relative_difference`` and ``spearman``, float64 [item].
+
+    Raises:
+        ExplainsvcError: As :meth:`Model.explain`; MethodNotApplicable where an explained input is shared by all items.
     """
     a = model.explain(feeds, method, target, seed=seed, **parameters)
     given = {"output": a.target.output, "seed": a.target.seed}
     b = other.explain(feeds, method, given, inputs=list(a.values), seed=seed, **parameters)
-    batched = len(a.output_value) > 1 or len(next(iter(a.values.values()))) == 1
-    before, after = maps.flat(a.values, batched), maps.flat(b.values, batched)
+    request = Request(model, {n: np.asarray(x) for n, x in feeds.items()}, tuple(a.values), a.target, seed, maps.silent)
+    require_items(request)
+    before, after = maps.flat(a.values, request.batched), maps.flat(b.values, request.batched)
     gap = np.abs(np.asarray(a.output_value) - np.asarray(b.output_value))
     deviation = share(gap, np.abs(np.asarray(a.output_value)))
     return {DEVIATION: deviation, DIFFERENCE: relative_difference(before, after), "spearman": spearman(before, after)}

@@ -13,7 +13,7 @@ Limits: The unscaled measure asks for values in the right unit: maps that only r
 Source: Yeh et al. 2019, arXiv:1901.09392, definition 2.1, noise and square removal as there; β minimises it;
     verdict against the map of zeros: ours.
 Differs: Captum's multiply_by_inputs is found from the method's card (units=auto). One side of square, that of `window`; the
-    paper's code draws it.
+    paper's code draws it. One square at a time, as in the paper; Quantus puts none back before the next.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ Properties: The gradient passes: f and f₂ have the same derivatives. A factor 
     baseline moves with the data (their mean, black), and fail where it is a fixed number.
 Limits: The shift is one number per input, as in the paper; another one may tell apart what this one does not.
 Source: Kindermans et al. 2017, arXiv:1711.00867, sections 2 and 3.
-Differs: Quantus shifts the input only and leaves the model as it is, so that the output changes too, and compares with
-    ``==``. Inputs of any first operator, and several inputs; the equality of the outputs is measured.
+Differs: Quantus corrects a bias by the smallest of its responses, which is wrong at the border of a padded convolution, and
+    leaves one element of each input unshifted. Any first operator, several inputs; the outputs' equality is measured.
 """
 
 from __future__ import annotations

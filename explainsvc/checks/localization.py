@@ -13,7 +13,8 @@ Limits: A model may rely on what lies beside the object; then a faithful map fai
 Source: Zhang et al. 2018, arXiv:1608.00507 (pointing game); Arras et al. 2022, arXiv:2003.07258 (relevance mass
     and rank accuracy); Theiner et al. 2022, arXiv:2104.14995 (top-k intersection); verdict against chance and Sobel: ours.
 Differs: Ties count by what a random choice among them gives on average, so that a uniform map is no hit. No tolerance of 15
-    pixels in the pointing game unless `tolerance` says so. Nothing is normalised or made absolute.
+    pixels in the pointing game unless `tolerance` says so. Only positive relevance is mass, so that the share lies in
+    [0, 1]; without an object there is no measure (Quantus: any tied pixel hits, masses are signed, no object may be hit).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Properties: Gradients of linear models give 0; averaging over noise lowers it (Y
 Limits: Random neighbours give a lower bound of the maximum. A constant map has sensitivity 0 and explains nothing. Methods
     that draw random numbers keep theirs, so that only the input changes.
 Source: Yeh et al. 2019, arXiv:1901.09392, section 3; norms relative to the map: the authors' code; verdict: ours.
-Differs: Relative to the norm of the map, as in the authors' code and captum; Quantus divides by the norm of the input.
+Differs: The radius is relative to the range of the inputs; captum's and Quantus's are in the inputs' own unit.
 """
 
 from __future__ import annotations

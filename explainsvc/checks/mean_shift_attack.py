@@ -32,7 +32,7 @@ from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps
 from explainsvc.checks._saliency import top
-from explainsvc.checks._shifting import shifted
+from explainsvc.checks._shift import shifted
 from explainsvc.checks.judging import at_most, each_method
 from explainsvc.checks.measured import Measured, method_by_method
 from explainsvc.checks.rows import Row
@@ -72,11 +72,8 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
 
 
 def _attacked(subject: Subject, p: Params, e: Explained) -> Iterator[Measured]:
-    model = subject.model
-    feeds = model.internal(subject.feeds)
     shifts = {name: _shift(subject, p, e, name) for name in e.wanted}
-    other = shifted(model, shifts)
-    moved = feeds | {name: feeds[name] + m for name, m in shifts.items()}
+    other, moved = shifted(subject.model, subject.feeds, shifts, sub=True)
     error = _difference(subject, other, moved)
     after = maps.maps_of(e, other, moved, subject.seed)
     pattern = np.concatenate([(m != 0).reshape(-1) for m in shifts.values()])

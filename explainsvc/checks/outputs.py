@@ -10,6 +10,12 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.checks.similarity import correlation
 
 
+def hits(output: Array, batched: bool, labels: Array) -> Array | None:
+    """1.0 where an item's largest element is the label's, else 0.0, [item]; None for an output of one number."""
+    rows = output.reshape(len(output) if batched else 1, -1)
+    return (rows.argmax(axis=1) == labels).astype(np.float64) if rows.shape[1] > 1 else None
+
+
 def output_changes(before: Array, after: Array, batched: bool, labels: Array | None) -> Iterator[tuple[str, Array, str]]:
     """Name, one number per item, and a remark.
 
@@ -28,6 +34,7 @@ def output_changes(before: Array, after: Array, batched: bool, labels: Array | N
         yield "output_correlation", correlation(a.T, b.T), "over the items: the output is one number"
         return
     yield "argmax_agreement", (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64), ""
-    if labels is not None:
-        yield "accuracy", (b.argmax(axis=1) == labels).astype(np.float64), ""
+    right = None if labels is None else hits(after, batched, labels)
+    if right is not None:
+        yield "accuracy", right, ""
     yield "output_correlation", correlation(a, b), ""

@@ -12,13 +12,15 @@ Cost: (units + 1) × methods explanations per input, and as many sessions as gra
 Properties: A method that fails does not depend on what the model learned. Passing is necessary for a faithful map,
     not sufficient: random numbers pass.
 Limits: One draw of the weights per unit and seed. Input values that enter a map as a factor keep it correlated
-    (Sundararajan & Taly 2018). Constants that only a Sub, a Div or a scalar Mul uses are not counted as learned. A
-    BatchNormalization that was folded into its convolution has no statistics that could be kept.
-Source: Adebayo et al. 2018, arXiv:1810.03292, section 4; SSIM: Wang et al. 2004, eq. 13, of |map| scaled to 0…1, per channel;
+    (Sundararajan & Taly 2018). Biases that become zero leave ReLU units over an empty (zero) background at zero, and the
+    gradient there: maps keep the input's outline. `normal_same_std` draws biases too. Constants that only a Sub, a Div or a
+    scalar Mul uses are not counted as learned. A BatchNormalization that was folded into its convolution has no statistics
+    that could be kept.
+Source: Adebayo et al. 2018, arXiv:1810.03292, section 3; SSIM: Wang et al. 2004, eq. 13, of |map| scaled to 0…1, per channel;
     HOG: Dalal & Triggs 2005, cells of 16 × 16, pictures of 32 × 32 or more; verdict by interval: ours.
-Differs: Layers of the same shape get different numbers (independent seed per unit; Quantus seeds each layer alike); constant
-    maps count as missing, never as 1 (Quantus answers an error in a similarity by 1); the target stays that of the
-    untouched model, whose change is reported. HOG is compared by ranks.
+Differs: Layers of the same shape get different numbers (independent seed per unit; Quantus seeds each layer alike), in the
+    order of the graph (Quantus: in that of their definition); constant maps count as missing, never as 1 (they may end a
+    run of Quantus in an error). The change of the model's output is reported. HOG is compared by ranks.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ Limits: Inputs with parts replaced lie off the data; what is found depends on th
     et al. 2022, arXiv:2202.00449). The gain says nothing of the values' scale.
 Source: Bach et al. 2015, doi:10.1371/journal.pone.0130140, section "Pixel-flipping"; Samek et al. 2017, arXiv:1509.06321,
     equation 12 (AOPC); verdict against the paired random order: ours.
-Differs: The signed map is ranked as it is, neither normalised nor made absolute (Quantus does both by default); a pixel is
-    all its channels. Ties follow seeded random numbers, not the position in memory.
+Differs: A pixel is all its channels, where Quantus flips single elements; the curve starts at the untouched input, and its
+    area is a mean, not a sum. Ties follow seeded random numbers, not the position in memory.
 """
 
 from __future__ import annotations

@@ -33,15 +33,18 @@ class AuditPlan:
 COMMON = ("gradient", "input_x_gradient", "integrated_gradients")
 """Methods that work on every differentiable model."""
 PRESETS = {
-    "quick": AuditPlan(COMMON, ("parameter_randomization", "completeness")),
+    "quick": AuditPlan(COMMON, ("learned", "parameter_randomization", "completeness")),
     "standard": AuditPlan(
         (*COMMON, "smoothgrad", "guided_backprop", "lrp_epsilon_plus"),
-        ("parameter_randomization", "completeness", "conservation", "continuity", "random_logit", "pixel_flipping", "complexity"),
+        (
+            "learned", "parameter_randomization", "completeness", "conservation", "continuity", "random_logit", "pixel_flipping",
+            "complexity",
+        ),
     ),
     "full": AuditPlan(
         (*COMMON, "smoothgrad", "guided_backprop", "lrp_epsilon_plus", "deeplift", "grad_cam", "occlusion"),
         (
-            "parameter_randomization", "smooth_mprt", "efficient_mprt", "completeness", "conservation", "continuity",
+            "learned", "parameter_randomization", "smooth_mprt", "efficient_mprt", "completeness", "conservation", "continuity",
             "max_sensitivity", "implementation_invariance", "input_invariance", "random_logit", "pixel_flipping", "deletion",
             "insertion", "sensitivity_n", "infidelity", "road", "complexity", "fragility",
         ),

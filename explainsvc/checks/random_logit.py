@@ -10,8 +10,8 @@ Limits: Classes that the model computes from the same features have similar maps
     magnitudes agree fully, so that only the signed correlation is judged.
 Source: Sixt et al. 2020, arXiv:1912.09818, section 4 (random logit); SSIM: Wang et al. 2004, doi:10.1109/TIP.2003.819861;
     limit: ours.
-Differs: One draw for all methods, another one per input; Quantus starts its generator anew for every input, so that all
-    inputs of one class get the same other class. Signed maps, where Quantus takes SSIM of maps that it has normalised.
+Differs: One draw for all methods, another one per input; Quantus starts its generator anew for every batch, so that one by
+    one all inputs of a class get the same other class. SSIM of pictures, where Quantus flattens them to lines before.
 """
 
 from __future__ import annotations

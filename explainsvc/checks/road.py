@@ -12,7 +12,8 @@ Properties: Fills a plane of constant slope as it was; what is left of the remov
     A uniform map gains exactly nothing.
 Limits: No retraining: a model may still react to smooth patches. The noise is absolute, in units of the input.
 Source: Rong et al. 2022, arXiv:2202.00449, the Noisy Linear Imputation; verdict against the paired random order: ours.
-Differs: The signed map is ranked as it is, summed over channels. The noise is one draw for all shares and orders.
+Differs: The signed map is ranked as it is, summed over channels (Quantus ends in an error where there are several). The noise
+    is one draw for all shares and orders.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ Limits: Maps whose values are no contributions (a gradient without the input's f
     with parts replaced lie off the data.
 Source: Ancona et al. 2018, arXiv:1711.06104, definition of Sensitivity-n and its evaluation; verdict: ours.
 Differs: The sets are the same for all items and methods. A set is made of the features of `window`, pixels with all their
-    channels by default, where the paper takes single values.
+    channels by default, where the paper takes single values. Quantus draws no sets: it correlates over the inputs of its
+    first batch, step by step along each map's own order.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from explainsvc.check import Explained, Subject, Verdict, Word
-from explainsvc.checks.rows import Row
+from explainsvc.checks._spectra import looks_learned, traces_of
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import JUDGED
 from explainsvc.checks.statistics import LEAST_INPUTS, inputs_needed
 from explainsvc.weights import coverage, parameter_units
@@ -21,6 +22,11 @@ COMPLETE = 0.99
 FLOOR, CEILING = "random", "sobel"
 CONTROLS = (FLOOR, CEILING)
 NOT_JUDGED = "a control, not judged: drawn anew at every step, whatever the weights are"
+
+UNTAUGHT = (
+    "; but the model's own weights are like random numbers (see the check learned): that maps change with them does not make the "
+    "maps tell of anything learned"
+)
 
 RULE = (
     "After all units are re-initialised, insensitive: the lower end of the 95 % interval of the similarity lies above "
@@ -42,8 +48,23 @@ def judge(subject: Subject, _params: object, rows: Sequence[Row]) -> Mapping[str
     end = {(row.method, row.measure): row for row in rows if row.step == last}
     start = {(row.method, row.measure): row for row in rows if row.step == 0}
     found = {e.name: _verdict(e, start, end) for e in subject.explained if e.asked}
-    left = left_out(subject)
-    return {name: replace(verdict, reason=verdict.reason + left) for name, verdict in found.items()}
+    more = remarks(subject, rows)
+    return {name: replace(verdict, reason=verdict.reason + more) for name, verdict in found.items()}
+
+
+def remarks(subject: Subject, rows: Sequence[Row]) -> str:
+    """What a reader must know of the model before a verdict about randomising it means what it says; "" where nothing."""
+    return left_out(subject) + untaught(subject, rows)
+
+
+def untaught(subject: Subject, rows: Sequence[Row]) -> str:
+    """In words, that the weights look as they do before training; "" where they do not, or where randomising costs accuracy."""
+    accuracy = {row.step: row for row in rows if (row.method, row.measure) == (MODEL, "accuracy")}
+    if 0 in accuracy and accuracy[0].low > accuracy[max(accuracy)].high:
+        return ""
+    traces = traces_of(subject.model, subject.seed)
+    nothing = traces and looks_learned(min(t.p_value for t in traces), min(t.share for t in traces)) is False
+    return UNTAUGHT if nothing else ""
 
 
 def left_out(subject: Subject) -> str:

@@ -16,7 +16,8 @@ DASHES = ("", "7 4", "2 3")
 MOST_LABELS = 16
 LABEL_LENGTH = 26
 MOST_SMALL_LABELS, SMALL_LABEL_LENGTH = 8, 13
-NAMES_A_ROW, LEGEND_LINE = 3, 16
+LEGEND_LINE, LEGEND_EDGE, LETTER = 16, 4.0, 6.4
+"""Of a small chart's legend: pixels from line to line, before the first name, and of a letter at most."""
 SIMILARITY_WORDS = {
     "spearman_abs": "rank correlation of |map|",
     "spearman": "rank correlation of the signed map",
@@ -101,7 +102,7 @@ def _svg(lines: Sequence[Line], width: int, height: int, right: int, label: str,
     # A slanted label reaches down by its length times sin 32°, about half, at 6 to 7 pixels a letter.
     bottom, left = (34 + 3 * longest, 44) if small else (28 + math.ceil(3.6 * longest), 74)
     frame = Frame(left, 14, width - left - right, height - 14 - bottom, steps, low)
-    height += LEGEND_LINE * (_legend_rows(lines) - 1) if small and lines else 0
+    height += LEGEND_LINE * (_legend_rows(lines, width - right) - 1) if small else 0
     parts = [*_grid(frame, label), *_units(labels, frame, 10 if small else 12)]
     parts += [part for line in lines for part in (*(_band(line, frame) if band else ()), *_curve(line, frame))]
     parts += _names_below(lines, frame, height) if small else _names_beside(lines, frame)
@@ -234,17 +235,27 @@ def _names_beside(lines: Sequence[Line], frame: Frame) -> Iterator[str]:
 
 
 def _names_below(lines: Sequence[Line], frame: Frame, height: int) -> Iterator[str]:
-    width = frame.left + frame.width
-    columns, rows = min(NAMES_A_ROW, len(lines)), _legend_rows(lines)
-    for index, line in enumerate(lines):
-        row, column = divmod(index, columns)
-        x, y = 4 + width / columns * column, height - LEGEND_LINE * (rows - 1 - row)
+    rows = _legend_rows(lines, frame.left + frame.width)
+    for line, (row, x) in zip(lines, _legend(lines, frame.left + frame.width), strict=True):
+        y = height - LEGEND_LINE * (rows - 1 - row)
         yield f'<rect x="{x:.1f}" y="{y - 12}" width="10" height="10" fill="{line.colour}"/>'
         yield f'<text x="{x + 15:.1f}" y="{y - 3}" font-size="11" fill="#20242a">{esc(line.name)}</text>'
 
 
-def _legend_rows(lines: Sequence[Line]) -> int:
-    return math.ceil(len(lines) / NAMES_A_ROW)
+def _legend(lines: Sequence[Line], width: float) -> list[tuple[int, float]]:
+    """Row and left edge of each name; a name that does not fit beside the one before begins a row."""
+    found, row, x = [], 0, LEGEND_EDGE
+    for line in lines:
+        needed = 15 + LETTER * len(line.name)
+        if x > LEGEND_EDGE and x + needed > width:
+            row, x = row + 1, LEGEND_EDGE
+        found.append((row, x))
+        x += needed + 10
+    return found
+
+
+def _legend_rows(lines: Sequence[Line], width: float) -> int:
+    return 1 + max((row for row, _ in _legend(lines, width)), default=0)
 
 
 def _last(line: Line) -> float:

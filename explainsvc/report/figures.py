@@ -93,7 +93,7 @@ def _numbers(rows: Sequence[Row]) -> Html:
     """What has no curve: method, what was looked at, measure, mean and interval; the first of many."""
     body = [
         (code(r.method), esc(" ".join(filter(None, [r.order, r.unit]))), esc(r.measure), esc(number(r.mean)),
-         esc(f"{number(r.low)} … {number(r.high)}"), esc(r.n), esc(r.note))
+         esc(interval(r)), esc(r.n), esc(r.note))
         for r in rows[:MOST_NUMBERS]
     ]  # fmt: skip
     heads = ["method", "where", "measure", "mean", "95 % interval", "n", "note"]
@@ -107,6 +107,11 @@ def number(value: Any) -> str:
     if value is None or not isinstance(value, int | float | np.number) or math.isnan(value):
         return "–"
     return f"{value:.3g}"
+
+
+def interval(row: Row) -> str:
+    """Both ends; one dash where there are none."""
+    return f"{number(row.low)} … {number(row.high)}" if math.isfinite(row.low) else "–"
 
 
 def _caption(words: str) -> Html:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import InvalidInput
 from explainsvc.report import page as p
 from explainsvc.report import render
-from explainsvc.report.figures import breakable, charts, map_table, number
+from explainsvc.report.figures import breakable, charts, interval, map_table, number
 from explainsvc.report.kinds import kind_of
 from explainsvc.report.page import Html, code, esc, join, section, tag, text
 from explainsvc.report.report import Report
@@ -18,8 +18,8 @@ from explainsvc.report.report import Report
 GOOD, BAD = frozenset({"sensitive", "pass"}), frozenset({"insensitive", "fail"})
 MOST_MAPS = 4
 MEANING = {
-    "sensitive": "Its maps change when the model's weights are replaced by random numbers: they depend on what the "
-    "model has learned. This is necessary for a faithful explanation, not sufficient.",
+    "sensitive": "Its maps change when the model's weights are replaced by random numbers: they depend on the weights. "
+    "This is necessary for a faithful explanation, not sufficient.",
     "insensitive": "By at least one similarity its maps stay much the same although the weights were replaced by random "
     "numbers: do not take them as evidence of what this model has learned. A method that multiplies by the input "
     "(integrated gradients, LRP) keeps the input's zeros under any weights: compare |map| with the signed map.",
@@ -28,6 +28,13 @@ MEANING = {
     "pass": "The property holds on these inputs.",
     "fail": "The property does not hold on these inputs.",
 }
+OF_MODEL = {
+    "pass": "The model has learned something that an explanation could show.",
+    "fail": "The model is no better, or looks no different, than one whose weights were drawn at random: what a method shows of "
+    "it is no evidence of something learned.",
+    "inconclusive": "Whether the model has learned anything is not decided.",
+}
+"""Of the verdict on the model itself."""
 CONTROL_MEANING = (
     "Never looks at the model, and is not judged: random shows the similarity of unrelated maps, sobel that of maps "
     "which only show the input. A method that stays as high as sobel is no more than an edge detector."
@@ -77,6 +84,11 @@ def _summary(report: Report) -> Html:
     several = len({check for _, check in report.verdicts}) > 1
     parts = [verdict_matrix(report) if several else text(plain_words(report.verdicts, controls), class_="lead")]
     refused = report.header.get("refused", {})
+    parts += [
+        tag("p", Html(badge(word) + esc(f" {OF_MODEL[word]} {report.reasons.get((name, check), '')}")), class_="rule")
+        for (name, check), word in report.verdicts.items()
+        if name == MODEL and word in OF_MODEL
+    ]
     parts += [tag("p", Html(code(method) + esc(f" could not be run: {reason}"))) for method, reason in refused.items()]
     if equality:
         error, count = number(equality.get("max_error")), equality.get("n", "?")
@@ -114,7 +126,7 @@ def verdict_table(report: Report) -> Html:
         )
         for (method, check), verdict in report.verdicts.items()
     ]
-    words = dict.fromkeys(v for (method, _), v in report.verdicts.items() if method not in controls)
+    words = dict.fromkeys(v for (method, _), v in report.verdicts.items() if method not in (*controls, MODEL))
     meaning = {word: esc(MEANING[word]) for word in words if word in MEANING}
     if controls:
         meaning["control"] = esc(CONTROL_MEANING)
@@ -244,7 +256,7 @@ def _rows(rows: Sequence[Row]) -> Html:
             esc(r.measure),
             esc(number(r.mean)),
             esc(number(r.std)),
-            esc(f"{number(r.low)} … {number(r.high)}"),
+            esc(interval(r)),
             esc(r.n),
             esc(r.note),
         )

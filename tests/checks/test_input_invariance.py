@@ -18,7 +18,19 @@ def unpadded() -> Model:
     return explainsvc.load(models.build(graph, {"w": numbers(3, 2, 3, 3), "b": numbers(3)}))
 
 
+def branching() -> Model:
+    """Its only dense layers lie in the branches of an If, whose condition comes first."""
+    branch = "g{0} () => (float[N, 3] y{0}) {{ y{0} = Gemm (x, w{0}, b) }}"
+    graph = f"""g (float[N, 4] x) => (float[N, 3] y) {{
+      s = ReduceSum <keepdims = 0> (x)  c = Greater (s, zero)
+      y = If (c) <then_branch = {branch.format(1)}, else_branch = {branch.format(2)}>
+    }}"""
+    tensors = {"w1": numbers(4, 3), "w2": numbers(4, 3, seed=1), "b": numbers(3), "zero": np.zeros((), np.float32)}
+    return explainsvc.load(models.build(graph, tensors))
+
+
 CASES = {
+    "branches": (branching, {"x": numbers(4, 4)}, "Sub"),
     "gemm": (lambda: linear(bias=True), rows(), "Gemm"),
     "no bias": (linear, rows(), "Sub"),
     "conv": (unpadded, {"x": numbers(4, 2, 6, 6)}, "Conv"),

@@ -11,6 +11,8 @@ import pytest
 import explainsvc
 from explainsvc.cards import plain, read_params
 from explainsvc.checks import maps
+from explainsvc.checks.implementation_invariance import compare_models
+from explainsvc.errors import MethodNotApplicable
 from explainsvc.method import Request, Result, silent
 from explainsvc.methods import find_method
 from explainsvc.model import Model
@@ -93,3 +95,16 @@ def test_a_large_batch_is_permuted_at_once_and_run_in_parts(monkeypatch: pytest.
     found = in_groups("feature_permutation", X, batch_size=2)
     np.testing.assert_allclose(found.values["x"], expected.values["x"], rtol=1e-5, atol=1e-6)
     assert max(sizes[1:]) == 2  # the first gives the shape of the target
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_an_input_that_all_items_share_has_no_map_per_item(count: int) -> None:
+    """Its elements are no items, even where there are as many: audits and the comparison of two models refuse it by name."""
+    rest = "m = MatMul (x, w)  s = ReduceSum (k)  y = Mul (m, s)"
+    graph = f"g (float[N, 3] x, float[{count}] k) => (float[N, 2] y) {{ {rest} }}"
+    model = explainsvc.load(models.build(graph, {"w": models.weights("w", 3, 2)}))
+    feeds = {"x": numbers(4, 3), "k": numbers(count)}
+    with pytest.raises(MethodNotApplicable, match=r'input "k" is shared by all items.*a constant of the model'):
+        model.audit(feeds, methods=["gradient"], checks=["complexity"])
+    with pytest.raises(MethodNotApplicable, match='"k" is shared'):
+        compare_models(model, model, feeds, "gradient")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import explainsvc
-from explainsvc.checks._shifting import shifted
+from explainsvc.checks._shift import shifted
 from explainsvc.checks.mean_shift_attack import MAIN, NAME
 from explainsvc.checks.rows import Row
 from explainsvc.report.report import Report
@@ -23,12 +23,14 @@ def row(report: Report, method: str, measure: str) -> Row:
 def test_the_shifted_model_is_the_model_of_shifted_inputs() -> None:
     """f₂(x + m) = f(x) behind a padded convolution, and of two inputs at once."""
     model, x, m = cnn(), pictures(3)["x"], numbers(2, 8, 8, seed=5)
-    found = shifted(model, {"x": m}).predict({"x": x + m})["y"]
+    other, moved = shifted(model, {"x": x}, {"x": m}, sub=True)
+    found = other.predict(moved)["y"]
     np.testing.assert_allclose(found, model.predict({"x": x})["y"], rtol=1e-4, atol=1e-4)
     pair = explainsvc.load(models.two_by_two())
     feeds = {"a": numbers(3, 3), "b": numbers(3, 2)}
     shifts = {"a": numbers(3, seed=1), "b": numbers(2, seed=2)}
-    found = shifted(pair, shifts).predict({n: feeds[n] + shifts[n] for n in feeds})["p"]
+    other, moved = shifted(pair, feeds, shifts, sub=True)
+    found = other.predict(moved)["p"]
     np.testing.assert_allclose(found, pair.predict(feeds)["p"], rtol=1e-5, atol=1e-6)
 
 
@@ -37,7 +39,8 @@ def test_the_first_bias_corrected_is_the_same_pair() -> None:
     model, x, m = explainsvc.load(models.linear()), numbers(5, 4), np.array([2, 0, 0, 0], np.float32)
     w, b = models.weights("w", 4, 3), models.weights("b", 3)
     corrected = model.with_weights({"b": b - m @ w})
-    other = shifted(model, {"x": m})
+    other, moved = shifted(model, {"x": x}, {"x": m}, sub=True)
+    np.testing.assert_array_equal(moved["x"], x + m)
     np.testing.assert_allclose(other.predict({"x": x + m})["y"], corrected.predict({"x": x + m})["y"], rtol=1e-5, atol=1e-6)
     found, expected = (f.explain({"x": x + m}, "input_x_gradient", target=1).values["x"] for f in (other, corrected))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -53,9 +53,11 @@ def expected(name: str, method: str) -> Array:
 Subject = tuple[str, explainsvc.Model]
 
 
-@pytest.fixture(
-    scope="module", params=[(n, e) for n in ("resnet18", "resnet50") for e in EXPORTS], ids=lambda p: f"{p[0]} {p[1]}"
-)
+SUBJECTS = [*(("resnet18", export) for export in EXPORTS), ("resnet50", "torchscript")]
+MORE = [("resnet50", export) for export in EXPORTS if export != "torchscript"]
+
+
+@pytest.fixture(scope="module", params=[*SUBJECTS, *(pytest.param(p, marks=pytest.mark.exhaustive) for p in MORE)], ids=" ".join)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """A network's name, and our model of one of its exports."""
     name, export = request.param

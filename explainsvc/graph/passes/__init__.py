@@ -2,8 +2,8 @@
 
 The order matters: structure first (functions inlined, constants lifted), then real numbers instead of half precision
 and quantised ones, then one modern opset, then the rewrites that differentiation and relevance rules rely on (norms and
-activation functions in one operator, BatchNorm folded, MatMul+Add one Gemm). Passes that leave out rounding have a
-tolerance of their own; what comes after is held against their result.
+activation functions in one operator, scales, biases and BatchNorm folded, MatMul+Add one Gemm). Passes that leave out
+rounding have a tolerance of their own; what comes after is held against their result.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from explainsvc.graph.annotate import annotate_roles
 from explainsvc.graph.later import simplified_to_rms
 from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
+from explainsvc.graph.passes.affine import fold_affine
 from explainsvc.graph.passes.batch import open_batch
 from explainsvc.graph.passes.batchnorm import fold_batchnorm
 from explainsvc.graph.passes.constants import fold_constants, fold_shapes
@@ -35,6 +36,7 @@ from explainsvc.graph.passes.groupnorm import fuse_groupnorm
 from explainsvc.graph.passes.norms import fuse_norms
 from explainsvc.graph.passes.opset import convert_opset
 from explainsvc.graph.passes.precision import half_tolerance, upcast_half
+from explainsvc.graph.passes.rectifiers import rectifiers_to_relu
 from explainsvc.graph.passes.sequences import resolve_sequences
 from explainsvc.graph.passes.shapes import infer_shapes
 from explainsvc.graph.passes.structure import simplify_structure
@@ -113,6 +115,8 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fuse_norms", fuse_norms),
     ("fuse_groupnorm", fuse_groupnorm),
     ("fuse_activations", fuse_activations),
+    ("rectifiers_to_relu", rectifiers_to_relu),
+    ("fold_affine", fold_affine),
     ("fold_batchnorm", fold_batchnorm),
     ("matmul_add_to_gemm", matmul_add_to_gemm),
     ("open_batch", open_batch),

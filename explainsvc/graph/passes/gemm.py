@@ -10,6 +10,7 @@ from onnxscript.rewriter import RewriteRuleSet, rewrite
 from onnxscript.rewriter.rules.common import _matmul_add_to_gemm as onnxscript_rules
 
 from explainsvc.graph.passes.rewrite import keep_names, maker
+from explainsvc.graph.passes.shapes import infer_shapes
 
 
 class _ConstantBias:
@@ -38,6 +39,8 @@ def matmul_add_to_gemm(model: ir.Model) -> bool:
     before = model.graph.num_nodes()
     made = [(n, p) for n in model.graph if n.op_type == "Add" for v in n.inputs if (p := maker(v)) and p.op_type == "MatMul"]
     names = {add.outputs[0].name: product.name for add, product in made}
+    if any(v is not None and v.shape is None for _, product in made for v in product.inputs):
+        infer_shapes(model)  # the rules ask for ranks, which not every exporter writes down
     rewrite(model, pattern_rewrite_rules=_RULES)
     common.RemoveUnusedNodesPass()(model)
     keep_names(model.graph, names)

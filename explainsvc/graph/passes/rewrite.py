@@ -39,15 +39,17 @@ class Rewriter:
         return value
 
     def reshaped(self, value: ir.Value, shape: Sequence[int], inside: Collection[ir.Node]) -> ir.Value:
-        """A constant in another shape: the same initializer where only nodes ``inside`` read it, else a copy."""
+        """A constant in another shape; see :meth:`changed`."""
         array = constant_of(value)
         assert array is not None
-        if array.shape == tuple(shape):
-            return value
-        if not value.is_initializer() or any(use.node not in inside for use in value.uses()):
-            return self.constant(array.reshape(shape), f"{value.name}_reshaped")
-        value.const_value = ir.Tensor(np.ascontiguousarray(array.reshape(shape)), name=value.name)
-        value.shape = ir.Shape(shape)
+        return value if array.shape == tuple(shape) else self.changed(value, array.reshape(shape), inside)
+
+    def changed(self, value: ir.Value, array: Array, inside: Collection[ir.Node]) -> ir.Value:
+        """A constant with other numbers: the same initializer where only nodes ``inside`` read it, else a copy."""
+        if not value.is_initializer() or value.is_graph_output() or any(use.node not in inside for use in value.uses()):
+            return self.constant(array, f"{value.name}_changed")
+        value.const_value = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=value.name)
+        value.shape = ir.Shape(array.shape)
         return value
 
     def before(
