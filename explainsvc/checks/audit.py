@@ -9,8 +9,8 @@ from typing import Any
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
-from explainsvc.checks.course import Course
 from explainsvc.checks._features import require_items
+from explainsvc.checks.course import Course
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
