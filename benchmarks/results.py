@@ -23,8 +23,9 @@ def machine(threads: int) -> str:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     load = " / ".join(f"{n:.1f}" for n in os.getloadavg())
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    used = "1 thread" if threads == 1 else f"{threads} threads"
     return (
-        f"{now} · {processor()}, {os.cpu_count()} cores, {threads} {'thread' if threads == 1 else 'threads'} each · load average {load} · {platform.system()} "
+        f"{now} · {processor()}, {os.cpu_count()} cores, {used} each · load average {load} · {platform.system()} "
         f"{platform.machine()} · Python {platform.python_version()}\n\n{packages}"
     )
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from explainsvc import arguments, engines, signing, texts
 from explainsvc.arguments import UsageError
-from explainsvc.checks.presets import PRESETS, AuditPlan, read_plan
+from explainsvc.checks.pace import Standing
+from explainsvc.checks.presets import PRESETS, AuditPlan, overridden, read_plan
 from explainsvc.checks.replay import compared, question_of, require_same_subject
 from explainsvc.commands import DIFFERENT, DONE, VERDICT, folder_of, say
 from explainsvc.engines import Audit
 from explainsvc.errors import InvalidInput
-from explainsvc.progress import bar
+from explainsvc.journals import JournalFile, kept
+from explainsvc.progress import Advance, bar
 from explainsvc.report.report import Report
 
 DEFAULT_CHECKS = ("parameter_randomization",)
-ENVELOPE = "report.dsse.json"
+ENVELOPE, JOURNAL = "report.dsse.json", "journal.jsonl"
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -28,16 +32,39 @@ def audit(options: argparse.Namespace) -> int:
     key = None if options.sign_key is None else signing.read_private_key(options.sign_key)
     feeds = arguments.read_inputs(options.inputs)
     folder = folder_of(options.out)
-    with engines.opened(options.model, options.server) as engine, bar() as progress:
-        report = engine.audit(feeds, question, progress)
+    with engines.opened(options.model, options.server) as engine, bar() as advance, _journal(options, folder) as journal:
+        report = engine.audit(feeds, question, _onto(advance), journal)
+        written = _saved(report, folder, key)
+        if journal is not None:
+            journal.remove()
+    say(options, report.to_json(), texts.verdicts(report, written))
+    return VERDICT if set(options.fail_on) & set(report.verdicts.values()) else DONE
+
+
+def _journal(options: argparse.Namespace, folder: Path) -> AbstractContextManager[JournalFile | None]:
+    """In the report's folder while the audit runs here; on a server the server keeps one."""
+    path = folder / JOURNAL
+
+    def resumed(rows: int) -> None:
+        sys.stderr.write(f"resumed: {rows} rows of {path}\n")
+
+    return nullcontext() if options.server else kept(path, fresh=options.fresh, resumed=resumed)
+
+
+def _onto(advance: Advance) -> Callable[[Standing], None]:
+    """A bar that shows how far an audit is."""
+    return lambda standing: advance(standing.done, standing.total, standing.what, standing.remaining)
+
+
+def _saved(report: Report, folder: Path, key: Any) -> list[Path]:
+    """As page and as JSON, and signed where there is a key."""
     written = [folder / name for name in ("report.html", "report.json")]
     for path in written:
         report.save(path)
     if key is not None:
         written.append(folder / ENVELOPE)
         written[-1].write_bytes(signing.signed((folder / "report.json").read_bytes(), key))
-    say(options, report.to_json(), texts.verdicts(report, written))
-    return VERDICT if set(options.fail_on) & set(report.verdicts.values()) else DONE
+    return written
 
 
 def _plan(name: str | None) -> AuditPlan:
@@ -61,13 +88,8 @@ def _question(options: argparse.Namespace, plan: AuditPlan) -> Audit:
         target=plan.target if options.target is None else options.target,
         labels=None if options.labels is None else arguments.read_array(options.labels),
         seed=next((seed for seed in (options.seed, plan.seed) if seed is not None), 0),
-        parameters=_over(plan.parameters, arguments.by_name(cards, options.parameters)),
+        parameters=overridden(plan.parameters, arguments.by_name(cards, options.parameters)),
     )
-
-
-def _over(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The second's parameters in place of the first's."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
 
 
 def replay(options: argparse.Namespace) -> int:
@@ -76,9 +98,9 @@ def replay(options: argparse.Namespace) -> int:
     cards = {**engines.methods(options.server), **engines.checks(options.server)}
     question = Audit(**question_of(report, arguments.by_name(cards, options.parameters)))
     feeds = arguments.read_inputs(options.inputs)
-    with engines.opened(options.model, options.server) as engine, bar() as progress:
+    with engines.opened(options.model, options.server) as engine, bar() as advance:
         require_same_subject(report, engine.inspect()["digest"], feeds)
-        result = compared(report, engine.audit(feeds, question, progress))
+        result = compared(report, engine.audit(feeds, question, _onto(advance), None))
     say(options, texts.replay_json(result), texts.replay(result))
     return DIFFERENT if result.differences else DONE
 

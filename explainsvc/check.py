@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card
-from explainsvc.method import Method, Progress, Result
+from explainsvc.method import Method, Result
 from explainsvc.target import ResolvedTarget
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Family = Literal["randomization", "axioms", "faithfulness", "localization", "complexity", "selection", "robustness"]
 Word = Literal["sensitive", "insensitive", "pass", "fail", "inconclusive"]
+Part = tuple[str, ...]
+"""Names a piece of an audit's work that is done as a whole: the check first, the method that it is about last."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,22 @@ class Explained:
         return self.method.family == "control"
 
 
+Once = Callable[[Part, Callable[[], "Iterable[Row]"]], "Iterator[Row]"]
+
+
+def always(_part: Part, make: Callable[[], Iterable[Row]]) -> Iterator[Row]:
+    """The rows of a part, made now."""
+    yield from make()
+
+
 @dataclass(frozen=True)
 class Subject:
     """What a check works on: a model, inputs, the methods' maps on it.
 
     ``output`` is the model output whose change is reported; ``labels`` are true classes per item, or None; ``refused``
-    are methods that were asked for and could not explain the untouched model, with the reason.
+    are methods that were asked for and could not explain the untouched model, with the reason. ``once`` gives the rows of a
+    part: those of an earlier run where it is finished, else those that are made now. What a part makes must not depend on
+    which other parts are made in this run.
     """
 
     model: Model
@@ -60,7 +72,7 @@ class Subject:
     explained: tuple[Explained, ...]
     labels: Array | None
     seed: int
-    progress: Progress
+    once: Once = always
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +82,30 @@ class Verdict:
 
     word: Word
     reason: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a check has to do, for its progress and the time left.
+
+    Attributes:
+        per_method: Parts for each method.
+        shared: Parts about the model itself.
+        explanations: What a part costs, in explanations of all inputs by its method, roughly.
+        forwards: And in forwards of the model on all inputs.
+
+    The two costs count only until a part of the check has been timed.
+    """
+
+    per_method: int = 1
+    shared: int = 0
+    explanations: float = 1.0
+    forwards: float = 0.0
+
+
+def one_part_a_method(_model: Model, _params: Any) -> Work:
+    """The work of a check that looks at one method at a time."""
+    return Work()
 
 
 @dataclass(frozen=True)
@@ -86,6 +122,7 @@ class Check:
         controls: Methods that are run beside those asked for.
         axis: What ``Row.amount`` is, in words, for the axis of a figure; "" where rows have no amount.
         main: The measure that a figure of all methods shows; "" for the first.
+        work: ``(model, params) -> Work``.
         of_model: Its only verdict is on the model and bears the name "model"; no method is judged.
     """
 
@@ -98,4 +135,5 @@ class Check:
     controls: tuple[str, ...] = ()
     axis: str = ""
     main: str = ""
+    work: Callable[[Model, Any], Work] = one_part_a_method
     of_model: bool = False

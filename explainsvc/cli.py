@@ -184,7 +184,9 @@ def _audit(group: Commands) -> None:
     parser.add_argument("--labels", metavar="F.npy", help="true classes, for the accuracy column")
     parser.add_argument("--seed", type=int, metavar="N")
     _parameters(parser, "NAME.KEY=VALUE", "a parameter of a method or check (repeatable)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="gets report.json and report.html")
+    text = "gets report.json and report.html; after a crash the same command goes on from the journal there"
+    parser.add_argument("--out", required=True, metavar="DIR", help=text)
+    parser.add_argument("--fresh", action="store_true", help="begin anew, whatever journal is there")
     parser.add_argument("--sign-key", metavar="KEY.pem", help="an Ed25519 key: writes report.dsse.json too")
     parser.add_argument("--fail-on", action="append", choices=VERDICTS, default=[], help="exit 3 on this verdict")
     _json(parser)

@@ -12,37 +12,35 @@ Results are the library's own values, bit for bit; errors are the library's own 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
-import numpy as np
 import numpy.typing as npt
 
-from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
+from explainpb.v1 import explanation_service_pb2, model_service_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
 from explainsvc.attribution import Attribution
+from explainsvc.audit_client import Audits, typed_errors
 from explainsvc.cards import Card
+from explainsvc.checks.pace import Standing
 from explainsvc.checks.rows import Row
+from explainsvc.codec.audits import AuditQuestion
 from explainsvc.codec.books import from_ledger, from_plan
-from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.questions import Question, to_fields
-from explainsvc.codec.results import from_attribution, from_card, from_info, from_row
-from explainsvc.codec.targets import to_target
-from explainsvc.codec.tensors import from_named, to_named, to_tensor
+from explainsvc.codec.results import from_attribution, from_card, from_info
+from explainsvc.codec.tensors import from_named, to_named
 from explainsvc.dry_run import DryRun
 from explainsvc.errors import ModelNotFound
 from explainsvc.graph.load import digest_of, read_files
 from explainsvc.ledger import Ledger
 from explainsvc.report.report import Report
-from explainsvc.service.status import from_rpc_error
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int, str], None]
@@ -50,7 +48,11 @@ Target = Any
 """As ``Model.explain`` takes it."""
 
 CHUNK = 2**20
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 2000),  # a server that starts again is found again soon
+]
 
 
 class Client:
@@ -63,7 +65,7 @@ class Client:
         )
         self._models = ModelServiceStub(self._channel)
         self._explanations = ExplanationServiceStub(self._channel)
-        self._audits = AuditServiceStub(self._channel)
+        self.audits = Audits(AuditServiceStub(self._channel), target)
 
     def __enter__(self) -> Client:
         return self
@@ -206,42 +208,29 @@ class Client:
         digest: str,
         inputs: Mapping[str, Array],
         *,
-        methods: Sequence[str],
-        checks: Sequence[str] = ("parameter_randomization",),
-        target: Target = None,
-        labels: Any = None,
-        seed: int = 0,
         progress: Progress | None = None,
-        parameters: Mapping[str, Mapping[str, Any]] | None = None,
         on_row: Callable[[Row], None] | None = None,
+        on_standing: Callable[[Standing], None] | None = None,
+        **question: Any,
     ) -> Report:
-        """``Model.audit``; ``progress`` and ``on_row`` hear of it while it runs."""
-        request = audit_service_pb2.CreateAuditRequest(
-            model_digest=digest,
-            inputs=to_named(inputs),
-            methods=methods,
-            checks=checks,
-            target=to_target(target),
-            labels=None if labels is None else to_tensor(np.asarray(labels), "labels"),
-            seed=seed,
-            parameters={name: to_struct(values) for name, values in (parameters or {}).items()},
-        )
-        audit_id = ""
-        with self._typed_errors():
-            for event in self._audits.CreateAudit(request):
-                audit_id = audit_id or event.started.audit_id
-                if event.HasField("progress") and progress is not None:
-                    progress(event.progress.done, event.progress.total, event.progress.what)
-                if event.HasField("row") and on_row is not None:
-                    on_row(from_row(event.row))
-        return self.report(audit_id)
+        """``Model.audit``; ``progress``, ``on_row`` and ``on_standing`` hear of it while it runs.
+
+        ``question``: the fields of :class:`explainsvc.codec.audits.AuditQuestion`: what ``Model.audit`` takes, a ``preset``
+        or a ``plan``. The audit survives a broken connection and a server that starts again meanwhile; it is cancelled where
+        this call ends before it does.
+        """
+
+        def heard(standing: Standing) -> None:
+            if progress is not None:
+                progress(standing.done, standing.total, standing.what)
+            if on_standing is not None:
+                on_standing(standing)
+
+        return self.audits.run(digest, inputs, AuditQuestion(**question), heard, on_row)
 
     def report(self, audit_id: str) -> Report:
         """The report of an earlier audit."""
-        request = audit_service_pb2.DownloadReportRequest(audit_id=audit_id)
-        with self._typed_errors():
-            data = b"".join(part.chunk for part in self._audits.DownloadReport(request))
-        return Report.from_json(json.loads(data))
+        return self.audits.report(audit_id)
 
     def methods(self) -> dict[str, Card]:
         """The cards of the server's methods."""
@@ -258,12 +247,8 @@ class Client:
             )
         return response
 
-    @contextmanager
-    def _typed_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from None
+    def _typed_errors(self) -> AbstractContextManager[None]:
+        return typed_errors(self._target)
 
 
 def _upload(name: str, data: bytes, external: Mapping[str, bytes]) -> Iterator[model_service_pb2.UploadModelRequest]:

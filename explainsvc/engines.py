@@ -13,6 +13,8 @@ import numpy.typing as npt
 import explainsvc
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card
+from explainsvc.checks.journal import Journal
+from explainsvc.checks.pace import Standing
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question
 from explainsvc.dry_run import DryRun
@@ -37,6 +39,9 @@ class Audit:
     parameters: Mapping[str, Mapping[str, Any]] | None = None
 
 
+OnStanding = Callable[[Standing], None]
+
+
 class Engine(Protocol):
     """One model, somewhere."""
 
@@ -58,8 +63,8 @@ class Engine(Protocol):
     def dry_run(self, question: Question) -> DryRun:
         """The rule of every node."""
 
-    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
-        """All methods through all checks."""
+    def audit(self, feeds: Feeds, audit: Audit, on_standing: OnStanding, journal: Journal | None) -> Report:
+        """All methods through all checks; a server keeps a journal of its own."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Local:
     def _asked(self, question: Question) -> Model:
         return self.model.straight_through if question.straight_through else self.model
 
-    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
+    def audit(self, feeds: Feeds, audit: Audit, on_standing: OnStanding, journal: Journal | None) -> Report:
         """See Engine."""
         return self.model.audit(
             feeds,
@@ -115,8 +120,9 @@ class Local:
             target=audit.target,
             labels=audit.labels,
             seed=audit.seed,
-            progress=progress,
             parameters=audit.parameters,
+            on_standing=on_standing,
+            journal=journal,
         )
 
 
@@ -153,7 +159,7 @@ class Remote:
         """See Engine."""
         return self.client.dry_run(self.digest, question.method, question.target, **_rest(question))
 
-    def audit(self, feeds: Feeds, audit: Audit, progress: Progress) -> Report:
+    def audit(self, feeds: Feeds, audit: Audit, on_standing: OnStanding, _journal: Journal | None) -> Report:
         """See Engine."""
         return self.client.audit(
             self.digest,
@@ -164,7 +170,7 @@ class Remote:
             labels=audit.labels,
             seed=audit.seed,
             parameters=audit.parameters,
-            progress=progress,
+            on_standing=on_standing,
         )
 
 

@@ -18,7 +18,9 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
+    ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
     ├── QueueFull                 QUEUE_FULL                 come back later
+    ├── ServerStopping            SERVER_STOPPING            the server ends; what it accepted goes on when it runs again
     ├── WorkerCrashed             WORKER_CRASHED             the compute process died
     ├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
     └── WorkerTimedOut            WORKER_TIMED_OUT
@@ -170,10 +172,22 @@ class AuditNotFound(ExplainsvcError):
     REASON = "AUDIT_NOT_FOUND"
 
 
+class JournalMismatch(ExplainsvcError):
+    """A journal holds the rows of another audit, or is in use by another process."""
+
+    REASON = "JOURNAL_MISMATCH"
+
+
 class QueueFull(ExplainsvcError):
     """The server has no room for more work now."""
 
     REASON = "QUEUE_FULL"
+
+
+class ServerStopping(ExplainsvcError):
+    """The server ends before this has; it goes on when the server runs again."""
+
+    REASON = "SERVER_STOPPING"
 
 
 class WorkerCrashed(ExplainsvcError):

@@ -22,8 +22,10 @@ from explainsvc.codec.errors import from_error
 from explainsvc.errors import ExplainsvcError, QueueFull, WorkerCrashed, WorkerOutOfMemory, WorkerTimedOut
 
 LOG = logging.getLogger(__name__)
-INTERIM = frozenset({"progress", "row"})
+INTERIM = frozenset({"progress", "row", "begun", "part"})
 """Replies that are followed by others."""
+ALIVE = frozenset({"progress", "part"})
+"""Replies that give a job its time anew: an audit may take hours, but none of its parts."""
 PIPE_BUFFER = 2**20
 RESTART_SECONDS = 1.0
 """Between attempts to start a worker when starting fails."""
@@ -124,6 +126,8 @@ class Pool:
         try:
             while not healthy:
                 reply = await self._receive(worker, deadline)
+                if reply.WhichOneof("event") in ALIVE:
+                    deadline = asyncio.get_running_loop().time() + self.limits.job_seconds
                 healthy = reply.WhichOneof("event") not in INTERIM and reply.error.reason != WorkerOutOfMemory.REASON
                 if reply.HasField("error"):
                     raise from_error(reply.error)

@@ -72,6 +72,15 @@ def providers() -> list[str]:
     return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
 
 
+def threads() -> int:
+    """Threads of a session: sums are made in their order, so that other threads may round otherwise."""
+    return _threads_asked() or os.cpu_count() or 1
+
+
+def _threads_asked() -> int:
+    return int(os.environ.get("EXPLAINSVC_THREADS", "0"))
+
+
 def new_session(model_bytes: bytes) -> Session:
     """A session for a serialized model.
 
@@ -102,7 +111,7 @@ def _session(model_bytes: bytes, exact: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_mem_pattern = False  # one block for a whole run costs page faults: VGG-16, gradient: 306 ms instead of 275
-    options.intra_op_num_threads = int(os.environ.get("EXPLAINSVC_THREADS", "0"))
+    options.intra_op_num_threads = _threads_asked()
     # Threads that spin on after a run slow the next session: ResNet-50 forward, then gradient: 97 ms instead of 66 (2 cores)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if exact:

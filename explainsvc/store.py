@@ -7,6 +7,8 @@
     models/<digest>/model.json      name, size, time
     models/<digest>/files/          model.onnx and its external data, as uploaded
     audits/<id>.json                state, times, error
+    audits/<id>.request             what was asked, written before the state says that it runs; gone when it has ended
+    audits/<id>.journal             what is finished of it; gone when it has ended
     audits/<id>.report.json         the report, written before the state says that there is one
 
 Everything is written in ``incoming``, synced, and then renamed into place, which is atomic.
@@ -23,11 +25,12 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explainsvc.durable import sync_folder, write_synced
 from explainsvc.errors import AuditNotFound, ExplainsvcError, ModelNotFound
 
 MODEL_FILE = "model.onnx"
@@ -50,7 +53,10 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class StoredAudit:
-    """An audit's life; ``ended`` is None while it runs, ``error`` are the fields of the error that ended it."""
+    """An audit's life; ``ended`` is None while it runs, ``error`` are the fields of the error that ended it.
+
+    ``attempts`` have begun since a part of it was finished, when there were ``parts``.
+    """
 
     audit_id: str
     state: str
@@ -58,6 +64,8 @@ class StoredAudit:
     created: float
     ended: float | None = None
     error: dict[str, Any] | None = None
+    attempts: int = 0
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Store:
         size = sum(file.stat().st_size for file in files)
         external = tuple(file.name for file in files if file.name != MODEL_FILE)
         model = StoredModel(digest, name, size, time.time(), external)
-        _write_synced(folder / "model.json", json.dumps(dataclasses.asdict(model)).encode())
+        write_synced(folder / "model.json", json.dumps(dataclasses.asdict(model)).encode())
         for changed in (folder / "files", folder):
             sync_folder(changed)
         place = self.root / "models" / digest
@@ -120,15 +128,51 @@ class Store:
             os.rename(place, folder / "deleted")
             sync_folder(place.parent)
 
+    def accept_audit(self, audit: StoredAudit, request: bytes) -> None:
+        """Write a new audit, what was asked first."""
+        self._replace(f"{audit.audit_id}.request", request)
+        self.save_audit(audit)
+
     def save_audit(self, audit: StoredAudit, report: bytes | None = None) -> None:
-        """Write an audit, its report first."""
+        """Write an audit, its report first; one that has ended needs neither its request nor its journal any more."""
         if report is not None:
             self._replace(f"{audit.audit_id}.report.json", report)
         self._replace(f"{audit.audit_id}.json", json.dumps(dataclasses.asdict(audit)).encode())
+        if audit.state != RUNNING:
+            self._unlink(audit.audit_id, "request", "journal")
+
+    def request(self, audit_id: str) -> bytes | None:
+        """What was asked of a running audit."""
+        path = self.root / "audits" / f"{audit_id}.request"
+        return path.read_bytes() if path.is_file() else None
+
+    def journal(self, audit_id: str) -> Path:
+        """The journal of a running audit; see ``journals``."""
+        return self.root / "audits" / f"{audit_id}.journal"
+
+    def audits(self) -> list[StoredAudit]:
+        """All audits, the newest first."""
+        ids = [path.name.removesuffix(".json") for path in (self.root / "audits").glob("*.json")]
+        found = []
+        for audit_id in filter(AUDIT_ID.fullmatch, ids):
+            with suppress(AuditNotFound):  # deleted meanwhile
+                found.append(self.audit(audit_id))
+        return sorted(found, key=lambda audit: (audit.created, audit.audit_id), reverse=True)
+
+    def delete_audit(self, audit_id: str) -> None:
+        """Forget an audit, out of sight first."""
+        self.audit(audit_id)
+        self._unlink(audit_id, "json")
+        self._unlink(audit_id, "request", "journal", "report.json")
+
+    def _unlink(self, audit_id: str, *kinds: str) -> None:
+        for kind in kinds:
+            (self.root / "audits" / f"{audit_id}.{kind}").unlink(missing_ok=True)
+        sync_folder(self.root / "audits")
 
     def _replace(self, name: str, data: bytes) -> None:
         with self.incoming() as folder:
-            _write_synced(folder / name, data)
+            write_synced(folder / name, data)
             os.rename(folder / name, self.root / "audits" / name)
         sync_folder(self.root / "audits")
 
@@ -161,7 +205,7 @@ def opened(root: Path) -> Iterator[Store]:
         store = Store(root)
         for rest in (root / "incoming").iterdir():
             shutil.rmtree(rest, ignore_errors=True)
-        _end_running_audits(store)
+        _tidy_audits(store)
         yield store
 
 
@@ -174,25 +218,14 @@ def _take(lock: int, root: Path) -> None:
         ) from error
 
 
-def _end_running_audits(store: Store) -> None:
-    """An audit that runs while no server does was cut off."""
-    for path in sorted((store.root / "audits").glob("*.json")):
-        audit_id = path.name.removesuffix(".json")
-        if AUDIT_ID.fullmatch(audit_id) and (audit := store.audit(audit_id)).state == RUNNING:
+def _tidy_audits(store: Store) -> None:
+    """Files of audits that are out of sight go; an audit that runs, but of which nobody knows what was asked, cannot go on."""
+    audits = {audit.audit_id: audit for audit in store.audits()}
+    for path in (store.root / "audits").iterdir():
+        audit_id, _, kind = path.name.partition(".")
+        over = audit_id in audits and audits[audit_id].state != RUNNING and kind in ("request", "journal")
+        if over or audit_id not in audits:
+            path.unlink()
+    for audit in audits.values():
+        if audit.state == RUNNING and store.request(audit.audit_id) is None:
             store.save_audit(dataclasses.replace(audit, state=ABORTED, ended=time.time(), error=STOPPED))
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

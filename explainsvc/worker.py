@@ -14,23 +14,24 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import explainsvc
-from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
+from explainpb.v1 import explanation_service_pb2, model_service_pb2
 from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, DryRunRequest, ExplainRequest, GetLedgerRequest
-from explainpb.worker.v1.worker_pb2 import Accepted, Job, Ready, Reply, ValidateWork
+from explainpb.worker.v1.worker_pb2 import Accepted, AuditBegun, AuditWork, Job, Ready, Reply, ValidateWork
 from explainsvc import frames
-from explainsvc.checks.rows import Row
+from explainsvc.check import Part
+from explainsvc.checks.journal import Finished
+from explainsvc.codec.audits import from_audit_request
 from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
-from explainsvc.codec.parameters import from_struct
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import to_attribution, to_info, to_row
-from explainsvc.codec.targets import from_target
-from explainsvc.codec.tensors import from_named, from_tensor, to_named
+from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.tensors import from_named, to_named
 from explainsvc.errors import ExplainsvcError, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import providers
@@ -176,25 +177,33 @@ def dry_run(folder: str, work: DryRunRequest, models: Models, _send: Send) -> Re
     return Reply(plan=to_plan(_asked(folder, work, models).dry_run(**from_fields(work))))
 
 
-def audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Models, send: Send) -> Reply:
+@dataclass(frozen=True)
+class Piped:
+    """The journal of an audit, kept by the server: what it sent along is finished, what is finished goes to it."""
+
+    work: AuditWork
+    send: Send
+
+    def begin(self, question: str) -> Mapping[Part, Finished]:
+        """See Journal; the server knows whether its journal is that of this question."""
+        self.send(Reply(begun=AuditBegun(question=question)))
+        finished = map(from_finished, self.work.finished)
+        return {each.part: each for each in finished}
+
+    def record(self, finished: Finished) -> None:
+        """See Journal; the server writes it down before it does anything else for the audit."""
+        self.send(Reply(part=to_finished(finished)))
+
+
+def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
     """The report of an audit; progress and rows go ahead of it."""
-
-    def progress(done: int, total: int, what: str) -> None:
-        send(Reply(progress=audit_service_pb2.Progress(done=done, total=total, what=what)))
-
-    def on_row(row: Row) -> None:
-        send(Reply(row=to_row(row)))
-
+    feeds, question = from_audit_request(work.request)
     report = loaded(folder, models).audit(
-        from_named(work.inputs),
-        methods=list(work.methods),
-        checks=list(work.checks) or ["parameter_randomization"],
-        target=from_target(work.target),
-        labels=from_tensor(work.labels, "labels") if work.HasField("labels") else None,
-        seed=work.seed,
-        parameters={name: from_struct(parameters) for name, parameters in work.parameters.items()},
-        progress=progress,
-        on_row=on_row,
+        feeds,
+        **question,
+        on_standing=lambda standing: send(Reply(progress=to_progress(standing))),
+        on_row=lambda row: send(Reply(row=to_row(row))),
+        journal=Piped(work, send),
     )
     return Reply(report=json.dumps(report.to_json(), allow_nan=False).encode())
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card, param
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _flipping as flipping
 from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import WINDOW, features_of
@@ -46,6 +46,7 @@ def check_of(card: Card, params: type[Causal], inserting: bool) -> Check:
         family="faithfulness",
         axis=f"share of the features {axis}",
         main="output",
+        work=lambda _model, p: Work(explanations=0, forwards=p.steps),
     )
 
 

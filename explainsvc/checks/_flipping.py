@@ -132,9 +132,11 @@ def same_target(request: Request) -> Hashable:
 
 
 def with_random(walk: Walk, scores: Array, names: tuple[str, ...], known: dict[Hashable, Array]) -> dict[str, Array]:
-    """The curves of the orders named and of the random one, which is walked once for all methods with the same target."""
+    """The curves of the orders named and of the random one, which is walked once for all methods with the same target.
+
+    It is walked by itself, so that its numbers are the same whichever method it is walked for.
+    """
     key, shuffled = same_target(walk.request), ties(walk.request, walk.features)
-    missing = () if key in known else (RANDOM,)
-    found = curves(walk, orders(scores, shuffled, (*names, *missing)))
-    known[key] = found.setdefault(RANDOM, known.get(key, np.empty(0)))
-    return found
+    if key not in known:
+        known |= {key: curves(walk, orders(scores, shuffled, (RANDOM,)))[RANDOM]}
+    return curves(walk, orders(scores, shuffled, names)) | {RANDOM: known[key]}

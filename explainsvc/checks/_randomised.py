@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param
-from explainsvc.check import Explained, Subject
+from explainsvc.check import Explained, Subject, Work
 from explainsvc.checks import maps
 from explainsvc.checks.measured import Measured, summary_row
 from explainsvc.checks.outputs import output_changes
@@ -73,22 +74,45 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     """
     chosen(p.similarities, Scene())
     draws = draws_of(subject, p, p.order, p.blocks)
-    total, done = count_steps(subject.model, draws) * len(subject.explained), 0
-    feeds = subject.model.internal(subject.feeds)
-    before = maps.value_of(subject.model, subject.feeds, subject.output)
-    references = {e.name: Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities) for e in subject.explained}
+    before = cache(partial(maps.value_of, subject.model, subject.feeds, subject.output))
+    references: dict[str, Reference] = {}
+
+    def against(e: Explained, model: Model, step: int) -> Iterator[Measured]:
+        if e.name not in references:
+            references[e.name] = Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
+        found = references[e.name].against(explain(e, model, subject.model.internal(subject.feeds), seed_at(subject, e, step)))
+        return (Measured(e.name, measure, values, note=note) for measure, values, note in found)
+
     for step in steps_of(subject.model, draws):
-        model = replace_weights(subject.model, step.weights)
-        after = maps.value_of(model, feeds, subject.output)
-        yield from _rows(name, subject, p, step, about_model(subject, model.digest, before, after))
-        for e in subject.explained:
-            subject.progress(done, total, f"{step.name or 'untouched'}: {e.name}")
-            found = references[e.name].against(explain(e, model, feeds, seed_at(subject, e, step.number)))
-            yield from _rows(
-                name, subject, p, step, (Measured(e.name, measure, values, note=note) for measure, values, note in found)
-            )
-            done += 1
-    subject.progress(total, total, name)
+        yield from _step(name, subject, p, step, (before, against))
+
+
+Before = Callable[[], Array]
+Against = Callable[[Explained, Model, int], Iterator[Measured]]
+
+
+def _step(name: str, subject: Subject, p: Walk, step: Step, compare: tuple[Before, Against]) -> Iterator[Row]:
+    """The rows of one step: of the model, then method by method. Its model is only made where one of them is not finished."""
+    before, against = compare
+    model = cache(lambda: replace_weights(subject.model, step.weights))
+    place = f"{step.number} {step.name or 'untouched'}"
+
+    def of_model() -> Iterator[Row]:
+        after = maps.value_of(model(), subject.model.internal(subject.feeds), subject.output)
+        return _rows(name, subject, p, step, about_model(subject, model().digest, before(), after))
+
+    def of_method(e: Explained) -> Iterator[Row]:
+        return _rows(name, subject, p, step, against(e, model(), step.number))
+
+    yield from subject.once((name, place, MODEL), of_model)
+    for e in subject.explained:
+        yield from subject.once((name, place, e.name), partial(of_method, e))
+
+
+def work(model: Model, p: Walk, explanations: float = 1.0) -> Work:
+    """A part for every method and one for the model itself at each step."""
+    steps = count_steps(model, Draws(p.order, p.distribution, 0, p.statistics, p.blocks))
+    return Work(steps, steps, explanations)
 
 
 def _rows(name: str, subject: Subject, p: Walk, step: Step, measured: Iterable[Measured]) -> Iterator[Row]:

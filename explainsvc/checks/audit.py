@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
 from explainsvc.checks._features import require_items
+from explainsvc.checks.course import Course
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
@@ -33,16 +35,21 @@ def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], Non
             ``target``: as in :meth:`Model.explain`; resolved once per item, on the untouched model.
             ``labels``: true class per item, [item]; adds the accuracy to the rows about the model.
             ``seed``: of all random numbers.
-            ``progress``: called with (done, total, what).
+            ``progress``: called with (done, total, what) before every piece of work, and at the end.
+            ``on_standing``: called at the same moments with a :class:`Standing`, which knows the time left as well.
+            ``journal``: keeps what is finished, so that the same call goes on from there after a crash; see
+            :func:`explainsvc.journals.kept`.
             ``parameters``: method or check name → its parameters.
 
     Raises:
-        ExplainsvcError: As :meth:`Model.explain`; InvalidInput for labels that do not fit.
+        ExplainsvcError: As :meth:`Model.explain`; InvalidInput for labels that do not fit; JournalMismatch for the journal of
+            another question.
     """
     plan = plan_audit(model, feeds, Question(**question))
-    subject = _subject(plan)
+    course = Course.of(plan)
+    subject = _subject(plan, course)
     rows = []
-    for row in _rows(plan, subject):
+    for row in _rows(plan, subject, course):
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -55,10 +62,11 @@ def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Itera
 
 
 def _streamed(plan: Plan) -> Iterator[Row]:
-    yield from _rows(plan, _subject(plan))
+    course = Course.of(plan)
+    yield from _rows(plan, _subject(plan, course), course)
 
 
-def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:
+def _rows(plan: Plan, subject: Subject, course: Course) -> Iterator[Row]:
     """Check by check; one that does not apply to the model is an error only where it is the only one."""
     for check, params in plan.checks:
         try:
@@ -68,15 +76,20 @@ def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:
                 raise
             names = [MODEL] if check.of_model else [e.name for e in subject.explained if e.asked]
             yield from (refusal_row(check.card.name, name, error) for name in names)
+        course.over(check.card.name)
+    course.tell("report")
 
 
-def _subject(plan: Plan) -> Subject:
+def _subject(plan: Plan, course: Course) -> Subject:
     """Explains the inputs by every method.
 
     A method that does not fit the model is left out, and said to be refused where the caller named it; the last one that
     the caller named raises.
     """
-    values: dict[str, Array] = {}
+    course.tell(f"untouched: {plan.output}")
+    start = perf_counter()
+    values = {plan.output: maps.value_of(plan.model, plan.feeds, plan.output)}
+    forward = perf_counter() - start
 
     def value_of(name: str) -> Array:
         if name not in values:
@@ -85,17 +98,17 @@ def _subject(plan: Plan) -> Subject:
 
     explained, refused = [], {}
     named = sum(asked.by_caller for asked in plan.methods)
-    for done, asked in enumerate(plan.methods):
-        plan.progress(done, len(plan.methods), f"untouched: {asked.method.card.name}")
+    for asked in plan.methods:
         try:
-            explained.append(_explain(plan, asked, value_of))
+            with course.untouched(asked.method.card.name):
+                explained.append(_explain(plan, asked, value_of))
         except MethodNotApplicable as error:
             if asked.by_caller:
                 refused[asked.method.card.name] = str(error)
                 if len(refused) == named:
                     raise
-    found = tuple(explained)
-    return Subject(plan.model, plan.feeds, plan.output, found, plan.labels, plan.seed, plan.progress, refused)
+    course.begin_checks([e.name for e in explained], forward)
+    return Subject(plan.model, plan.feeds, plan.output, tuple(explained), plan.labels, plan.seed, course.once, refused)
 
 
 def _explain(plan: Plan, asked: Asked, value_of: Callable[[str], Array]) -> Explained:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks._distance import share, zero_note
 from explainsvc.checks._sums import CLAIMS, complete_of, expected_of, sum_of
 from explainsvc.checks.judging import at_most, each_method
@@ -72,4 +72,13 @@ RULE = (
     "its map would."
 )
 
-CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=RESIDUAL)
+CHECK = Check(
+    read_card(NAME, __doc__, Params),
+    Params,
+    run=run,
+    judge=judge,
+    rule=RULE,
+    family="axioms",
+    main=RESIDUAL,
+    work=lambda _model, _params: Work(explanations=0, forwards=2),
+)

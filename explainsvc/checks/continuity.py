@@ -28,7 +28,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import maps
 from explainsvc.checks._distance import norm, share, zero_note
 from explainsvc.checks._neighbours import RADIUS, flat_inputs, noisy, translated
@@ -135,4 +135,5 @@ RULE = (
 CHECK = Check(
     read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="robustness",
     axis="radius relative to the range of the input, or pixels", main="map_change",
+    work=lambda _model, p: Work(explanations=p.samples + 28 * p.translations, forwards=p.samples),
 )  # fmt: skip

@@ -27,7 +27,7 @@ from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks._distance import DEVIATION, output_deviation, share
 from explainsvc.checks._probes import Twin, with_dummies
 from explainsvc.checks.judging import at_most, each_method
-from explainsvc.checks.measured import Measured, method_by_method
+from explainsvc.checks.measured import Measured, is_first, method_by_method
 from explainsvc.checks.rows import MODEL, Row
 
 NAME = "dummy"
@@ -49,7 +49,9 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
 
 def _measured(subject: Subject, e: Explained, known: dict[tuple[str, ...], Twin]) -> Iterator[Measured]:
     if e.wanted not in known:
-        known[e.wanted] = twin = with_dummies(subject, e.wanted)
+        known[e.wanted] = with_dummies(subject, e.wanted)
+    if is_first(subject, e):
+        twin = known[e.wanted]
         yield Measured(MODEL, DEVIATION, output_deviation(subject, twin.model, twin.feeds), unit=", ".join(e.wanted))
     own, added = (np.abs(values.astype(np.float64)).sum(axis=1) for values in known[e.wanted].explained(subject, e))
     yield Measured(e.name, SHARE, share(added, own + added))

@@ -17,21 +17,23 @@ Differs: The paper ranks methods by the mean rise; here the interval decides, ag
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import maps, verdicts
 from explainsvc.checks._randomised import Draw, about_model, draws_of, seed_at
 from explainsvc.checks.judging import each_method
 from explainsvc.checks.measured import Measured, summary_row
-from explainsvc.checks.rows import Row
+from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.similarity import degenerate, missing
 from explainsvc.checks.statistics import LEAST_INPUTS
+from explainsvc.model import Model
 from explainsvc.randomisation import ALL_UNITS, all_random
 from explainsvc.weights import replace_weights
 
@@ -65,17 +67,23 @@ def entropy(values: Array, bins: int) -> Array:
 
 
 def run(subject: Subject, p: Params) -> Iterator[Row]:
-    """Entropies of the untouched model's maps and of the fully randomised model's, then the rise."""
-    model = replace_weights(subject.model, all_random(subject.model, draws_of(subject, p)))
-    feeds = subject.model.internal(subject.feeds)
+    """What became of the model's output, then method by method the entropies of the maps before and after, and the rise."""
+    draws = draws_of(subject, p)
+    randomised = cache(lambda: replace_weights(subject.model, all_random(subject.model, draws)))
+    yield from subject.once((NAME, MODEL), lambda: _of_model(subject, p, randomised()))
+    for e in subject.explained:
+        yield from subject.once((NAME, e.name), partial(_of_method, subject, p, randomised, e))
+
+
+def _of_model(subject: Subject, p: Params, model: Model) -> Iterator[Row]:
     before = maps.value_of(subject.model, subject.feeds, subject.output)
-    after = maps.value_of(model, feeds, subject.output)
-    yield from (_row(subject, p, m, 1) for m in about_model(subject, model.digest, before, after))
-    for done, e in enumerate(subject.explained):
-        subject.progress(done, len(subject.explained), f"{NAME}: {e.name}")
-        changed = maps.maps_of(e, model, feeds, seed_at(subject, e, 1))
-        yield from (_row(subject, p, m, m.step) for m in _measured(e, changed, p.bins))
-    subject.progress(len(subject.explained), len(subject.explained), NAME)
+    after = maps.value_of(model, subject.model.internal(subject.feeds), subject.output)
+    return (_row(subject, p, m, 1) for m in about_model(subject, model.digest, before, after))
+
+
+def _of_method(subject: Subject, p: Params, randomised: Callable[[], Model], e: Explained) -> Iterator[Row]:
+    changed = maps.maps_of(e, randomised(), subject.model.internal(subject.feeds), seed_at(subject, e, 1))
+    return (_row(subject, p, m, m.step) for m in _measured(e, changed, p.bins))
 
 
 def _measured(e: Explained, changed: Array, bins: int) -> Iterator[Measured]:
@@ -119,4 +127,5 @@ CHECK = Check(
     family="randomization",
     controls=verdicts.CONTROLS,
     main=RISE,
+    work=lambda _model, _params: Work(shared=1),
 )

@@ -30,7 +30,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import maps
 from explainsvc.checks._direction import LEVEL, TRANSFER, Aim, aim_of
 from explainsvc.checks._saliency import Pixels, bounded, intersection, mass_center, pixels_of
@@ -250,4 +250,5 @@ CHECK = Check(
     family="robustness",
     axis="steps of the attack",
     main=MAIN,
+    work=lambda _model, p: Work(explanations=2 * p.looks, forwards=12 * p.steps),
 )

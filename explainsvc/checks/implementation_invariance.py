@@ -19,15 +19,16 @@ Differs: No peer has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _surgery as surgery
 from explainsvc.checks import maps
 from explainsvc.checks._distance import DEVIATION, DIFFERENCE, SAME_MAP, alike, output_deviation, relative_difference, share
@@ -58,22 +59,37 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
     """Rewriting by rewriting: the outputs, then the maps."""
     found = 0
     for step, rewriting in enumerate(REWRITINGS, start=1):
-        subject.progress(step - 1, len(REWRITINGS), rewriting.name)
-        model, note = _rewritten(subject, rewriting)
-        if model is None and not note:
+        model = cache(partial(_rewritten, subject, rewriting))
+        about = list(subject.once((NAME, rewriting.name, MODEL), partial(_outputs, subject, rewriting.name, step, model)))
+        yield from about
+        if not any(_is_same(row) for row in about):
             continue
-        deviation = np.full(1, np.nan) if model is None else output_deviation(subject, model, subject.feeds)
-        same = model is not None and bool((deviation <= SAME_OUTPUT).all())
-        note = note if model is None or same else f"not the same function to {SAME_OUTPUT:g}: no map was compared"
-        yield summary_row(NAME, Measured(MODEL, DEVIATION, deviation, "", step, rewriting.name, note=note), subject.seed)
-        if model is not None and same:
-            found += 1
-            yield from _compared(subject, model, rewriting.name, step)
-    subject.progress(len(REWRITINGS), len(REWRITINGS), NAME)
+        found += 1
+        for e in subject.explained:
+            yield from subject.once((NAME, rewriting.name, e.name), partial(_compared, subject, (rewriting.name, step), model, e))
     if not found:
         raise MethodNotApplicable(
             "no rewriting applies to the model", where=f"check {NAME}", expected="standard operators of opset 8 or later"
         )
+
+
+Rewritten = Callable[[], tuple[Model | None, str]]
+
+
+def _outputs(subject: Subject, unit: str, step: int, rewritten: Rewritten) -> Iterator[Row]:
+    """How far the outputs are from those of the model; no row where there was no occasion to rewrite it."""
+    model, note = rewritten()
+    if model is None and not note:
+        return
+    deviation = np.full(1, np.nan) if model is None else output_deviation(subject, model, subject.feeds)
+    if model is not None and not (deviation <= SAME_OUTPUT).all():
+        note = f"not the same function to {SAME_OUTPUT:g}: no map was compared"
+    yield summary_row(NAME, Measured(MODEL, DEVIATION, deviation, "", step, unit, note=note), subject.seed)
+
+
+def _is_same(row: Row) -> bool:
+    """Of a row about the outputs: it has a note where they differ, or where there is no other model."""
+    return not row.note
 
 
 def _rewritten(subject: Subject, rewriting: Rewriting) -> tuple[Model | None, str]:
@@ -89,14 +105,16 @@ def _rewritten(subject: Subject, rewriting: Rewriting) -> tuple[Model | None, st
         return None, f"could not be made: {' '.join(str(error).split())[:200]}"
 
 
-def _compared(subject: Subject, model: Model, unit: str, step: int) -> Iterator[Row]:
-    for e in subject.explained:
-        try:
-            found = list(alike(e.name, e.maps, maps.maps_of(e, model, subject.feeds, subject.seed), unit, step))
-        except ExplainsvcError as error:
-            nothing = np.full(len(e.maps), np.nan)
-            found = [Measured(e.name, DIFFERENCE, nothing, "", step, unit, note=f"refused for this graph: {error}")]
-        yield from (summary_row(NAME, m, subject.seed) for m in found)
+def _compared(subject: Subject, place: tuple[str, int], rewritten: Rewritten, e: Explained) -> Iterator[Row]:
+    model, _ = rewritten()
+    assert model is not None, "only a rewriting with the same outputs is compared"
+    unit, step = place
+    try:
+        found = list(alike(e.name, e.maps, maps.maps_of(e, model, subject.feeds, subject.seed), unit, step))
+    except ExplainsvcError as error:
+        nothing = np.full(len(e.maps), np.nan)
+        found = [Measured(e.name, DIFFERENCE, nothing, "", step, unit, note=f"refused for this graph: {error}")]
+    return (summary_row(NAME, m, subject.seed) for m in found)
 
 
 def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:
@@ -143,4 +161,13 @@ RULE = (
     "that refuses the other graph. The worst rewriting counts."
 )
 
-CHECK = Check(read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="axioms", main=DIFFERENCE)
+CHECK = Check(
+    read_card(NAME, __doc__, Params),
+    Params,
+    run=run,
+    judge=judge,
+    rule=RULE,
+    family="axioms",
+    main=DIFFERENCE,
+    work=lambda _model, _params: Work(len(REWRITINGS), len(REWRITINGS)),
+)

@@ -21,14 +21,15 @@ Differs: No peer asks; a randomisation check alone calls a method sensitive on a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Subject, Verdict
+from explainsvc.check import Check, Subject, Verdict, Work
 from explainsvc.checks import maps
 from explainsvc.checks._randomised import Draw, draws_of
 from explainsvc.checks._spectra import LEVEL, PERMUTATIONS, VISIBLE, Trace, looks_learned, traces_of
@@ -65,10 +66,15 @@ class Params(Draw):
 def run(subject: Subject, p: Params) -> Iterator[Row]:
     """What the weights show, then what the accuracy does."""
     first = all_random(subject.model, draws_of(subject, p))  # raises where the model has no learned tensors
-    yield from (summary_row(NAME, m, subject.seed, p.resamples) for m in _of_weights(traces_of(subject.model, subject.seed)))
-    if subject.labels is not None:
-        yield from (summary_row(NAME, m, subject.seed, p.resamples) for m in _of_accuracy(subject, subject.labels, p, first))
-    subject.progress(1, 1, NAME)
+    summarised = partial(_summarised, subject, p)
+    yield from subject.once((NAME, "weights", MODEL), lambda: summarised(_of_weights(traces_of(subject.model, subject.seed))))
+    labels = subject.labels
+    if labels is not None:
+        yield from subject.once((NAME, "accuracy", MODEL), lambda: summarised(_of_accuracy(subject, labels, p, first)))
+
+
+def _summarised(subject: Subject, p: Params, measured: Iterable[Measured]) -> Iterator[Row]:
+    return (summary_row(NAME, m, subject.seed, p.resamples) for m in measured)
 
 
 def _of_weights(traces: Sequence[Trace]) -> Iterator[Measured]:
@@ -98,7 +104,6 @@ def _of_accuracy(subject: Subject, labels: Array, p: Params, first: Mapping[str,
 
 def _redrawn(subject: Subject, labels: Array, p: Params, first: Mapping[str, Array], number: int) -> float:
     """The accuracy of a model with all weights drawn anew; the first is the one that parameter_randomization ends with."""
-    subject.progress(number, p.redraws, f"{NAME}: re-drawn models")
     again = replace(draws_of(subject, p), seed=subject.seed + number)
     drawn = all_random(subject.model, again) if number else first
     found = _hits(subject, replace_weights(subject.model, drawn), labels)
@@ -170,4 +175,5 @@ CHECK = Check(
     family="randomization",
     main=ACCURACY,
     of_model=True,
+    work=lambda _model, p: Work(0, 2, explanations=0, forwards=p.redraws / 2),
 )

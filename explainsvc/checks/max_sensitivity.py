@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import maps
 from explainsvc.checks._distance import norm, share, zero_note
 from explainsvc.checks._neighbours import RADIUS, noisy
@@ -68,4 +68,5 @@ RULE = (
 CHECK = Check(
     read_card(NAME, __doc__, Params), Params, run=run, judge=judge, rule=RULE, family="robustness",
     axis="radius relative to the range of the input", main=NAME,
+    work=lambda _model, p: Work(explanations=p.samples),
 )  # fmt: skip

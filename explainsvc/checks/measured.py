@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -42,18 +43,25 @@ def method_by_method(check: str, subject: Subject, measure: Callable[[Explained]
 
     Args:
         check: The check's name.
-        subject: What is checked; its progress hears of each method.
-        measure: What is measured of one method, as it is computed.
+        subject: What is checked; each method is a part.
+        measure: What is measured of one method, as it is computed. What it keeps for later methods, it must be able to
+            compute at any of them: earlier ones may be finished.
     """
-    total = len(subject.explained)
-    for done, explained in enumerate(subject.explained):
-        subject.progress(done, total, f"{check}: {explained.name}")
-        try:
-            for measured in measure(explained):
-                yield summary_row(check, measured, subject.seed)
-        except ExplainsvcError as error:
-            yield refusal_row(check, explained.name, error)
-    subject.progress(total, total, check)
+    for explained in subject.explained:
+        yield from subject.once((check, explained.name), partial(_rows, check, subject, measure, explained))
+
+
+def _rows(check: str, subject: Subject, measure: Callable[[Explained], Iterable[Measured]], e: Explained) -> Iterator[Row]:
+    try:
+        for measured in measure(e):
+            yield summary_row(check, measured, subject.seed)
+    except ExplainsvcError as error:
+        yield refusal_row(check, e.name, error)
+
+
+def is_first(subject: Subject, e: Explained) -> bool:
+    """Whether no earlier method explains the same inputs: it is the one whose part says what they have in common."""
+    return next(other for other in subject.explained if other.wanted == e.wanted) is e
 
 
 def refusal_row(check: str, method: str, error: ExplainsvcError) -> Row:

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from explainsvc.cards import read_card
 from explainsvc.check import Check, Subject
 from explainsvc.checks import maps, verdicts
-from explainsvc.checks._randomised import Walk, walk
+from explainsvc.checks._randomised import Walk, walk, work
 from explainsvc.checks.rows import Row
 
 NAME = "parameter_randomization"
@@ -50,4 +50,5 @@ CHECK = Check(
     family="randomization",
     controls=verdicts.CONTROLS,
     main="spearman_abs",
+    work=work,
 )

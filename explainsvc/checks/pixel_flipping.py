@@ -27,7 +27,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _flipping as flipping
 from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import WINDOW, features_of
@@ -127,4 +127,5 @@ CHECK = Check(
     family="faithfulness",
     axis="share of the features replaced",
     main="output",
+    work=lambda _model, p: Work(explanations=0, forwards=2 * p.steps),
 )

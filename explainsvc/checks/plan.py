@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import read_params
 from explainsvc.check import Check
-from explainsvc.checks import find_check
-from explainsvc.checks.maps import silent
-from explainsvc.errors import InvalidInput, InvalidParameter, Violation
+from explainsvc.checks import CHECKS, find_check
+from explainsvc.errors import InvalidInput, InvalidParameter, UnknownMethod, Violation
 from explainsvc.inputs import check_feeds
-from explainsvc.method import Method, Progress
-from explainsvc.methods import find_method
+from explainsvc.method import Method, Progress, silent
+from explainsvc.methods import METHODS, find_method
 from explainsvc.model import Model
 from explainsvc.target import Target
+
+if TYPE_CHECKING:
+    from explainsvc.checks.journal import Journal
+    from explainsvc.checks.pace import Standing
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
@@ -34,6 +37,8 @@ class Question:
     seed: int = 0
     progress: Progress | None = None
     parameters: Parameters | None = None
+    on_standing: Callable[[Standing], None] | None = None
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True)
@@ -58,43 +63,66 @@ class Plan:
     labels: Array | None
     seed: int
     progress: Progress
+    on_standing: Callable[[Standing], None] = silent
+    journal: Journal | None = None
 
 
 def plan_audit(model: Model, feeds: Mapping[str, Any], question: Question) -> Plan:
     """Reads a question against a model.
 
     Raises:
-        UnknownMethod: No method or check has this name.
-        InvalidParameter: Of a method or check; or there is no method or check.
+        UnknownMethod: No method or check has one of the names.
+        InvalidParameter: Of a method or check; or there is no method or check. Lists everything that is wrong.
         InvalidInput: The feeds or labels do not fit the model.
     """
     q = question
+    _require_known(q)
     checks = {name: find_check(name) for name in q.checks}
     controls = [name for check in checks.values() for name in check.controls]
     methods = {name: find_method(name) for name in (*q.methods, *controls)}
-    given = dict(q.parameters or {})
-    _require(q, given, {*methods, *checks})
-    asked = tuple(Asked(m, _params(m, given.get(n, {}), n), n in q.methods) for n, m in methods.items())
-    ready = tuple((c, _params(c, given.get(n, {}), n)) for n, c in checks.items())
+    params = _params(q, {**methods, **checks})
+    asked = tuple(Asked(m, params[n], n in q.methods) for n, m in methods.items())
+    ready = tuple((c, params[n]) for n, c in checks.items())
     arrays = check_feeds(feeds, model.inputs, model.frozen_batch)
     items = next((len(a) for a in arrays.values() if a.ndim), 1) if model.batched(arrays) else 1
-    labels, progress = _labels(q.labels, items), q.progress or silent
-    return Plan(model, arrays, asked, ready, q.target, _output(model, q.target), labels, int(q.seed), progress)
+    return Plan(
+        model, arrays, asked, ready, q.target, _output(model, q.target), _labels(q.labels, items), int(q.seed),
+        q.progress or silent, q.on_standing or silent, q.journal,
+    )  # fmt: skip
 
 
-def _params(owner: Method | Check, given: Mapping[str, Any], name: str) -> Any:
-    params: type[Any] = owner.params
-    return read_params(params, given, name)
+def _require_known(question: Question) -> None:
+    """One unknown name is the error of the registry; of several all are listed."""
+    methods = [(f"methods[{place}]", name) for place, name in enumerate(question.methods) if name not in METHODS]
+    checks = [(f"checks[{place}]", name) for place, name in enumerate(question.checks) if name not in CHECKS]
+    if len(methods) + len(checks) > 1:
+        violations = [Violation(field, f"{name!r} is unknown") for field, name in (*methods, *checks)]
+        raise UnknownMethod("the audit names what does not exist", violations=violations,
+                            to_do="`explainsvc methods` and `explainsvc checks` list what there is")  # fmt: skip
+    for _, name in methods:
+        find_method(name)
+    for _, name in checks:
+        find_check(name)
 
 
-def _require(question: Question, given: Parameters, known: set[str]) -> None:
-    """At least one method and check, and no parameters for others."""
+def _params(question: Question, owners: Mapping[str, Method | Check]) -> dict[str, Any]:
+    """The parameters of every method and check; at least one of each is named, and no parameters are given for others."""
+    given = dict(question.parameters or {})
     named = {"methods": question.methods, "checks": question.checks}
     violations = [Violation(field, "is empty") for field, names in named.items() if not names]
     words = "is no method or check of this audit"
-    violations += [Violation(f"parameters.{name}", words) for name in given if name not in known]
+    violations += [Violation(f"parameters.{name}", words) for name in given if name not in owners]
+    found: dict[str, Any] = {}
+    for name, owner in owners.items():
+        params: type[Any] = owner.params
+        try:
+            found[name] = read_params(params, given.get(name, {}), name)
+        except InvalidParameter as error:
+            wrong = [(v.field.removeprefix("parameters."), v.description) for v in error.violations]
+            violations += [Violation(f"parameters.{name}.{field}", description) for field, description in wrong]
     if violations:
         raise InvalidParameter("the audit cannot be run", violations=violations)
+    return found
 
 
 def _output(model: Model, target: Target) -> str:

@@ -76,6 +76,23 @@ def read_plan(text: str) -> AuditPlan:
     return AuditPlan(methods, checks, parameters, document.get("target"), seed)
 
 
+def plan_named(name: str) -> AuditPlan:
+    """A preset.
+
+    Raises:
+        InvalidParameter: There is none of this name.
+    """
+    if name not in PRESETS:
+        wrong = Violation("preset", f"is {name!r}, expected one of {', '.join(PRESETS)}")
+        raise InvalidParameter("there is no such plan", violations=[wrong])
+    return PRESETS[name]
+
+
+def overridden(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A plan's parameters, with those that its caller gives in place of it."""
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
+
+
 def _document(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)

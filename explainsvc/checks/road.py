@@ -26,7 +26,7 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
-from explainsvc.check import Check, Explained, Subject, Verdict
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
 from explainsvc.checks import _flipping as flipping
 from explainsvc.checks._controls import above, broken_maps, without
 from explainsvc.checks._features import features_of
@@ -129,4 +129,5 @@ CHECK = Check(
     family="faithfulness",
     axis="share of the pixels removed",
     main="confidence",
+    work=lambda _model, p: Work(explanations=0, forwards=2 * len(p.percentages)),
 )

@@ -25,7 +25,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps, verdicts
-from explainsvc.checks._randomised import Walk, walk
+from explainsvc.checks._randomised import Walk, walk, work
 from explainsvc.checks.rows import Row
 from explainsvc.model import Model
 from explainsvc.weights import seed_sequence
@@ -75,4 +75,5 @@ CHECK = Check(
     family="randomization",
     controls=verdicts.CONTROLS,
     main="spearman_abs",
+    work=lambda model, params: work(model, params, params.samples),
 )

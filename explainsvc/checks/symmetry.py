@@ -22,7 +22,7 @@ from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks._distance import DEVIATION, DIFFERENCE, SAME_MAP, output_deviation, relative_difference
 from explainsvc.checks._probes import Twin, with_halves
 from explainsvc.checks.judging import at_most, each_method
-from explainsvc.checks.measured import Measured, method_by_method
+from explainsvc.checks.measured import Measured, is_first, method_by_method
 from explainsvc.checks.rows import MODEL, Row
 
 NAME = "symmetry"
@@ -43,7 +43,9 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
 
 def _measured(subject: Subject, e: Explained, known: dict[tuple[str, ...], Twin]) -> Iterator[Measured]:
     if e.wanted not in known:
-        known[e.wanted] = twin = with_halves(subject, e.wanted)
+        known[e.wanted] = with_halves(subject, e.wanted)
+    if is_first(subject, e):
+        twin = known[e.wanted]
         yield Measured(MODEL, DEVIATION, output_deviation(subject, twin.model, twin.feeds), unit=", ".join(e.wanted))
     yield Measured(e.name, DIFFERENCE, relative_difference(*known[e.wanted].explained(subject, e)))
 

@@ -10,8 +10,11 @@ from google.protobuf.json_format import ParseDict
 
 import explainsvc
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
+from explainpb.worker.v1 import worker_pb2
 from explainsvc.attribution import Attribution
 from explainsvc.cards import Card, ParameterCard
+from explainsvc.checks.journal import Finished
+from explainsvc.checks.pace import Standing
 from explainsvc.checks.rows import Row
 from explainsvc.codec.parameters import from_struct, from_value, to_struct, to_value
 from explainsvc.codec.targets import from_resolved, to_resolved
@@ -155,6 +158,30 @@ def to_row(row: Row) -> audit_service_pb2.AuditRow:
 def from_row(message: audit_service_pb2.AuditRow) -> Row:
     """The row."""
     return Row(**{field.name: getattr(message, field.name) for field in dataclasses.fields(Row)})
+
+
+def to_finished(part: Finished) -> worker_pb2.FinishedPart:
+    """The message of a finished part of an audit."""
+    return worker_pb2.FinishedPart(part=part.part, seconds=part.seconds, rows=map(to_row, part.rows))
+
+
+def from_finished(message: worker_pb2.FinishedPart) -> Finished:
+    """The part, bit for bit."""
+    return Finished(tuple(message.part), message.seconds, tuple(map(from_row, message.rows)))
+
+
+def to_progress(standing: Standing) -> audit_service_pb2.Progress:
+    """How far an audit is; the time left in whole milliseconds."""
+    progress = audit_service_pb2.Progress(done=standing.done, total=standing.total, what=standing.what)
+    if standing.remaining is not None:
+        progress.remaining.FromMilliseconds(round(1000 * standing.remaining))
+    return progress
+
+
+def from_progress(message: audit_service_pb2.Progress) -> Standing:
+    """How far an audit is."""
+    remaining = message.remaining.ToMilliseconds() / 1000 if message.HasField("remaining") else None
+    return Standing(message.done, message.total, message.what, remaining)
 
 
 def to_verdicts(report: Report) -> list[audit_service_pb2.Verdict]:

@@ -4,29 +4,27 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
-import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 
 from explainpb.v1 import audit_service_pb2 as pb
 from explainpb.v1 import error_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceServicer
-from explainpb.worker.v1.worker_pb2 import Job, Reply
 from explainsvc import store
-from explainsvc.codec.errors import to_error
+from explainsvc.codec.errors import from_error
 from explainsvc.codec.results import to_row, to_verdicts
-from explainsvc.errors import ExplainsvcError
+from explainsvc.errors import InvalidInput, ServerStopping, Violation
 from explainsvc.report.report import Report
+from explainsvc.service.audit_runs import AuditRuns
 from explainsvc.service.backend import Backend, chunks
-from explainsvc.service.models import to_timestamp
+from explainsvc.service.models import LARGEST_PAGE, PAGE, to_timestamp
 from explainsvc.store import StoredAudit
 
+WATCH = "WatchAudit it after the last sequence that you have"
 STATES = {
     store.RUNNING: pb.AUDIT_STATE_RUNNING,
     store.SUCCEEDED: pb.AUDIT_STATE_SUCCEEDED,
@@ -37,25 +35,52 @@ STATES = {
 
 
 class AuditService(AuditServiceServicer):
-    """Audits: run with progress, kept with their report."""
+    """Audits: run with progress, watched, cancelled, kept with their report."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, runs: AuditRuns) -> None:
         self.backend = backend
+        self.runs = runs
 
     async def CreateAudit(self, request: pb.CreateAuditRequest, context: Any) -> AsyncIterator[pb.CreateAuditResponse]:
-        """Run an audit, its events as they come."""
-        job = self.backend.job(request.model_digest, audit=request)
-        audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, request.model_digest, time.time())
-        self.backend.store.save_audit(audit)
-        yield pb.CreateAuditResponse(started=_to_audit(audit))
-        async with aclosing(self._events(job, audit)) as events:  # type: ignore[type-var]  # an async generator has aclose
+        """Accept an audit; its events as they come."""
+        run = await self.runs.start(request)
+        try:
+            async with aclosing(self._events(run.audit.audit_id, 0)) as events:  # type: ignore[type-var]  # it has aclose
+                async for event in events:
+                    yield pb.CreateAuditResponse(**event)
+        finally:
+            self.runs.leave(run)
+
+    async def WatchAudit(self, request: pb.WatchAuditRequest, context: Any) -> AsyncIterator[pb.WatchAuditResponse]:
+        """The events of an audit behind a row."""
+        async with aclosing(self._events(request.audit_id, request.after_sequence)) as events:  # type: ignore[type-var]  # as above
             async for event in events:
-                yield event
-        yield pb.CreateAuditResponse(finished=self._audit(audit.audit_id))
+                yield pb.WatchAuditResponse(**event)
 
     async def GetAudit(self, request: pb.GetAuditRequest, context: Any) -> Any:
         """An audit as it is stored."""
-        return pb.GetAuditResponse(audit=await asyncio.to_thread(self._audit, request.audit_id))
+        return pb.GetAuditResponse(audit=await self._whole(request.audit_id))
+
+    async def ListAudits(self, request: pb.ListAuditsRequest, context: Any) -> Any:
+        """A page of audits; the token is the place of the last one of the page before."""
+        size = min(request.page_size, LARGEST_PAGE) if request.page_size > 0 else PAGE
+        audits = await asyncio.to_thread(self.backend.store.audits)
+        left = [audit for audit in audits if not request.page_token or _place(audit) < request.page_token]
+        token = _place(left[size - 1]) if len(left) > size else ""
+        return pb.ListAuditsResponse(audits=map(self._facts, left[:size]), next_page_token=token)
+
+    async def CancelAudit(self, request: pb.CancelAuditRequest, context: Any) -> Any:
+        """End an audit that runs."""
+        self.backend.store.audit(request.audit_id)
+        await self.runs.cancel(request.audit_id)
+        return pb.CancelAuditResponse(audit=await self._whole(request.audit_id))
+
+    async def DeleteAudit(self, request: pb.DeleteAuditRequest, context: Any) -> Any:
+        """Forget an audit."""
+        self.backend.store.audit(request.audit_id)
+        await self.runs.cancel(request.audit_id)
+        await asyncio.to_thread(self.backend.store.delete_audit, request.audit_id)
+        return pb.DeleteAuditResponse()
 
     async def DownloadReport(self, request: pb.DownloadReportRequest, context: Any) -> AsyncIterator[pb.DownloadReportResponse]:
         """The report in the form asked for, in chunks."""
@@ -63,27 +88,44 @@ class AuditService(AuditServiceServicer):
         for chunk in chunks(data):
             yield pb.DownloadReportResponse(chunk=chunk, total_bytes=len(data))
 
-    async def _events(self, job: Job, audit: StoredAudit) -> AsyncIterator[pb.CreateAuditResponse]:
-        """Progress and rows; however it ends, the store knows."""
-        state, error, report = store.CANCELLED, None, None
-        try:
-            async with aclosing(self.backend.pool.run(job)) as replies:  # type: ignore[type-var]  # as above
-                async for reply in replies:
-                    if reply.HasField("report"):
-                        state, report = store.SUCCEEDED, reply.report
-                    else:
-                        yield _to_event(reply)
-        except ExplainsvcError as failure:
-            state, error = store.FAILED, MessageToDict(to_error(failure), preserving_proto_field_name=True)
-            raise
-        finally:
-            ended = dataclasses.replace(audit, state=state, ended=time.time(), error=error)
-            self.backend.store.save_audit(ended, report)
+    async def _events(self, audit_id: str, after: int) -> AsyncIterator[dict[str, Any]]:
+        """The fields of each event; one that failed or was aborted ends in its error."""
+        if after < 0:
+            raise InvalidInput("no event has this sequence", violations=[Violation("after_sequence", "is negative")])
+        yield {"started": self._facts(self.backend.store.audit(audit_id)), "sequence": after}
+        run = self.runs.runs.get(audit_id)
+        if run is not None:
+            async with aclosing(run.events(after)) as events:  # type: ignore[type-var]  # as above
+                async for after, event in events:
+                    yield {"row" if isinstance(event, pb.AuditRow) else "progress": event, "sequence": after}
+        audit = await self._whole(audit_id)
+        if audit.state == pb.AUDIT_STATE_RUNNING:
+            raise ServerStopping("the server stops; the audit goes on when it runs again", where=audit_id, to_do=WATCH)
+        if audit.HasField("error"):
+            raise from_error(audit.error)
+        for row in audit.rows[after:] if run is None else ():
+            after += 1
+            yield {"row": row, "sequence": after}
+        yield {"finished": audit, "sequence": after}
 
-    def _audit(self, audit_id: str) -> pb.Audit:
-        audit = _to_audit(self.backend.store.audit(audit_id))
+    def _facts(self, audit: StoredAudit) -> pb.Audit:
+        """The message of an audit, without what its report says."""
+        run = self.runs.runs.get(audit.audit_id)
+        return pb.Audit(
+            audit_id=audit.audit_id,
+            state=STATES[audit.state],
+            model_digest=audit.model_digest,
+            create_time=to_timestamp(audit.created),
+            end_time=None if audit.ended is None else to_timestamp(audit.ended),
+            error=None if audit.error is None else ParseDict(audit.error, error_pb2.Error()),
+            progress=None if run is None else run.progress,
+        )
+
+    async def _whole(self, audit_id: str) -> pb.Audit:
+        """The message of an audit, with what its report says."""
+        audit = self._facts(self.backend.store.audit(audit_id))
         if audit.state == pb.AUDIT_STATE_SUCCEEDED:
-            report = Report.from_json(json.loads(self.backend.store.report(audit_id)))
+            report = Report.from_json(json.loads(await asyncio.to_thread(self.backend.store.report, audit_id)))
             audit.rows.extend(to_row(row) for row in report.rows)
             audit.verdicts.extend(to_verdicts(report))
         return audit
@@ -93,19 +135,6 @@ class AuditService(AuditServiceServicer):
         return Report.from_json(json.loads(data)).to_html().encode() if form == pb.REPORT_FORMAT_HTML else data
 
 
-def _to_event(reply: Reply) -> pb.CreateAuditResponse:
-    if reply.HasField("row"):
-        return pb.CreateAuditResponse(row=reply.row)
-    return pb.CreateAuditResponse(progress=reply.progress)
-
-
-def _to_audit(audit: StoredAudit) -> pb.Audit:
-    """The message of an audit, without what its report says."""
-    return pb.Audit(
-        audit_id=audit.audit_id,
-        state=STATES[audit.state],
-        model_digest=audit.model_digest,
-        create_time=to_timestamp(audit.created),
-        end_time=None if audit.ended is None else to_timestamp(audit.ended),
-        error=None if audit.error is None else ParseDict(audit.error, error_pb2.Error()),
-    )
+def _place(audit: StoredAudit) -> str:
+    """Where an audit stands among all, as text that sorts as they are sorted; microseconds have 16 digits until 2286."""
+    return f"{round(audit.created * 1e6):016}-{audit.audit_id}"

@@ -32,7 +32,9 @@ class Config:
     store: Path = field(default_factory=default_store, metadata={"text": "folder of models and audits"})
     workers: int = field(default=2, metadata={"text": "worker processes", "minimum": 1})
     queue: int = field(default=64, metadata={"text": "requests that may wait for a worker", "minimum": 0})
-    job_seconds: float = field(default=600.0, metadata={"text": "longest time for one request", "minimum": 0.001})
+    job_seconds: float = field(
+        default=600.0, metadata={"text": "longest time for one request, or one part of an audit", "minimum": 0.001}
+    )
     worker_memory_bytes: int = field(
         default_factory=physical_memory, metadata={"text": "address space of a worker; 0: no limit", "minimum": 0}
     )

@@ -22,6 +22,7 @@ from explainpb.v1.explanation_service_pb2_grpc import add_ExplanationServiceServ
 from explainpb.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from explainsvc.errors import ExplainsvcError
 from explainsvc.jobs import running
+from explainsvc.service.audit_runs import AuditRuns, running_audits
 from explainsvc.service.audits import AuditService
 from explainsvc.service.backend import Backend
 from explainsvc.service.config import Config, add_options, configured
@@ -45,15 +46,16 @@ SERVICES = tuple(
 async def serving(config: Config) -> AsyncIterator[str]:
     """A running server; yields the address it listens on. At the end it refuses new calls and drains the others."""
     with opened(config.store) as store:
-        async with running(config.limits()) as pool:
+        async with running(config.limits()) as pool, running_audits(backend := Backend(store, pool, config)) as audits:
             server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_options(config))
-            _add_services(server, Backend(store, pool, config))
+            _add_services(server, backend, audits)
             healthy = await _add_health(server)
             address = _listen(server, config.address)
             await server.start()
             try:
                 yield address
             finally:
+                audits.stopping = True
                 await healthy.enter_graceful_shutdown()
                 await server.stop(config.grace_seconds)
 
@@ -67,10 +69,10 @@ def _options(config: Config) -> list[tuple[str, Any]]:
     ]
 
 
-def _add_services(server: grpc.aio.Server, backend: Backend) -> None:
+def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) -> None:
     add_ModelServiceServicer_to_server(ModelService(backend), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
-    add_AuditServiceServicer_to_server(AuditService(backend), server)
+    add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
     reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
 
 

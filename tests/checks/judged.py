@@ -12,9 +12,10 @@ from onnx import helper
 
 import explainsvc
 from explainsvc.cards import read_params
-from explainsvc.check import Explained, Subject, Verdict
+from explainsvc.check import Explained, Subject, Verdict, always
 from explainsvc.checks import find_check, maps
 from explainsvc.checks.audit import _subject
+from explainsvc.checks.course import Course
 from explainsvc.checks.plan import Question, plan_audit
 from explainsvc.checks.rows import Row
 from explainsvc.model import Model
@@ -36,7 +37,8 @@ def weights_of(*shape: int) -> Array:
 
 def subject_of(model: Model, feeds: Mapping[str, Array], methods: Sequence[str], seed: int = 0, **question: Any) -> Subject:
     """What an audit would check; no controls unless ``checks`` names one that has them."""
-    return _subject(plan_audit(model, feeds, Question(methods, seed=seed, **{"checks": ("complexity",)} | question)))
+    plan = plan_audit(model, feeds, Question(methods, seed=seed, **{"checks": ("complexity",)} | question))
+    return replace(_subject(plan, Course.of(plan)), once=always)
 
 
 def with_map(explained: Explained, change: Callable[[Array], Array], name: str = "") -> Explained:

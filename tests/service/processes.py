@@ -1,33 +1,65 @@
-"""Worker processes of servers in this process, as the kernel sees them."""
+"""Servers as processes of their own, and worker processes as the kernel sees them."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def workers() -> dict[int, float]:
-    """Process id → CPU seconds of every worker that this process started."""
+@contextmanager
+def server_process(store: Path, *options: str, address: str = "127.0.0.1:0") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server with one worker, and its address; killed at the end if it still runs."""
+    python_path = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-m", "explainsvc.service.server", "--address", address, "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--worker-threads", "1", "--store", str(store), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": python_path},
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            yield server, server.stdout.readline().removeprefix("listening on ").strip()
+        finally:
+            server.kill()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Until it is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def workers(server: int = 0) -> dict[int, float]:
+    """Process id → CPU seconds of every worker that a server started; by default the servers in this process."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command, stat = (folder / "cmdline").read_text(), (folder / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(stat[1]) == os.getpid() and "explainsvc.worker" in command:
+        if int(stat[1]) == (server or os.getpid()) and "explainsvc.worker" in command:
             found[int(folder.name)] = (int(stat[11]) + int(stat[12])) / TICKS
     return found
 
 
-def busy_worker(seconds: float = 20.0) -> int:
+def busy_worker(seconds: float = 20.0, server: int = 0) -> int:
     """The worker that computes now, as soon as one has for a while."""
-    before, end = workers(), time.monotonic() + seconds
+    before, end = workers(server), time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.05)
-        for pid, used in workers().items():
+        for pid, used in workers(server).items():
             if pid in before and used - before[pid] > 0.3:
                 return pid
     raise AssertionError("no worker became busy")

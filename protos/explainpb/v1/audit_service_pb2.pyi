@@ -3,6 +3,7 @@ import datetime
 from explainpb.v1 import error_pb2 as _error_pb2
 from explainpb.v1 import target_pb2 as _target_pb2
 from explainpb.v1 import tensor_pb2 as _tensor_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -39,7 +40,7 @@ REPORT_FORMAT_JSON: ReportFormat
 REPORT_FORMAT_HTML: ReportFormat
 
 class Audit(_message.Message):
-    __slots__ = ("audit_id", "state", "model_digest", "create_time", "end_time", "error", "rows", "verdicts")
+    __slots__ = ("audit_id", "state", "model_digest", "create_time", "end_time", "error", "rows", "verdicts", "progress")
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +49,7 @@ class Audit(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     audit_id: str
     state: AuditState
     model_digest: str
@@ -56,7 +58,8 @@ class Audit(_message.Message):
     error: _error_pb2.Error
     rows: _containers.RepeatedCompositeFieldContainer[AuditRow]
     verdicts: _containers.RepeatedCompositeFieldContainer[Verdict]
-    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[_Union[AuditState, str]] = ..., model_digest: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[AuditRow, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ...) -> None: ...
+    progress: Progress
+    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[_Union[AuditState, str]] = ..., model_digest: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., rows: _Optional[_Iterable[_Union[AuditRow, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ...) -> None: ...
 
 class AuditRow(_message.Message):
     __slots__ = ("check", "method", "order", "step", "unit", "measure", "mean", "std", "low", "high", "n", "note", "amount")
@@ -101,7 +104,7 @@ class Verdict(_message.Message):
     def __init__(self, method: _Optional[str] = ..., check: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CreateAuditRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters")
+    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters", "preset", "plan", "keep_running")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +120,9 @@ class CreateAuditRequest(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    KEEP_RUNNING_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     methods: _containers.RepeatedScalarFieldContainer[str]
@@ -125,29 +131,58 @@ class CreateAuditRequest(_message.Message):
     labels: _tensor_pb2.Tensor
     seed: int
     parameters: _containers.MessageMap[str, _struct_pb2.Struct]
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ...) -> None: ...
+    preset: str
+    plan: str
+    keep_running: bool
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., preset: _Optional[str] = ..., plan: _Optional[str] = ..., keep_running: _Optional[bool] = ...) -> None: ...
 
 class CreateAuditResponse(_message.Message):
-    __slots__ = ("started", "progress", "row", "finished")
+    __slots__ = ("started", "progress", "row", "finished", "sequence")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     started: Audit
     progress: Progress
     row: AuditRow
     finished: Audit
-    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
+    sequence: int
+    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class WatchAuditRequest(_message.Message):
+    __slots__ = ("audit_id", "after_sequence")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    after_sequence: int
+    def __init__(self, audit_id: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
+
+class WatchAuditResponse(_message.Message):
+    __slots__ = ("started", "progress", "row", "finished", "sequence")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    started: Audit
+    progress: Progress
+    row: AuditRow
+    finished: Audit
+    sequence: int
+    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("done", "total", "what")
+    __slots__ = ("done", "total", "what", "remaining")
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     WHAT_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
     done: int
     total: int
     what: str
-    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., what: _Optional[str] = ...) -> None: ...
+    remaining: _duration_pb2.Duration
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., what: _Optional[str] = ..., remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetAuditRequest(_message.Message):
     __slots__ = ("audit_id",)
@@ -176,3 +211,41 @@ class DownloadReportResponse(_message.Message):
     chunk: bytes
     total_bytes: int
     def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+
+class ListAuditsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAuditsResponse(_message.Message):
+    __slots__ = ("audits", "next_page_token")
+    AUDITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    audits: _containers.RepeatedCompositeFieldContainer[Audit]
+    next_page_token: str
+    def __init__(self, audits: _Optional[_Iterable[_Union[Audit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CancelAuditRequest(_message.Message):
+    __slots__ = ("audit_id",)
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    def __init__(self, audit_id: _Optional[str] = ...) -> None: ...
+
+class CancelAuditResponse(_message.Message):
+    __slots__ = ("audit",)
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    audit: Audit
+    def __init__(self, audit: _Optional[_Union[Audit, _Mapping]] = ...) -> None: ...
+
+class DeleteAuditRequest(_message.Message):
+    __slots__ = ("audit_id",)
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    def __init__(self, audit_id: _Optional[str] = ...) -> None: ...
+
+class DeleteAuditResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

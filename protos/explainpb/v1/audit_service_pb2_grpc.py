@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class AuditServiceStub:
     """Audits: methods put through sanity checks on a stored model.
+
+    An audit that was accepted survives the death of a worker and of the server: its finished parts are in a journal, and
+    what is missing is computed by the next worker, or after the next start. Its report is that of an undisturbed audit, bit
+    for bit.
     """
 
     def __init__(self, channel):
@@ -50,15 +54,40 @@ class AuditServiceStub:
                 request_serializer=explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportRequest.SerializeToString,
                 response_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportResponse.FromString,
                 _registered_method=True)
+        self.WatchAudit = channel.unary_stream(
+                '/explainsvc.v1.AuditService/WatchAudit',
+                request_serializer=explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditResponse.FromString,
+                _registered_method=True)
+        self.ListAudits = channel.unary_unary(
+                '/explainsvc.v1.AuditService/ListAudits',
+                request_serializer=explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsResponse.FromString,
+                _registered_method=True)
+        self.CancelAudit = channel.unary_unary(
+                '/explainsvc.v1.AuditService/CancelAudit',
+                request_serializer=explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditResponse.FromString,
+                _registered_method=True)
+        self.DeleteAudit = channel.unary_unary(
+                '/explainsvc.v1.AuditService/DeleteAudit',
+                request_serializer=explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
     """Audits: methods put through sanity checks on a stored model.
+
+    An audit that was accepted survives the death of a worker and of the server: its finished parts are in a journal, and
+    what is missing is computed by the next worker, or after the next start. Its report is that of an undisturbed audit, bit
+    for bit.
     """
 
     def CreateAudit(self, request, context):
         """Run an audit. The stream brings the audit's id, progress and rows while it runs, and the finished audit last.
-        Closing the stream before its end cancels the audit.
+        Closing the stream before its end cancels the audit, unless the request says keep_running. A server that stops does
+        not cancel it: WatchAudit the same id once it runs again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +102,35 @@ class AuditServiceServicer:
 
     def DownloadReport(self, request, context):
         """The report of a succeeded audit, in chunks that fit the default message limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAudit(self, request, context):
+        """The events of an audit from some point on: rows that are there already, then those to come, the finished audit last.
+        Any number of callers may watch; closing the stream changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAudits(self, request, context):
+        """The audits of this server, the newest first, without their rows and verdicts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelAudit(self, request, context):
+        """End an audit that runs; one that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAudit(self, request, context):
+        """Forget an audit and its report; one that runs is cancelled first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +154,26 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportRequest.FromString,
                     response_serializer=explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportResponse.SerializeToString,
             ),
+            'WatchAudit': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAudit,
+                    request_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditResponse.SerializeToString,
+            ),
+            'ListAudits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudits,
+                    request_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsResponse.SerializeToString,
+            ),
+            'CancelAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelAudit,
+                    request_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditResponse.SerializeToString,
+            ),
+            'DeleteAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAudit,
+                    request_deserializer=explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'explainsvc.v1.AuditService', rpc_method_handlers)
@@ -106,6 +184,10 @@ def add_AuditServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
     """Audits: methods put through sanity checks on a stored model.
+
+    An audit that was accepted survives the death of a worker and of the server: its finished parts are in a journal, and
+    what is missing is computed by the next worker, or after the next start. Its report is that of an undisturbed audit, bit
+    for bit.
     """
 
     @staticmethod
@@ -179,6 +261,114 @@ class AuditService:
             '/explainsvc.v1.AuditService/DownloadReport',
             explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportRequest.SerializeToString,
             explainsvc_dot_v1_dot_audit__service__pb2.DownloadReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/explainsvc.v1.AuditService/WatchAudit',
+            explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditRequest.SerializeToString,
+            explainsvc_dot_v1_dot_audit__service__pb2.WatchAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.AuditService/ListAudits',
+            explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsRequest.SerializeToString,
+            explainsvc_dot_v1_dot_audit__service__pb2.ListAuditsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.AuditService/CancelAudit',
+            explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditRequest.SerializeToString,
+            explainsvc_dot_v1_dot_audit__service__pb2.CancelAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.AuditService/DeleteAudit',
+            explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditRequest.SerializeToString,
+            explainsvc_dot_v1_dot_audit__service__pb2.DeleteAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,9 +2,10 @@ from explainpb.v1 import audit_service_pb2 as _audit_service_pb2
 from explainpb.v1 import error_pb2 as _error_pb2
 from explainpb.v1 import explanation_service_pb2 as _explanation_service_pb2
 from explainpb.v1 import model_service_pb2 as _model_service_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -26,17 +27,41 @@ class Job(_message.Message):
     predict: _explanation_service_pb2.PredictRequest
     explain: _explanation_service_pb2.ExplainRequest
     compile: _explanation_service_pb2.CompileExplanationRequest
-    audit: _audit_service_pb2.CreateAuditRequest
+    audit: AuditWork
     ledger: _explanation_service_pb2.GetLedgerRequest
     dry_run: _explanation_service_pb2.DryRunRequest
-    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ...) -> None: ...
+    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ...) -> None: ...
 
 class ValidateWork(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class AuditWork(_message.Message):
+    __slots__ = ("request", "finished")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    request: _audit_service_pb2.CreateAuditRequest
+    finished: _containers.RepeatedCompositeFieldContainer[FinishedPart]
+    def __init__(self, request: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ..., finished: _Optional[_Iterable[_Union[FinishedPart, _Mapping]]] = ...) -> None: ...
+
+class FinishedPart(_message.Message):
+    __slots__ = ("part", "seconds", "rows")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    part: _containers.RepeatedScalarFieldContainer[str]
+    seconds: float
+    rows: _containers.RepeatedCompositeFieldContainer[_audit_service_pb2.AuditRow]
+    def __init__(self, part: _Optional[_Iterable[str]] = ..., seconds: _Optional[float] = ..., rows: _Optional[_Iterable[_Union[_audit_service_pb2.AuditRow, _Mapping]]] = ...) -> None: ...
+
+class AuditBegun(_message.Message):
+    __slots__ = ("question",)
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    def __init__(self, question: _Optional[str] = ...) -> None: ...
+
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan", "begun", "part")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +75,8 @@ class Reply(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    BEGUN_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progress: _audit_service_pb2.Progress
     row: _audit_service_pb2.AuditRow
@@ -63,7 +90,9 @@ class Reply(_message.Message):
     accepted: Accepted
     ledger: _explanation_service_pb2.Ledger
     plan: _explanation_service_pb2.RulePlan
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ...) -> None: ...
+    begun: AuditBegun
+    part: FinishedPart
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ()

@@ -1,0 +1,268 @@
+"""Audits that run: each a task of the server, whose worker may die and whose callers may come and go.
+
+What was asked lies in the store, what is finished in a journal. A worker that dies is followed by another, which goes on from
+the journal; so does the next server. After ``ATTEMPTS`` that have begun without a further part being finished, by workers or
+servers, the audit fails: a model that kills its worker does not run forever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from explainpb.v1 import audit_service_pb2 as pb
+from explainpb.worker.v1.worker_pb2 import AuditWork
+from explainsvc import store
+from explainsvc.checks.journal import Finished
+from explainsvc.codec.audits import written_out
+from explainsvc.codec.errors import to_error
+from explainsvc.codec.results import from_finished, to_finished
+from explainsvc.errors import ExplainsvcError, JournalMismatch, ModelNotFound, QueueFull, WorkerCrashed
+from explainsvc.journals import contents, kept
+from explainsvc.service.backend import Backend
+from explainsvc.store import StoredAudit
+
+LOG = logging.getLogger(__name__)
+ATTEMPTS = 3
+FULL_SECONDS = 1.0
+"""Between attempts to get a worker while the queue is full: an audit that was accepted is not refused later."""
+Event = pb.Progress | pb.AuditRow
+
+
+@dataclass(eq=False)
+class Run:
+    """An audit that runs, and what its watchers hear of it.
+
+    Attributes:
+        audit: As it is stored.
+        request: What was asked.
+        rows: Those that are known, in order; after a crash the same ones come again, which nobody hears.
+        progress: The latest.
+        changed: Set, and replaced by a new one, whenever there is news.
+        over: Whether it has ended, and the store knows how.
+        task: Computes it.
+    """
+
+    audit: StoredAudit
+    request: pb.CreateAuditRequest
+    rows: list[pb.AuditRow] = field(default_factory=list)
+    progress: pb.Progress | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    over: bool = False
+    task: asyncio.Task[bytes] | None = None
+
+    def news(self) -> None:
+        """Wakes the watchers."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def events(self, after: int) -> AsyncIterator[tuple[int, Event]]:
+        """Rows behind the first ``after``, and the latest progress between them, each with the number of rows so far.
+
+        Ends with the audit, or with the server.
+        """
+        told = None
+        while True:
+            changed, over = self.changed, self.over
+            while after < len(self.rows):
+                after += 1
+                yield after, self.rows[after - 1]
+            if self.progress is not None and self.progress is not told:
+                told = self.progress
+                yield after, told
+            elif over:
+                return
+            elif changed is self.changed:
+                await changed.wait()
+
+
+@dataclass(eq=False)
+class AuditRuns:
+    """The running audits of a server; see :func:`running_audits`.
+
+    Attributes:
+        backend: The store and the workers.
+        runs: By the audit's id.
+        slots: One worker is left to other requests where there are several.
+        stopping: Whether the server stops: nobody cancels an audit by going away any more.
+    """
+
+    backend: Backend
+    slots: asyncio.Semaphore
+    runs: dict[str, Run] = field(default_factory=dict)
+    stopping: bool = False
+
+    async def start(self, request: pb.CreateAuditRequest) -> Run:
+        """Accept an audit.
+
+        Raises:
+            InvalidParameter: The preset or plan is not valid.
+            ModelNotFound: There is no such model.
+            QueueFull: As many audits wait as may wait.
+        """
+        whole = written_out(request)
+        self.backend.store.folder(whole.model_digest)
+        if len(self.runs) >= self.backend.config.queue + self.backend.config.workers:
+            raise QueueFull(f"{len(self.runs)} audits run or wait already", to_do="Send the request again in a moment")
+        audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, whole.model_digest, round(time.time(), 6))
+        accepted = asyncio.ensure_future(asyncio.to_thread(self.backend.store.accept_audit, audit, whole.SerializeToString()))
+        try:
+            await asyncio.shield(accepted)
+        except asyncio.CancelledError:  # its caller has gone before it heard the audit's id, but the store may know it
+            await asyncio.wait([accepted])
+            _cancel(self._begin(Run(audit, whole)))
+            raise
+        return self._begin(Run(audit, whole))
+
+    def resume(self) -> None:
+        """Go on with what ran when the last server ended, the oldest first."""
+        for audit in reversed(self.backend.store.audits()):
+            asked = self.backend.store.request(audit.audit_id) if audit.state == store.RUNNING else None
+            if asked is not None:
+                LOG.info("audit %s goes on", audit.audit_id)
+                self._begin(Run(audit, pb.CreateAuditRequest.FromString(asked)))
+
+    def leave(self, run: Run) -> None:
+        """The caller that created it is gone: that cancels it, unless it was asked to keep running."""
+        if not (run.request.keep_running or self.stopping):
+            _cancel(run)
+
+    async def cancel(self, audit_id: str) -> None:
+        """End an audit if it runs; it is stored as cancelled when this returns."""
+        run = self.runs.get(audit_id)
+        if run is not None:
+            await asyncio.wait([_cancel(run)])
+
+    async def park(self) -> None:
+        """Stop all; they stay what they are in the store: running."""
+        self.stopping = True
+        tasks = [_cancel(run) for run in self.runs.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, run: Run) -> Run:
+        self.runs[run.audit.audit_id] = run
+        run.task = asyncio.create_task(self._report(run))
+        run.task.add_done_callback(partial(self._ended, run))  # called even where it is cancelled before it starts
+        return run
+
+    def _ended(self, run: Run, task: asyncio.Task[bytes]) -> None:
+        """However it ended, the store knows; an audit that only stops with the server runs on there."""
+        del self.runs[run.audit.audit_id]
+        error = None if task.cancelled() else task.exception()
+        try:
+            if not (task.cancelled() and self.stopping):
+                run.audit = dataclasses.replace(run.audit, state=_state(task), ended=time.time(), error=_fields(error))
+            self.backend.store.save_audit(run.audit, None if task.cancelled() or error else task.result())
+        finally:
+            run.over = True
+            run.news()
+
+    async def _report(self, run: Run) -> bytes:
+        """The report, by as many workers as it takes."""
+        async with self.slots:
+            while True:
+                finished = await asyncio.to_thread(_finished, self.backend.store.journal(run.audit.audit_id))
+                self._count(run, len(finished))
+                try:
+                    return await self._attempt(run, finished)
+                except WorkerCrashed as error:
+                    LOG.warning("audit %s: %s", run.audit.audit_id, error)
+                except QueueFull:
+                    _uncount(run)
+                    await asyncio.sleep(FULL_SECONDS)
+                except asyncio.CancelledError:
+                    _uncount(run)
+                    raise
+
+    def _count(self, run: Run, parts: int) -> None:
+        """One more attempt, unless enough of them have led to nothing."""
+        attempts = 1 if parts > run.audit.parts else run.audit.attempts + 1
+        if attempts > ATTEMPTS:
+            raise WorkerCrashed(
+                f"the process that computes it died {ATTEMPTS} times in a row without finishing a part of it",
+                where="" if run.progress is None else run.progress.what,
+                to_do="Leave this method or check out, or give the worker more memory; the server's log says how it died",
+            )
+        run.audit = dataclasses.replace(run.audit, attempts=attempts, parts=parts)
+        self.backend.store.save_audit(run.audit)
+
+    async def _attempt(self, run: Run, finished: Sequence[Finished]) -> bytes:
+        """The report by one worker, which goes on from what is finished."""
+        work = AuditWork(request=run.request, finished=map(to_finished, finished))
+        job, heard = self.backend.job(run.audit.model_digest, audit=work), 0
+        with kept(self.backend.store.journal(run.audit.audit_id)) as journal:
+            async with aclosing(self.backend.pool.run(job)) as replies:  # type: ignore[type-var]  # it has aclose
+                async for reply in replies:
+                    match reply.WhichOneof("event"):
+                        case "report":
+                            return reply.report
+                        case "begun":
+                            await asyncio.to_thread(journal.begin, reply.begun.question)
+                        case "part":
+                            await asyncio.to_thread(journal.record, from_finished(reply.part))
+                        case "row":
+                            run.rows[heard : heard + 1] = [reply.row]
+                            heard += 1
+                        case "progress":
+                            run.progress = reply.progress
+                    run.news()
+        raise AssertionError("a job ends in its report or in an error")
+
+
+def _cancel(run: Run) -> asyncio.Task[bytes]:
+    assert run.task is not None, "a run that others know has begun"
+    run.task.cancel()
+    return run.task
+
+
+def _finished(journal: Path) -> Sequence[Finished]:
+    return contents(journal.read_bytes()).finished if journal.is_file() else ()
+
+
+def _uncount(run: Run) -> None:
+    """An attempt that nobody let begin, or that ended with the server, says nothing about the audit."""
+    run.audit = dataclasses.replace(run.audit, attempts=run.audit.attempts - 1)
+
+
+def _state(task: asyncio.Task[bytes]) -> str:
+    """How it ended."""
+    if task.cancelled():
+        return store.CANCELLED
+    match task.exception():
+        case None:
+            return store.SUCCEEDED
+        case JournalMismatch() | ModelNotFound():
+            return store.ABORTED
+    return store.FAILED
+
+
+def _fields(error: BaseException | None) -> dict[str, Any] | None:
+    """An error as the store keeps it; one that is not ours says nothing but that it happened."""
+    if error is None:
+        return None
+    if not isinstance(error, ExplainsvcError):
+        LOG.error("unexpected error", exc_info=error)
+        error = ExplainsvcError(f"an unexpected {type(error).__name__} on the server", to_do="Report it with the server's log")
+    return MessageToDict(to_error(error), preserving_proto_field_name=True)
+
+
+@asynccontextmanager
+async def running_audits(backend: Backend) -> AsyncIterator[AuditRuns]:
+    """Those of the last server go on now; at the end all stop where they are, for the next one."""
+    runs = AuditRuns(backend, asyncio.Semaphore(max(1, backend.config.workers - 1)))
+    runs.resume()
+    try:
+        yield runs
+    finally:
+        await runs.park()
