@@ -24,7 +24,7 @@ def noisy(subject: Subject, e: Explained, radius: float, samples: int) -> Iterat
     Raises:
         MethodNotApplicable: An explained input holds integers.
     """
-    _require_floats(subject, e)
+    require_floats(subject, e)
     sizes = {name: radius * float(np.ptp(subject.feeds[name].astype(np.float64))) for name in e.wanted}
     for k in range(samples):
         rng = np.random.default_rng(seed_sequence(subject.seed, f"neighbours/{k}"))
@@ -35,7 +35,8 @@ def _moved(x: Array, size: float, rng: np.random.Generator) -> Array:
     return np.asarray((x + size * rng.uniform(-1, 1, x.shape)).astype(x.dtype))
 
 
-def _require_floats(subject: Subject, e: Explained) -> None:
+def require_floats(subject: Subject, e: Explained) -> None:
+    """Raise MethodNotApplicable for an explained input of integers: rounded noise is no small change of a token."""
     for name in e.wanted:
         if subject.feeds[name].dtype.kind != "f":
             raise MethodNotApplicable("has no small changes", where=f'input "{name}"', expected="an input of float numbers")

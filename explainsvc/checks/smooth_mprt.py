@@ -17,7 +17,7 @@ Differs: All copies are noisy (Quantus takes the input itself as the last). Nois
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,8 +25,11 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param, read_card
 from explainsvc.check import Check, Explained, Subject
 from explainsvc.checks import maps, verdicts
+from explainsvc.checks._neighbours import require_floats
 from explainsvc.checks._randomised import Walk, walk, work
+from explainsvc.checks.measured import refusal_row
 from explainsvc.checks.rows import Row
+from explainsvc.errors import MethodNotApplicable
 from explainsvc.model import Model
 from explainsvc.weights import seed_sequence
 
@@ -42,7 +45,19 @@ class Params(Walk):
 
 
 def run(subject: Subject, p: Params) -> Iterator[Row]:
-    """The rows of step 0, 1, … as they are computed."""
+    """The rows of step 0, 1, … as they are computed; a method that explains integers is left out."""
+    fitting = []
+    for e in subject.explained:
+        try:
+            require_floats(subject, e)
+            fitting.append(e)
+        except MethodNotApplicable as error:
+            yield refusal_row(NAME, e.name, error)
+    if fitting:
+        yield from _walked(replace(subject, explained=tuple(fitting)), p)
+
+
+def _walked(subject: Subject, p: Params) -> Iterator[Row]:
     feeds = subject.model.internal(subject.feeds)
 
     def smooth(e: Explained, model: Model, inputs: dict[str, Array], seed: int) -> Array:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from scipy.stats import entropy as shannon
 from scipy.stats import spearmanr
@@ -49,6 +50,33 @@ def noisy_copies(x: Array, count: int) -> list[Array]:
 def mean_gradient(model: explainsvc.Model, copies: list[Array], target: list[int]) -> Array:
     """[item, element]."""
     return np.mean([model.explain({"x": x}, "gradient", target).values["x"].reshape(len(x), -1) for x in copies], axis=0)
+
+
+def tokens() -> explainsvc.Model:
+    """Integer ids, embedded, summed and classified."""
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "ids"], ["e"]),
+        onnx.helper.make_node("ReduceSum", ["e", "axes"], ["s"], keepdims=0),
+        onnx.helper.make_node("MatMul", ["s", "w"], ["y"]),
+    ]
+    tensors = {"table": numbers(9, 4), "axes": np.array([1]), "w": numbers(4, 3, seed=1)}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "tokens",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["n", 5])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 3])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    return explainsvc.load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8))
+
+
+def test_integers_take_no_noise() -> None:
+    """A method that explains token ids is refused by name; the ids were rounded to other tokens before."""
+    ids = {"ids": np.arange(40).reshape(8, 5) % 9}
+    report = tokens().audit(ids, methods=["occlusion"], checks=[SMOOTH], parameters={"occlusion": {"window": [1]}})
+    assert report.verdicts["occlusion", SMOOTH] == "inconclusive"
+    assert "float numbers" in report.reasons["occlusion", SMOOTH]
+    assert {row.measure for row in report.rows} == {"refused"}
 
 
 def test_noise_is_relative_to_each_items_range() -> None:
