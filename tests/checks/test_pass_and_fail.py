@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import explainsvc
+from explainsvc import demo
 from explainsvc.checks import CHECKS
 from explainsvc.checks._distance import SAME_MAP
 from explainsvc.checks.implementation_invariance import compare_models
+from explainsvc.checks.rows import MODEL
 from explainsvc.model import Model
+from explainsvc.randomisation import randomised
 from tests import models
 from tests.checks import judged
 from tests.checks.models import Array, cnn, fixed_edges, linear, numbers, pictures, ripples, rows
@@ -47,6 +51,21 @@ def beside() -> Model:
     return explainsvc.load(indifferent())
 
 
+DIGITS = Path(demo.__file__).with_name("digits.onnx")
+
+
+@cache
+def taught() -> Model:
+    """The demo's network, which was trained on digits."""
+    return explainsvc.load(DIGITS)
+
+
+@cache
+def untaught() -> Model:
+    """The same with its numbers shuffled."""
+    return explainsvc.load(randomised(taught(), distribution="permute"))
+
+
 @dataclass(frozen=True)
 class Side:
     """A model, its inputs and a method of which the verdict is known, and why; parameters of the method and of the check."""
@@ -68,6 +87,7 @@ CROSS[:, 3, :] = CROSS[:, :, 4] = 1
 BAM: Mapping[str, Any] = {"masks": MASK, "objects": np.array(10.0)}
 ZERO = {"baseline": "zero"}
 WALK = {"similarities": "spearman, spearman_abs"}
+DIGIT = numbers(2, 1, 8, 8)
 UNIFORM = "ranks nothing: its order is the random one"
 
 PAIRS: dict[str, tuple[Side, Side]] = {
@@ -123,6 +143,10 @@ PAIRS: dict[str, tuple[Side, Side]] = {
     "insertion": (
         Side(ROW, TWENTY, "input_x_gradient", "w·x is what each element's return brings", {}, ZERO),
         Side(ROW, TWENTY, "constant", UNIFORM, {}, ZERO),
+    ),
+    "learned": (
+        Side(taught, DIGIT, "gradient", "weights of different outputs point the same way"),
+        Side(untaught, DIGIT, "gradient", "weights in a random order"),
     ),
     "linearity": (
         Side(CNN, FEW, "gradient", "∂(a S₁ + b S₂) = a ∂S₁ + b ∂S₂"),
@@ -180,8 +204,10 @@ PAIRS: dict[str, tuple[Side, Side]] = {
 def verdict(check: str, side: Side) -> tuple[str, str]:
     """The word and its reason."""
     parameters = {side.method: side.method_parameters, check: side.check_parameters}
-    report = side.model().audit({"x": side.x}, methods=[side.method], checks=[check], parameters=parameters)
-    return report.verdicts[side.method, check], report.reasons[side.method, check]
+    model, judged_name = side.model(), MODEL if CHECKS[check].of_model else side.method
+    feeds = {model.inputs[0].name: side.x}
+    report = model.audit(feeds, methods=[side.method], checks=[check], parameters=parameters)
+    return report.verdicts[judged_name, check], report.reasons[judged_name, check]
 
 
 def test_every_check_has_a_pair() -> None:
