@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -45,7 +46,7 @@ def rows(check: str, subject: Subject, p: CausalParams, inserting: bool) -> Iter
 
 def _measured(
     subject: Subject, e: Explained, p: CausalParams, inserting: bool, known: dict[Hashable, Array]
-) -> Iterator[Measured]:
+) -> Iterator[list[Measured]]:
     request = flipping.request_of(subject, e)
     features, reading = features_of(request, p.window), probability_of(request)
     counts, others = flipping.evenly(features.count, p.steps), substitutes(p.baseline, request)
@@ -53,15 +54,16 @@ def _measured(
     scores, last = features.sums(e.result.values), len(counts) - 1
     broken = broken_maps(scores)
     found = flipping.with_random(walk, scores, (flipping.MORF,), known)
-    for order, curve in found.items():
-        for step, share in enumerate(walk.shares):
-            m = Measured(e.name, "output", curve[step], order, step, amount=float(share), note=reading.words)
-            yield without(broken, m)
     areas = {order: auc(curve, walk.shares) for order, curve in found.items()}
-    for order, area in areas.items():
-        yield without(broken, Measured(e.name, "auc", area, order, last, note=reading.words))
     gain = (areas[flipping.MORF] - areas[flipping.RANDOM]) * (1 if inserting else -1)
-    yield without(broken, Measured(e.name, GAIN, gain, flipping.MORF, last, note=reading.words))
+    measured = [
+        Measured(e.name, "output", curve[step], order, step, amount=float(share))
+        for order, curve in found.items()
+        for step, share in enumerate(walk.shares)
+    ]
+    measured += [Measured(e.name, "auc", area, order, last) for order, area in areas.items()]
+    measured.append(Measured(e.name, GAIN, gain, flipping.MORF, last))
+    yield [without(broken, replace(m, note=reading.words)) for m in measured]
 
 
 def auc(curve: Array, shares: Array) -> Array:

@@ -12,7 +12,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
-from explainsvc.checks.measured import Measured, summary_row
+from explainsvc.checks.measured import Measured, summary_rows
 from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
@@ -91,10 +91,9 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     subject.progress(total, total, name)
 
 
-def _rows(name: str, subject: Subject, p: Walk, step: Step, measured: Iterable[Measured]) -> Iterator[Row]:
-    for m in measured:
-        placed = replace(m, order=p.order, step=step.number, unit=step.name)
-        yield summary_row(name, placed, subject.seed, p.resamples)
+def _rows(name: str, subject: Subject, p: Walk, step: Step, measured: Iterable[Measured]) -> list[Row]:
+    placed = [replace(m, order=p.order, step=step.number, unit=step.name) for m in measured]
+    return summary_rows(name, placed, subject.seed, p.resamples)
 
 
 def scene_of(subject: Subject, e: Explained, top: float) -> Scene:

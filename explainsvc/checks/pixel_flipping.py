@@ -59,7 +59,7 @@ def run(subject: Subject, p: Params) -> Iterator[Row]:
     return method_by_method(NAME, subject, lambda e: _measured(subject, e, p, known))
 
 
-def _measured(subject: Subject, e: Explained, p: Params, known: dict[Hashable, Array]) -> Iterator[Measured]:
+def _measured(subject: Subject, e: Explained, p: Params, known: dict[Hashable, Array]) -> Iterator[list[Measured]]:
     request = flipping.request_of(subject, e)
     features = features_of(request, p.window)
     counts = flipping.evenly(features.count, p.steps, p.step_size, p.share)
@@ -67,9 +67,8 @@ def _measured(subject: Subject, e: Explained, p: Params, known: dict[Hashable, A
     scores = features.sums(e.result.values)
     found = flipping.with_random(walk, scores, BOTH if p.order == "both" else (p.order,), known)
     broken = broken_maps(scores)
-    for order, curve in found.items():
-        yield from (without(broken, m) for m in _curve(e.name, order, curve, walk.shares))
-    yield from (without(broken, m) for m in _areas(e.name, found, len(counts) - 1))
+    measured = [m for order, curve in found.items() for m in _curve(e.name, order, curve, walk.shares)]
+    yield [without(broken, m) for m in (*measured, *_areas(e.name, found, len(counts) - 1))]
 
 
 def _curve(method: str, order: str, curve: Array, shares: Array) -> Iterator[Measured]:

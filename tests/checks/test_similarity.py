@@ -7,7 +7,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
-from explainsvc.checks import pictures, similarity
+from explainsvc.checks import pictures, ranking, similarity
 from explainsvc.checks.similarity import (
     JUDGED,
     SIMILARITIES,
@@ -36,11 +36,25 @@ def test_spearman_is_scipys(ties: bool) -> None:
     np.testing.assert_allclose(spearman_abs(a, b), expected, rtol=0, atol=1e-12)
 
 
-def test_ranks_are_scipys() -> None:
-    """Mean ranks equal scipy.stats.rankdata, zeros of both signs included."""
-    maps = np.random.default_rng(1).integers(-3, 4, (5, 40)).astype(np.float32)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranks_are_scipys(dtype: type[np.floating]) -> None:
+    """Mean ranks equal scipy.stats.rankdata: zeros of both signs, denormals, the largest floats, with ties and without."""
+    rng = np.random.default_rng(1)
+    limits = np.finfo(dtype)
+    maps = rng.integers(-3, 4, (5, 40)).astype(dtype)
     maps[0, ::2] *= -0.0
-    np.testing.assert_array_equal(similarity._ranks(maps), rankdata(maps, axis=1))
+    maps[1, :6] = [limits.max, limits.min, limits.smallest_subnormal, -limits.smallest_subnormal, 0.0, -0.0]
+    maps[2:4] = rng.standard_normal((2, 40)) * 10.0 ** rng.integers(-38, 38, (2, 40))
+    np.testing.assert_array_equal(ranking.ranks(maps), rankdata(maps, axis=1))
+
+
+def test_a_map_with_nan_has_no_ranks() -> None:
+    """The item's ranks are NaN, those of the others are untouched."""
+    maps = np.arange(12, dtype=np.float32).reshape(3, 4)
+    maps[1, 2] = -np.inf
+    found = ranking.ranks(maps)
+    assert np.isnan(found[1]).all()
+    np.testing.assert_array_equal(found[[0, 2]], [[1, 2, 3, 4]] * 2)
 
 
 def test_correlation_is_scipys() -> None:
@@ -79,6 +93,7 @@ def test_large_batches_are_ranked_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     a, b = np.random.default_rng(5).normal(size=(2, 7, 30))
     whole = spearman(a, b)
     monkeypatch.setattr(similarity, "CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr(ranking, "CHUNK_ELEMENTS", 60)
     np.testing.assert_array_equal(spearman(a, b), whole)
 
 
