@@ -86,6 +86,8 @@ class Check:
         controls: Methods that are run beside those asked for.
         axis: What ``Row.amount`` is, in words, for the axis of a figure; "" where rows have no amount.
         main: The measure that a figure of all methods shows; "" for the first.
+        opening: ``(subject, params) -> rows``: the first ones of ``run``, where they need no method's maps. They are told
+            while the methods explain the untouched model.
     """
 
     card: Card
@@ -97,3 +99,4 @@ class Check:
     controls: tuple[str, ...] = ()
     axis: str = ""
     main: str = ""
+    opening: Callable[[Subject, Any], Iterator[Row]] | None = None

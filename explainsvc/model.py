@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx
@@ -20,9 +20,8 @@ from explainsvc.engine import build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
 from explainsvc.explaining import explain
-from explainsvc.graph.load import Loaded
 from explainsvc.graph.passes import Prepared, prepare
-from explainsvc.graph.passes.runnable import runnable
+from explainsvc.graph.passes.runnable import Runnable, runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
@@ -38,6 +37,31 @@ if TYPE_CHECKING:
     from explainsvc.report.report import Report
 
 
+class Source(Protocol):
+    """A model's file."""
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The file, read, external data inside."""
+
+    @property
+    def digest(self) -> str:
+        """Its identity."""
+
+    @property
+    def size_bytes(self) -> int:
+        """External data included."""
+
+
+def serialised(model: ir.Model) -> bytes:
+    """The graph as the bytes of a file."""
+    return ir.to_proto(model).SerializeToString()
+
+
+def _built(_key: Hashable, build: Callable[[], ir.Model]) -> bytes:
+    return serialised(build())
+
+
 class Model:
     """An ONNX model that can be explained. Nothing in it changes after construction but caches.
 
@@ -46,14 +70,20 @@ class Model:
         prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
             Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
         straight_through: See :attr:`straight_through`.
+        serialise: (key, build) → the bytes of a graph derived from this model, where there is a shorter way than building it.
     """
 
-    def __init__(self, loaded: Loaded, prepared: Prepared | None = None, straight_through: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Source,
+        prepared: Prepared | None = None,
+        straight_through: bool = False,
+        serialise: Callable[[Hashable, Callable[[], ir.Model]], bytes] = _built,
+    ) -> None:
         self._loaded = loaded
         self._straight_through = straight_through
+        self._serialise = serialise
         self.digest = loaded.digest
-        self._runnable = runnable(loaded.proto)
-        self._plain = self._runnable.session
         self._verified: set[object] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
         self.shapes: dict[Hashable, Array] = {}
@@ -61,6 +91,8 @@ class Model:
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:
             self.prepared = prepared
+        else:
+            self._plain  # noqa: B018  (what onnxruntime does not run is refused now)
 
     # Facts --------------------------------------------------------------------------------------------------------
 
@@ -68,6 +100,14 @@ class Model:
     def proto(self) -> onnx.ModelProto:
         """The model as loaded, external data inside. Not to be changed."""
         return self._loaded.proto
+
+    @cached_property
+    def _runnable(self) -> Runnable:
+        return runnable(self._loaded.proto)
+
+    @property
+    def _plain(self) -> Session:
+        return self._runnable.session
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -194,7 +234,7 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        return self._sessions.get((self._straight_through, key), lambda: ir.to_proto(build()).SerializeToString())
+        return self._sessions.get((self._straight_through, key), lambda: self._serialise(key, build))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from explainsvc.checks.measured import Measured, summary_rows
 from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
+from explainsvc.exchange import Exchange
 from explainsvc.model import Model
 from explainsvc.randomisation import Draws, Step, count_steps, steps_of
-from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS, replace_weights
+from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Walk(Draw):
     top: float = param(0.1, "float", "share of the elements that topk_intersection looks at", low=0, high=1)
 
 
-Explain = Callable[[Explained, Model, dict[str, Array], int], Array]
-"""(method, model, feeds, seed) → its maps of this model, [item, element]."""
+Answer = tuple[Array, Array | None]
+"""Maps, [item, element], and the explained value where it was computed on the way."""
+Explain = Callable[[Explained, Model, dict[str, Array], int], Answer]
+"""(method, model, feeds, seed) → its maps of this model."""
 
 
 def draws_of(subject: Subject, p: Draw, order: str = "cascading", blocks: Any = "") -> Draws:
@@ -77,18 +81,41 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     feeds = subject.model.internal(subject.feeds)
     before = maps.value_of(subject.model, subject.feeds, subject.output)
     references = {e.name: Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities) for e in subject.explained}
+    exchange, teller = Exchange(subject.model), _teller(subject)
     for step in steps_of(subject.model, draws):
-        model = replace_weights(subject.model, step.weights)
-        after = maps.value_of(model, feeds, subject.output)
+        model = exchange.with_weights(step.weights)
+        ask = cache(partial(_ask, subject, explain, model, feeds, step))
+        told = None if teller is None else ask(teller)[1]
+        after = maps.value_of(model, feeds, subject.output) if told is None else told
         yield from _rows(name, subject, p, step, about_model(subject, model.digest, before, after))
-        for e in subject.explained:
+        for place, e in enumerate(subject.explained):
             subject.progress(done, total, f"{step.name or 'untouched'}: {e.name}")
-            found = references[e.name].against(explain(e, model, feeds, seed_at(subject, e, step.number)))
+            found = references[e.name].against(ask(place)[0])
             yield from _rows(
                 name, subject, p, step, (Measured(e.name, measure, values, note=note) for measure, values, note in found)
             )
             done += 1
     subject.progress(total, total, name)
+
+
+def opening(name: str, subject: Subject, p: Walk) -> Iterator[Row]:
+    """The first rows of :func:`walk`, about the model of step 0, which need no method."""
+    step = next(steps_of(subject.model, draws_of(subject, p, p.order, p.blocks)))
+    model = Exchange(subject.model).with_weights(step.weights)
+    before = maps.value_of(subject.model, subject.feeds, subject.output)
+    after = maps.value_of(model, subject.model.internal(subject.feeds), subject.output)
+    yield from _rows(name, subject, p, step, about_model(subject, model.digest, before, after))
+
+
+def _teller(subject: Subject) -> int | None:
+    """A method whose own run tells the output: one that is one graph, and explains it."""
+    tells = (e.method.run is None and e.target.output == subject.output for e in subject.explained)
+    return next((place for place, so in enumerate(tells) if so), None)
+
+
+def _ask(subject: Subject, explain: Explain, model: Model, feeds: dict[str, Array], step: Step, place: int) -> Answer:
+    e = subject.explained[place]
+    return explain(e, model, feeds, seed_at(subject, e, step.number))
 
 
 def _rows(name: str, subject: Subject, p: Walk, step: Step, measured: Iterable[Measured]) -> list[Row]:

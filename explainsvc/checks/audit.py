@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from explainsvc.autograd.shapes import Array
@@ -39,12 +41,17 @@ def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], Non
         ExplainsvcError: As :meth:`Model.explain`; InvalidInput for labels that do not fit.
     """
     plan = plan_audit(model, feeds, Question(**question))
+    rows: list[Row] = []
+
+    def tell(found: Iterable[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+
+    tell(_opening(plan))
     subject = _subject(plan)
-    rows = []
-    for row in _rows(plan, subject):
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
+    tell(islice(_rows(plan, subject), len(rows), None))
     return report_of(plan, subject, rows)
 
 
@@ -54,7 +61,18 @@ def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Itera
 
 
 def _streamed(plan: Plan) -> Iterator[Row]:
-    yield from _rows(plan, _subject(plan))
+    first = _opening(plan)
+    yield from first
+    yield from islice(_rows(plan, _subject(plan)), len(first), None)
+
+
+def _opening(plan: Plan) -> list[Row]:
+    """The rows of the first check that need no method's maps: those take minutes where methods sample."""
+    check, params = plan.checks[0]
+    bare = Subject(plan.model, plan.feeds, plan.output, (), plan.labels, plan.seed, plan.progress)
+    with suppress(ExplainsvcError):  # said by the check itself
+        return [] if check.opening is None else list(check.opening(bare, params))
+    return []
 
 
 def _rows(plan: Plan, subject: Subject) -> Iterator[Row]:

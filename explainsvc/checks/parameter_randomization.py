@@ -24,11 +24,12 @@ Differs: Layers of the same shape get different numbers (independent seed per un
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from explainsvc.cards import read_card
 from explainsvc.check import Check, Subject
 from explainsvc.checks import maps, verdicts
-from explainsvc.checks._randomised import Walk, walk
+from explainsvc.checks._randomised import Walk, opening, walk
 from explainsvc.checks.rows import Row
 
 NAME = "parameter_randomization"
@@ -36,7 +37,7 @@ NAME = "parameter_randomization"
 
 def run(subject: Subject, p: Walk) -> Iterator[Row]:
     """The rows of step 0, 1, … as they are computed."""
-    return walk(NAME, subject, p, lambda explained: explained.maps, maps.maps_of)
+    return walk(NAME, subject, p, lambda explained: explained.maps, maps.answer_of)
 
 
 CHECK = Check(
@@ -48,4 +49,5 @@ CHECK = Check(
     family="randomization",
     controls=verdicts.CONTROLS,
     main="spearman_abs",
+    opening=partial(opening, NAME),
 )

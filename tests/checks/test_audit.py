@@ -47,6 +47,18 @@ def test_rows_stream_and_closing_cancels() -> None:
     assert list(rows) == []
 
 
+def test_the_first_rows_come_before_any_method_explains() -> None:
+    """Those about the untouched model wait for no method, and come once."""
+    heard: list[tuple[int, int, str]] = []
+    rows = cnn().audit_rows(pictures(6), methods=["gradient"], progress=lambda *step: heard.append(step))
+    first = [next(rows) for _ in range(3)]
+    assert not heard
+    keys = [(row.method, row.step, row.measure) for row in (*first, *rows)]
+    assert keys[:3] == [("model", 0, "sha256"), ("model", 0, "argmax_agreement"), ("model", 0, "output_correlation")]
+    assert len(set(keys)) == len(keys)
+    assert heard
+
+
 def test_rows_are_the_reports() -> None:
     """audit_rows, on_row and the report give the same rows; progress ends with all done."""
     model, x = cnn(), pictures(6)
