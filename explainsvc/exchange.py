@@ -8,9 +8,9 @@ model alone, and it is built anew for the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.graph.load import digest_of
 from explainsvc.graph.spans import Spans, exchanged, plain_spans
 from explainsvc.model import Model, serialised
+from explainsvc.prefix import Prefix, Shelf, prefix_of
+from explainsvc.runtime import Session, new_session
 from explainsvc.weights import initializers, parameter_units, replace_weights, require_fitting
 
 
@@ -70,20 +72,33 @@ class File:
         return len(self.data)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A graph that was built without a look at the numbers: serialized, with their places, and what is kept of its values."""
+
+    data: bytes = field(repr=False)
+    spans: Spans = field(repr=False)
+    prefix: Prefix | None = None
+
+
 class Exchange:
     """Makes models of other weights out of one, as :func:`explainsvc.weights.replace_weights` does, many of them.
 
     Args:
         model: Not changed.
+        changing: The initializers that each of the models will have changed, where that is known: what none of a model's
+            changes reaches is then computed once per input. Kernels may round otherwise in a part than in the whole graph.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, changing: Sequence[Collection[str]] = ()) -> None:
         self._model = model
+        self._changing = changing
         learned = {p.name for unit in parameter_units(model) for p in unit.tensors}
         self._tensors = {n: v.const_value for n, v in initializers(model.graph).items() if n in learned and v.const_value}
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
-        self._graphs: dict[Hashable, tuple[bytes, Spans]] = {}
+        self._graphs: dict[Hashable, Kept] = {}
+        self._shelf = Shelf()
 
     def with_weights(self, weights: Mapping[str, Array]) -> Model:
         """The model with other numbers in some initializers; arguments and errors as those of ``replace_weights``."""
@@ -98,24 +113,61 @@ class Exchange:
         everything = {n: _raw(arrays.get(n, t.numpy())) for n, t in self._tensors.items()}
         file = File(self._data, self._spans, {n: everything[n] for n in weights})
         twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
-        return Model(file, twin, serialise=lambda key, build: self._graph(key, build, file.digest, everything, reads))
+        weights_of_twin = Weights(everything, frozenset(weights), reads)
+        return Model(file, twin, make=lambda key, build: self._session(_without(key, file.digest), build, weights_of_twin))
 
-    def _graph(
-        self, key: Hashable, build: Callable[[], ir.Model], digest: str, arrays: Mapping[str, memoryview], reads: Reads
-    ) -> bytes:
-        """A graph made from a model, serialized: the one that was built for another model, with this one's numbers."""
-        kept = tuple(part for part in key if part != digest) if isinstance(key, tuple) else key
-        if kept in self._graphs and not reads.seen:
-            return bytes(exchanged(*self._graphs[kept], arrays))
+    def _session(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> Session:
+        """The session of a graph made from a model: of the one that was built for another model, with this one's numbers."""
+        if key not in self._graphs or weights.reads.seen:
+            data = self._built(key, build, weights)
+            if weights.reads.seen:
+                return new_session(data)
+        if (kept := self._graphs.get(key)) is None:
+            return new_session(data)
+        whole = cache(lambda: new_session(bytes(exchanged(kept.data, kept.spans, weights.arrays))))
+        if kept.prefix is None:
+            return whole()
+        return kept.prefix.continued(weights.changed, self._protos(kept.spans, weights.arrays), whole) or whole()
+
+    def _built(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> bytes:
         graph = build()
-        unread = not reads.seen
+        unread = not weights.reads.seen
         data = serialised(graph)
         if unread:
-            reads.seen = False  # by serialized() alone
-            spans = plain_spans(data, arrays.keys())
+            weights.reads.seen = False  # by serialised() alone
+            spans = plain_spans(data, weights.arrays.keys())
             if all(name in spans for name in _holding(graph)):
-                self._graphs[kept] = data, spans
+                self._graphs[key] = Kept(data, spans, self._prefix(data, spans))
         return data
+
+    def _prefix(self, data: bytes, spans: Spans) -> Prefix | None:
+        if not self._changing:
+            return None
+        untouched = {name: _raw(tensor.numpy()) for name, tensor in self._tensors.items()}
+        proto = onnx.ModelProto.FromString(data)
+        others = [t for t in proto.graph.initializer if t.name not in spans]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(others)
+        inputs = {v.name or "" for v in self._model.graph.inputs}
+        return prefix_of(proto, inputs, self._changing, self._protos(spans, untouched), self._shelf)
+
+    def _protos(self, spans: Spans, arrays: Mapping[str, memoryview]) -> Iterator[onnx.TensorProto]:
+        for name in spans:
+            like = self._tensors[name]
+            yield onnx.TensorProto(name=name, dims=like.shape.numpy(), data_type=like.dtype.value, raw_data=bytes(arrays[name]))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All learned numbers of one model, which of them are not the untouched ones, and whether they were looked at."""
+
+    arrays: Mapping[str, memoryview] = field(repr=False)
+    changed: frozenset[str]
+    reads: Reads
+
+
+def _without(key: Hashable, digest: str) -> Hashable:
+    return tuple(part for part in key if part != digest) if isinstance(key, tuple) else key
 
 
 def _raw(array: Array) -> memoryview:

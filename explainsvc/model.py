@@ -29,7 +29,7 @@ from explainsvc.ledger import Ledger, ledger
 from explainsvc.method import Progress, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
-from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
+from explainsvc.runtime import SESSIONS, Session, SessionCache, new_session, run_in_batches
 from explainsvc.target import Target
 
 if TYPE_CHECKING:
@@ -58,10 +58,6 @@ def serialised(model: ir.Model) -> bytes:
     return ir.to_proto(model).SerializeToString()
 
 
-def _built(_key: Hashable, build: Callable[[], ir.Model]) -> bytes:
-    return serialised(build())
-
-
 class Model:
     """An ONNX model that can be explained. Nothing in it changes after construction but caches.
 
@@ -70,7 +66,7 @@ class Model:
         prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
             Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
         straight_through: See :attr:`straight_through`.
-        serialise: (key, build) → the bytes of a graph derived from this model, where there is a shorter way than building it.
+        make: (key, build) → the session of a graph derived from this model, where there is a shorter way than building it.
     """
 
     def __init__(
@@ -78,11 +74,11 @@ class Model:
         loaded: Source,
         prepared: Prepared | None = None,
         straight_through: bool = False,
-        serialise: Callable[[Hashable, Callable[[], ir.Model]], bytes] = _built,
+        make: Callable[[Hashable, Callable[[], ir.Model]], Session] | None = None,
     ) -> None:
         self._loaded = loaded
         self._straight_through = straight_through
-        self._serialise = serialise
+        self._make = make
         self.digest = loaded.digest
         self._verified: set[object] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
@@ -234,7 +230,10 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        return self._sessions.get((self._straight_through, key), lambda: self._serialise(key, build))
+        make = self._make
+        if make is not None:
+            return self._sessions.get((self._straight_through, key), lambda: make(key, build))
+        return self._sessions.get((self._straight_through, key), lambda: new_session(serialised(build())))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""

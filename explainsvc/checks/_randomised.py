@@ -19,7 +19,7 @@ from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
 from explainsvc.exchange import Exchange
 from explainsvc.model import Model
-from explainsvc.randomisation import Draws, Step, count_steps, steps_of
+from explainsvc.randomisation import Draws, Step, changes_of, count_steps, steps_of
 from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 
@@ -81,7 +81,7 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     feeds = subject.model.internal(subject.feeds)
     before = maps.value_of(subject.model, subject.feeds, subject.output)
     references = {e.name: Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities) for e in subject.explained}
-    exchange, teller = Exchange(subject.model), _teller(subject)
+    exchange, teller = Exchange(subject.model, changes_of(subject.model, draws)), _teller(subject)
     for step in steps_of(subject.model, draws):
         model = exchange.with_weights(step.weights)
         ask = cache(partial(_ask, subject, explain, model, feeds, step))
