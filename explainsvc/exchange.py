@@ -88,9 +88,10 @@ class Exchange:
         model: Not changed.
         changing: The initializers that each of the models will have changed, where that is known: what none of a model's
             changes reaches is then computed once per input. Kernels may round otherwise in a part than in the whole graph.
+        shelf: Where that is put; by default one with room for :data:`explainsvc.prefix.KEPT_BYTES`.
     """
 
-    def __init__(self, model: Model, changing: Sequence[Collection[str]] = ()) -> None:
+    def __init__(self, model: Model, changing: Sequence[Collection[str]] = (), shelf: Shelf | None = None) -> None:
         self._model = model
         self._changing = changing
         learned = {p.name for unit in parameter_units(model) for p in unit.tensors}
@@ -98,7 +99,7 @@ class Exchange:
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
         self._graphs: dict[Hashable, Kept] = {}
-        self._shelf = Shelf()
+        self._shelf = shelf or Shelf()
 
     def with_weights(self, weights: Mapping[str, Array]) -> Model:
         """The model with other numbers in some initializers; arguments and errors as those of ``replace_weights``."""

@@ -11,12 +11,14 @@ import pytest
 from onnx import helper
 
 import explainsvc
+from explainsvc import prefix
 from explainsvc.errors import InvalidParameter
 from explainsvc.exchange import Exchange
+from explainsvc.explained import forward_graph
 from explainsvc.graph.spans import exchanged, plain_spans
 from explainsvc.model import Model
-from explainsvc.randomisation import Draws, steps_of
-from explainsvc.weights import parameter_units, replace_weights
+from explainsvc.randomisation import Draws, changes_of, steps_of
+from explainsvc.weights import ORDERS, parameter_units, replace_weights
 from tests import models
 from tests.checks.models import Array, built, cnn, fixed_edges, numbers, pictures
 from tests.checks.models import rows as twelve
@@ -58,15 +60,15 @@ def feeds_of(model: Model) -> dict[str, Array]:
     return {entry.name: numbers(*(d if isinstance(d, int) else 3 for d in entry.shape or ()), seed=5)}
 
 
-@pytest.mark.parametrize("order", ["cascading", "independent"])
-@pytest.mark.parametrize("made", [cnn, normalised, shared, fixed_edges, quantised])
-def test_maps_are_those_of_a_model_built_anew(made: Callable[[], Model], order: str) -> None:
+MODELS = (cnn, normalised, shared, fixed_edges, quantised)
+
+
+@pytest.mark.parametrize("made", MODELS)
+def test_maps_are_those_of_a_model_built_anew(made: Callable[[], Model]) -> None:
     """At every step and by every method: the same file, the same maps to the last bit, as when nothing is shared."""
     model = made()
     exchange, feeds = Exchange(model), feeds_of(model)
-    steps = list(steps_of(model, Draws(order=order)))
-    assert len(steps) > 1
-    for step in steps:
+    for step in steps_of(model, Draws()):
         fast, plain = exchange.with_weights(step.weights), replace_weights(model, step.weights)
         assert fast.digest == plain.digest
         np.testing.assert_array_equal(fast.predict(feeds)["y"], plain.predict(feeds)["y"])
@@ -74,6 +76,45 @@ def test_maps_are_those_of_a_model_built_anew(made: Callable[[], Model], order: 
             found, expected = (m.explain(feeds, method, target=0).values for m in (fast, plain))
             for name, array in expected.items():
                 np.testing.assert_array_equal(found[name], array, err_msg=f"{method} at step {step.number}")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("made", MODELS)
+def test_maps_from_kept_values_on_are_those_of_the_whole_graph(made: Callable[[], Model], order: str) -> None:
+    """Where the part that no change reaches is computed once, maps move by rounding at most: a part is fused otherwise."""
+    model, draws = made(), Draws(order=order)
+    exchange, feeds = Exchange(model, changes_of(model, draws)), feeds_of(model)
+    for step in steps_of(model, draws):
+        fast, plain = exchange.with_weights(step.weights), replace_weights(model, step.weights)
+        for method in METHODS:
+            found, expected = (m.explain(feeds, method, target=0).values for m in (fast, plain))
+            for name, array in expected.items():
+                np.testing.assert_allclose(found[name], array, rtol=0, atol=2e-6 * np.abs(array).max())
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_changes_are_told_before_numbers_are_drawn(order: str) -> None:
+    """Step by step the names of the tensors that the step has random."""
+    model, draws = cnn(), Draws(order=order)
+    assert changes_of(model, draws) == [step.weights.keys() for step in steps_of(model, draws)]
+
+
+@pytest.mark.parametrize("room", [2**20, 10])
+def test_a_cascade_runs_the_untouched_layers_once(room: int) -> None:
+    """With room for them, what the untouched layers compute is kept and fed; without, every step runs the whole graph."""
+    model, feeds, shelf = cnn(), pictures(4), prefix.Shelf(room)
+    exchange = Exchange(model, changes_of(model, Draws()), shelf)
+    for step in list(steps_of(model, Draws()))[1:3]:
+        twin = exchange.with_weights(step.weights)
+        session = twin.session((twin.digest, "forward", "y"), partial(forward_graph, twin.prepared.model, "y"))
+        assert isinstance(session, prefix.Continued)
+        expected = replace_weights(model, step.weights).predict(feeds)["y"]
+        np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-5)
+    assert session.fed == {"r0"}  # the second convolution and the head are random
+    assert "x" not in session.inputs
+    kept = {name for values in session.prefix.kept.values() if values is not None for name in values}
+    assert kept == ({"r0", "f", "y"} if room > 10 else set())
+    assert shelf.left == room - sum(a.nbytes for v in session.prefix.kept.values() if v is not None for a in v.values())
 
 
 def test_relevance_rules_see_the_exchanged_weights() -> None:
@@ -88,7 +129,7 @@ def test_relevance_rules_see_the_exchanged_weights() -> None:
 
 def test_a_graph_is_built_once_for_all_steps() -> None:
     """The explained graph of a method does not depend on the numbers: later steps exchange them in its bytes."""
-    model, built_for = cnn(), []
+    model, built_for = cnn(), list[str]()
     exchange = Exchange(model)
     for step in steps_of(model, Draws()):
         twin = exchange.with_weights(step.weights)
@@ -104,7 +145,7 @@ def _counted(model: Model, seen: list[str]) -> Any:
 
 def test_a_graph_that_reads_the_numbers_is_built_for_every_step() -> None:
     """A constant that was computed from a weight would be the first step's: such a graph is not kept."""
-    model, built_for = cnn(), []
+    model, built_for = cnn(), list[str]()
     exchange = Exchange(model)
 
     def scaled(twin: Model) -> Any:
@@ -132,7 +173,7 @@ def onnx_tensor(array: Array) -> Any:
 
 def test_a_copy_under_another_name_is_not_missed() -> None:
     """A graph that holds a weight a second time, under its own name, is built for every step."""
-    model, built_for = cnn(), []
+    model, built_for = cnn(), list[str]()
     exchange = Exchange(model)
 
     def doubled(twin: Model) -> Any:
