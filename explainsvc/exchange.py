@@ -23,7 +23,7 @@ from explainsvc.graph.spans import Spans, exchanged, plain_spans
 from explainsvc.model import Model, serialised
 from explainsvc.prefix import Prefix, Shelf, prefix_of
 from explainsvc.runtime import Session, new_session
-from explainsvc.weights import initializers, parameter_units, replace_weights, require_fitting
+from explainsvc.weights import file_with, initializers, parameter_units, replace_weights, require_fitting
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Watched(ir.LazyTensor):
     """A tensor that notes when its numbers are read."""
 
     def __init__(self, array: Array, like: ir.TensorProtocol, reads: Reads) -> None:
-        def read() -> ir.Tensor:
+        def read() -> ir.Tensor[Any]:
             reads.seen = True
             return ir.Tensor(array, name=like.name)
 
@@ -95,7 +95,8 @@ class Exchange:
         self._model = model
         self._changing = changing
         learned = {p.name for unit in parameter_units(model) for p in unit.tensors}
-        self._tensors = {n: v.const_value for n, v in initializers(model.graph).items() if n in learned and v.const_value}
+        tensors = {n: v.const_value for n, v in initializers(model.graph).items() if n in learned}
+        self._tensors = {n: t for n, t in tensors.items() if t is not None}
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
         self._graphs: dict[Hashable, Kept] = {}
@@ -103,7 +104,7 @@ class Exchange:
 
     def with_weights(self, weights: Mapping[str, Array]) -> Model:
         """The model with other numbers in some initializers; arguments and errors as those of ``replace_weights``."""
-        if not weights.keys() <= self._spans.keys():
+        if not weights.keys() <= self._tensors.keys():
             return replace_weights(self._model, weights)
         require_fitting(self._model, weights)
         arrays = {n: np.ascontiguousarray(w, self._tensors[n].dtype.numpy()) for n, w in weights.items()}
@@ -112,7 +113,9 @@ class Exchange:
         for name, tensor in self._tensors.items():
             known[name].const_value = Watched(arrays.get(name, tensor.numpy()), tensor, reads)
         everything = {n: _raw(arrays.get(n, t.numpy())) for n, t in self._tensors.items()}
-        file = File(self._data, self._spans, {n: everything[n] for n in weights})
+        short = weights.keys() <= self._spans.keys()
+        own = {n: everything[n] for n in weights}
+        file = File(self._data, self._spans, own) if short else file_with(self._model, weights)
         twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
         weights_of_twin = Weights(everything, frozenset(weights), reads)
         return Model(file, twin, make=lambda key, build: self._session(_without(key, file.digest), build, weights_of_twin))
@@ -172,7 +175,8 @@ def _without(key: Hashable, digest: str) -> Hashable:
 
 
 def _raw(array: Array) -> memoryview:
-    return memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+    data = np.ascontiguousarray(array).reshape(-1)
+    return memoryview(data.view(np.uint8).data) if data.size else memoryview(b"")
 
 
 def _holding(model: ir.Model) -> Iterator[str | None]:
@@ -180,7 +184,7 @@ def _holding(model: ir.Model) -> Iterator[str | None]:
     for graph in (model.graph, *model.graph.subgraphs()):
         yield from (v.name for v in graph.initializers.values() if isinstance(v.const_value, Watched))
     for node in model.graph.all_nodes():
-        yield from (None for a in node.attributes.values() if isinstance(a, ir.Attr) and _has_watched(a.value))
+        yield from (None for a in node.attributes.values() if _has_watched(a.value))
 
 
 def _has_watched(value: Any) -> bool:

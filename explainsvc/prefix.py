@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import onnx
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import FED, border, has_bodies, part, types_of, with_initializers
 from explainsvc.runtime import Feeds, Session, new_session
 
@@ -76,7 +78,9 @@ class Prefix:
         if not moving:
             return None
         short = part(self.model, moving, {name: self.values[name] for name in fed})
-        session = new_session(with_initializers(short, tensors))
+        session = _session_of(with_initializers(short, tensors))
+        if session is None:
+            return None
         return Continued(session.ort, session.graph_bytes, session.inputs, outputs, prefix=self, fed=fed, whole=whole)
 
 
@@ -86,6 +90,13 @@ def _digest(arrays: Iterable[Array]) -> bytes:
         found.update(repr((array.shape, array.dtype)).encode())
         found.update(array.data if array.flags.c_contiguous else array.tobytes())
     return found.digest()
+
+
+def _session_of(model: bytes) -> Session | None:
+    """None where onnxruntime takes the whole graph only, as where a type is declared otherwise than it infers it."""
+    with suppress(ModelUnsupported):
+        return new_session(model)
+    return None
 
 
 def prefix_of(
@@ -104,7 +115,9 @@ def prefix_of(
     names = frozenset().union(*(border(graph, inputs, changed) for changed in changing))
     if not names or has_bodies(graph) or not names <= known.keys():
         return None
-    session = new_session(with_initializers(part(model, sorted(names), {}), tensors))
+    session = _session_of(with_initializers(part(model, sorted(names), {}), tensors))
+    if session is None:
+        return None
     return Prefix(model, frozenset(inputs), {name: known[name] for name in names}, session, shelf)
 
 

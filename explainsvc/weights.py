@@ -51,15 +51,29 @@ def replace_weights(model: Model, weights: Mapping[str, Array]) -> Model:
         InvalidParameter: Lists unknown names and wrong shapes.
     """
     require_fitting(model, weights)
+    changed = _changed(model, weights)
+    return Model(_file_of(changed), replace(model.prepared, model=changed, upcast=False, opened=None))
+
+
+def file_with(model: Model, weights: Mapping[str, Array]) -> Loaded:
+    """The file of :func:`replace_weights`."""
+    return _file_of(_changed(model, weights))
+
+
+def _changed(model: Model, weights: Mapping[str, Array]) -> ir.Model:
     changed = model.prepared.model.clone()
     known = initializers(changed.graph)
     for name, array in weights.items():
         old = known[name].const_value
         assert old is not None
         known[name].const_value = ir.Tensor(np.ascontiguousarray(array, old.dtype.numpy()), name=name)
-    proto = ir.to_proto(changed)
+    return changed
+
+
+def _file_of(model: ir.Model) -> Loaded:
+    proto = ir.to_proto(model)
     data = proto.SerializeToString()
-    return Model(Loaded(proto, digest_of(data), len(data)), replace(model.prepared, model=changed, upcast=False, opened=None))
+    return Loaded(proto, digest_of(data), len(data))
 
 
 def require_fitting(model: Model, weights: Mapping[str, Array]) -> None:

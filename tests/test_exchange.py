@@ -110,6 +110,7 @@ def test_a_cascade_runs_the_untouched_layers_once(room: int) -> None:
         assert isinstance(session, prefix.Continued)
         expected = replace_weights(model, step.weights).predict(feeds)["y"]
         np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-5)
+    assert isinstance(session, prefix.Continued)
     assert session.fed == {"r0"}  # the second convolution and the head are random
     assert "x" not in session.inputs
     kept = {name for values in session.prefix.kept.values() if values is not None for name in values}
@@ -233,6 +234,22 @@ def test_spans_are_where_the_numbers_lie() -> None:
     del model.graph.initializer[:]
     model.graph.initializer.extend([plain, noted, listed])
     assert exchanged(data, spans, {"plain": plain.raw_data, "elsewhere": b""}) == model.SerializeToString()
+
+
+def test_numbers_in_another_field_are_exchanged_too() -> None:
+    """A file that lists its numbers one by one is serialised anew for its digest; its graphs are still built once."""
+    proto = cnn().proto
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(helper.make_tensor(tensor.name, 1, tensor.dims, onnx.numpy_helper.to_array(tensor).ravel().tolist()))
+    model = explainsvc.load(proto)
+    exchange, feeds = Exchange(model, changes_of(model, Draws())), pictures(3)
+    for step in steps_of(model, Draws()):
+        fast, plain = exchange.with_weights(step.weights), replace_weights(model, step.weights)
+        assert fast.digest == plain.digest
+        found, expected = (m.explain(feeds, target=1).values["x"] for m in (fast, plain))
+        np.testing.assert_array_equal(found, expected)
+    assert len(exchange._graphs) == 1
 
 
 def test_every_learned_tensor_of_the_model_has_a_span() -> None:

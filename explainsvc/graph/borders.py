@@ -59,6 +59,8 @@ def part(model: onnx.ModelProto, outputs: Iterable[str], fed: Mapping[str, onnx.
         if name in needed:
             copied = _is_picture(value)
             entry = onnx.ValueInfoProto(name=name + FED if copied else name, type=value.type)
+            for dim in entry.type.tensor_type.shape.dim[:1]:
+                dim.Clear()  # a size that was declared for the items may be the exporter's
             entries.append(entry)
             copies += [helper.make_node("AveragePool", [entry.name], [name], kernel_shape=[1, 1])] if copied else []
     known = types_of(model.graph)
