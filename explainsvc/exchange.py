@@ -18,9 +18,10 @@ import onnx
 import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.files import serialised
 from explainsvc.graph.load import digest_of
 from explainsvc.graph.spans import Spans, exchanged, plain_spans
-from explainsvc.model import Model, serialised
+from explainsvc.model import Model
 from explainsvc.prefix import Prefix, Shelf, prefix_of
 from explainsvc.runtime import Session, new_session
 from explainsvc.weights import file_with, initializers, parameter_units, replace_weights, require_fitting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from explainsvc.engine import build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
 from explainsvc.explaining import explain
+from explainsvc.files import Make, Source, built
 from explainsvc.graph.passes import Prepared, prepare
 from explainsvc.graph.passes.runnable import Runnable, runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
@@ -29,33 +30,12 @@ from explainsvc.ledger import Ledger, ledger
 from explainsvc.method import Progress, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
-from explainsvc.runtime import SESSIONS, Session, SessionCache, new_session, run_in_batches
+from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
 from explainsvc.target import Target
 
 if TYPE_CHECKING:
     from explainsvc.checks.rows import Row
     from explainsvc.report.report import Report
-
-
-class Source(Protocol):
-    """A model's file."""
-
-    @property
-    def proto(self) -> onnx.ModelProto:
-        """The file, read, external data inside."""
-
-    @property
-    def digest(self) -> str:
-        """Its identity."""
-
-    @property
-    def size_bytes(self) -> int:
-        """External data included."""
-
-
-def serialised(model: ir.Model) -> bytes:
-    """The graph as the bytes of a file."""
-    return ir.to_proto(model).SerializeToString()
 
 
 class Model:
@@ -70,11 +50,7 @@ class Model:
     """
 
     def __init__(
-        self,
-        loaded: Source,
-        prepared: Prepared | None = None,
-        straight_through: bool = False,
-        make: Callable[[Hashable, Callable[[], ir.Model]], Session] | None = None,
+        self, loaded: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built
     ) -> None:
         self._loaded = loaded
         self._straight_through = straight_through
@@ -230,10 +206,7 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        make = self._make
-        if make is not None:
-            return self._sessions.get((self._straight_through, key), lambda: make(key, build))
-        return self._sessions.get((self._straight_through, key), lambda: new_session(serialised(build())))
+        return self._sessions.get((self._straight_through, key), lambda: self._make(key, build))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""
