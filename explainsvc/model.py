@@ -49,13 +49,9 @@ class Model:
         make: (key, build) → the session of a graph derived from this model, where there is a shorter way than building it.
     """
 
-    def __init__(
-        self, loaded: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built
-    ) -> None:
-        self._loaded = loaded
-        self._straight_through = straight_through
-        self._make = make
-        self.digest = loaded.digest
+    def __init__(self, loaded: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
+        self._loaded, self.digest = loaded, loaded.digest
+        self._straight_through, self._make = straight_through, make
         self._verified: set[object] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
         self.shapes: dict[Hashable, Array] = {}
@@ -64,7 +60,7 @@ class Model:
         if prepared is not None:
             self.prepared = prepared
         else:
-            self._plain  # noqa: B018  (what onnxruntime does not run is refused now)
+            self._runnable  # noqa: B018  (what onnxruntime does not run is refused now)
 
     # Facts --------------------------------------------------------------------------------------------------------
 
@@ -77,14 +73,10 @@ class Model:
     def _runnable(self) -> Runnable:
         return runnable(self._loaded.proto)
 
-    @property
-    def _plain(self) -> Session:
-        return self._runnable.session
-
     @cached_property
     def prepared(self) -> Prepared:
         """The graph that is differentiated, and the passes that led to it."""
-        return prepare(self._runnable.proto, self._plain, self._straight_through)
+        return prepare(self._runnable.proto, self._runnable.session, self._straight_through)
 
     @cached_property
     def straight_through(self) -> Model:
@@ -103,12 +95,12 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """The model's inputs (not initializers that an old exporter lists among them)."""
-        return tuple(tensor_info(i) for i in self._plain.ort.get_inputs())
+        return tuple(tensor_info(i) for i in self._runnable.session.ort.get_inputs())
 
     @cached_property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """The model's outputs as declared."""
-        return tuple(tensor_info(o) for o in self._plain.ort.get_outputs())
+        return tuple(tensor_info(o) for o in self._runnable.session.ort.get_outputs())
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -171,7 +163,7 @@ class Model:
 
     def plain(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """All outputs of the untouched model for checked feeds; those of a ZipMap are lists of dicts."""
-        return self.run(self._plain, feeds)
+        return self.run(self._runnable.session, feeds)
 
     def run(self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
         """One of this model's sessions on checked feeds, in batches that the exporter allows or a pass opened.
@@ -179,7 +171,7 @@ class Model:
         Raises:
             InvalidInput: onnxruntime does not take the inputs.
         """
-        opened = self.prepared.opened is not None and session is not self._plain
+        opened = self.prepared.opened is not None and session is not self._runnable.session
         try:
             return run_in_batches(session, feeds, None if opened else self.frozen_batch, names)
         except Exception as error:
@@ -196,8 +188,8 @@ class Model:
 
     def value_of(self, feeds: Mapping[str, Array], name: str) -> Array:
         """Any float value of the graph for these feeds: an output, or an inner value."""
-        if name in self._plain.outputs:
-            value = self.run(self._plain, feeds, [name])[name]
+        if name in self._runnable.session.outputs:
+            value = self.run(self._runnable.session, feeds, [name])[name]
             if isinstance(value, np.ndarray):
                 return value
         find_value(self.graph, name)
@@ -206,7 +198,7 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        return self._sessions.get((self._straight_through, key), lambda: self._make(key, build))
+        return self._sessions.get((self._straight_through, key), partial(self._make, key, build))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""
