@@ -6,7 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks import overhead, peers, results
+import explainsvc
+from benchmarks import cascading, flipping, overhead, peers, results
+from benchmarks.networks import images, network
 
 OUT = Path(__file__).parent / "RESULTS.md"
 
@@ -35,10 +37,15 @@ def main() -> None:
     small = overhead.rows(overhead.measure(args.seconds / 3))
     for row in small:
         print(*row, sep="  ")
+    model = explainsvc.load(network("resnet18").onnx_path)
+    flipped = [flipping.line(model, {"x": images(count)}, "resnet18", args.seconds) for count in (1, 4)]
+    walked = [cascading.line(model, {"x": images(13)}, "resnet18", rounds=3)]
     parts = [
         "# Results", "Written by `make bench`.", facts, "## Against the peers",
         results.table(peers.HEADER, lines), peers.LEGEND, "## What `explain` adds",
         results.table(overhead.HEADER, small), overhead.LEGEND,
+        "## What pixel flipping adds to its forwards", results.table(flipping.HEADER, flipped), flipping.LEGEND,
+        "## What cascading randomisation adds to its gradients", results.table(cascading.HEADER, walked), cascading.LEGEND,
     ]  # fmt: skip
     args.out.write_text("\n\n".join(part.strip() for part in parts) + "\n")
 

@@ -82,13 +82,15 @@ def _question(options: argparse.Namespace, plan: AuditPlan) -> Audit:
     methods = options.methods or plan.methods
     if not methods:
         raise UsageError("no method is named: --methods A,B or --plan quick")
+    checks = options.checks or plan.checks or DEFAULT_CHECKS
+    kept = {n: p for n, p in plan.parameters.items() if not (options.methods or options.checks) or n in {*methods, *checks}}
     return Audit(
         methods=methods,
-        checks=options.checks or plan.checks or DEFAULT_CHECKS,
+        checks=checks,
         target=plan.target if options.target is None else options.target,
         labels=None if options.labels is None else arguments.read_array(options.labels),
         seed=next((seed for seed in (options.seed, plan.seed) if seed is not None), 0),
-        parameters=overridden(plan.parameters, arguments.by_name(cards, options.parameters)),
+        parameters=overridden(kept, arguments.by_name(cards, options.parameters)),
     )
 
 

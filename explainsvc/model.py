@@ -20,9 +20,9 @@ from explainsvc.engine import build, program_of
 from explainsvc.errors import InvalidInput, TargetOutOfRange
 from explainsvc.explained import declare_ranks, find_value, forward_graph
 from explainsvc.explaining import explain
-from explainsvc.graph.load import Loaded
+from explainsvc.files import Make, Source, built
 from explainsvc.graph.passes import Prepared, prepare
-from explainsvc.graph.passes.runnable import runnable
+from explainsvc.graph.passes.runnable import Runnable, runnable
 from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
@@ -46,14 +46,12 @@ class Model:
         prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
             Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
         straight_through: See :attr:`straight_through`.
+        make: (key, build) → the session of a graph derived from this model, where there is a shorter way than building it.
     """
 
-    def __init__(self, loaded: Loaded, prepared: Prepared | None = None, straight_through: bool = False) -> None:
-        self._loaded = loaded
-        self._straight_through = straight_through
-        self.digest = loaded.digest
-        self._runnable = runnable(loaded.proto)
-        self._plain = self._runnable.session
+    def __init__(self, loaded: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
+        self._loaded, self.digest = loaded, loaded.digest
+        self._straight_through, self._make = straight_through, make
         self._verified: set[object] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
         self.shapes: dict[Hashable, Array] = {}
@@ -61,6 +59,8 @@ class Model:
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:
             self.prepared = prepared
+        else:
+            self._runnable  # noqa: B018  (what onnxruntime does not run is refused now)
 
     # Facts --------------------------------------------------------------------------------------------------------
 
@@ -70,9 +70,13 @@ class Model:
         return self._loaded.proto
 
     @cached_property
+    def _runnable(self) -> Runnable:
+        return runnable(self._loaded.proto)
+
+    @cached_property
     def prepared(self) -> Prepared:
         """The graph that is differentiated, and the passes that led to it."""
-        return prepare(self._runnable.proto, self._plain, self._straight_through)
+        return prepare(self._runnable.proto, self._runnable.session, self._straight_through)
 
     @cached_property
     def straight_through(self) -> Model:
@@ -91,12 +95,12 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """The model's inputs (not initializers that an old exporter lists among them)."""
-        return tuple(tensor_info(i) for i in self._plain.ort.get_inputs())
+        return tuple(tensor_info(i) for i in self._runnable.session.ort.get_inputs())
 
     @cached_property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """The model's outputs as declared."""
-        return tuple(tensor_info(o) for o in self._plain.ort.get_outputs())
+        return tuple(tensor_info(o) for o in self._runnable.session.ort.get_outputs())
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -159,7 +163,7 @@ class Model:
 
     def plain(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         """All outputs of the untouched model for checked feeds; those of a ZipMap are lists of dicts."""
-        return self.run(self._plain, feeds)
+        return self.run(self._runnable.session, feeds)
 
     def run(self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Array]:
         """One of this model's sessions on checked feeds, in batches that the exporter allows or a pass opened.
@@ -167,7 +171,7 @@ class Model:
         Raises:
             InvalidInput: onnxruntime does not take the inputs.
         """
-        opened = self.prepared.opened is not None and session is not self._plain
+        opened = self.prepared.opened is not None and session is not self._runnable.session
         try:
             return run_in_batches(session, feeds, None if opened else self.frozen_batch, names)
         except Exception as error:
@@ -184,8 +188,8 @@ class Model:
 
     def value_of(self, feeds: Mapping[str, Array], name: str) -> Array:
         """Any float value of the graph for these feeds: an output, or an inner value."""
-        if name in self._plain.outputs:
-            value = self.run(self._plain, feeds, [name])[name]
+        if name in self._runnable.session.outputs:
+            value = self.run(self._runnable.session, feeds, [name])[name]
             if isinstance(value, np.ndarray):
                 return value
         find_value(self.graph, name)
@@ -194,7 +198,7 @@ class Model:
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
         """The cached session of a graph derived from this model."""
-        return self._sessions.get((self._straight_through, key), lambda: ir.to_proto(build()).SerializeToString())
+        return self._sessions.get((self._straight_through, key), partial(self._make, key, build))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""

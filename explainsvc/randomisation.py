@@ -156,6 +156,16 @@ def steps_of(model: Model, draws: Draws) -> Iterator[Step]:
         yield Step(len(blocks) + 1, ALL_UNITS, all_random(model, draws))
 
 
+def changes_of(model: Model, draws: Draws) -> list[frozenset[str]]:
+    """The tensors that are random at each of :func:`steps_of`, before any is drawn."""
+    blocks = blocks_of(_units(model), draws.blocks)
+    names = [frozenset(p.name for unit in block.units for p in unit.tensors) for block in blocks]
+    if draws.order == "independent":
+        return [frozenset(), *names, frozenset().union(*names)]
+    turned = names[::-1] if draws.order == "bottom_up" else names
+    return [frozenset().union(*turned[:count]) for count in range(len(turned) + 1)]
+
+
 def count_steps(model: Model, draws: Draws) -> int:
     """How many :func:`steps_of` gives, step 0 included."""
     return len(blocks_of(_units(model), draws.blocks)) + 1 + (draws.order == "independent")

@@ -149,13 +149,13 @@ class SessionCache:
         self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, build: Callable[[], bytes]) -> Session:
-        """The session under ``key``; ``build`` gives the model's bytes when it has to be made."""
+    def get(self, key: Hashable, make: Callable[[], Session]) -> Session:
+        """The session under ``key``, made where there is none."""
         with self._lock:
             if key in self._sessions:
                 self._sessions.move_to_end(key)
                 return self._sessions[key]
-        session = new_session(build())
+        session = make()
         with self._lock:
             self._sessions[key] = session
             dropped = self._drop()

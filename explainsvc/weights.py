@@ -50,21 +50,45 @@ def replace_weights(model: Model, weights: Mapping[str, Array]) -> Model:
     Raises:
         InvalidParameter: Lists unknown names and wrong shapes.
     """
+    require_fitting(model, weights)
+    changed = _changed(model, weights)
+    return Model(_file_of(changed), replace(model.prepared, model=changed, upcast=False, opened=None))
+
+
+def file_with(model: Model, weights: Mapping[str, Array]) -> Loaded:
+    """The file of :func:`replace_weights`."""
+    return _file_of(_changed(model, weights))
+
+
+def _changed(model: Model, weights: Mapping[str, Array]) -> ir.Model:
     changed = model.prepared.model.clone()
-    known = _initializers(changed.graph)
-    violations = [v for name, array in weights.items() for v in _violations(name, np.asarray(array), known)]
-    if violations:
-        raise InvalidParameter("the weights do not fit the model", violations=violations)
+    known = initializers(changed.graph)
     for name, array in weights.items():
         old = known[name].const_value
         assert old is not None
         known[name].const_value = ir.Tensor(np.ascontiguousarray(array, old.dtype.numpy()), name=name)
-    proto = ir.to_proto(changed)
+    return changed
+
+
+def _file_of(model: ir.Model) -> Loaded:
+    proto = ir.to_proto(model)
     data = proto.SerializeToString()
-    return Model(Loaded(proto, digest_of(data), len(data)), replace(model.prepared, model=changed, upcast=False, opened=None))
+    return Loaded(proto, digest_of(data), len(data))
 
 
-def _initializers(graph: ir.Graph) -> dict[str, ir.Value]:
+def require_fitting(model: Model, weights: Mapping[str, Array]) -> None:
+    """Weights must be of initializers that are there, and of their shapes.
+
+    Raises:
+        InvalidParameter: Lists unknown names and wrong shapes.
+    """
+    known = initializers(model.graph)
+    violations = [v for name, array in weights.items() for v in _violations(name, np.asarray(array), known)]
+    if violations:
+        raise InvalidParameter("the weights do not fit the model", violations=violations)
+
+
+def initializers(graph: ir.Graph) -> dict[str, ir.Value]:
     """Those of the graph and its subgraphs, by name."""
     found = {name: value for inner in graph.subgraphs() for name, value in inner.initializers.items()}
     return found | dict(graph.initializers)
@@ -82,7 +106,7 @@ def _violations(name: str, array: Array, known: Mapping[str, ir.Value]) -> list[
 
 def weights_of(prepared: Prepared, unit: Unit) -> dict[str, Array]:
     """The unit's tensors as they are now."""
-    known = _initializers(prepared.model.graph)
+    known = initializers(prepared.model.graph)
     tensors = {p.name: known[p.name].const_value for p in unit.tensors}
     return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
 
@@ -171,7 +195,7 @@ def coverage(model: Model, units: Sequence[Unit]) -> float:
     """Share of the float weights (tensors of more than one element) that belong to some unit."""
     sizes = {
         name: v.const_value.size
-        for name, v in _initializers(model.graph).items()
+        for name, v in initializers(model.graph).items()
         if v.const_value is not None and v.dtype in FLOATS and v.const_value.size > 1
     }
     inside = sum(sizes.get(p.name, 0) for unit in units for p in unit.tensors)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from explainsvc.errors import ModelUnsupported
-from explainsvc.runtime import HELD, SessionCache, new_session, providers, run_in_batches
+from explainsvc.runtime import HELD, Session, SessionCache, new_session, providers, run_in_batches
 from tests import models
 from tests.models import numbers
 
@@ -21,9 +21,9 @@ def test_a_session_is_built_once_per_key() -> None:
     """The second request for a key does not build."""
     cache, built = SessionCache(), []
 
-    def build() -> bytes:
+    def build() -> Session:
         built.append(1)
-        return LINEAR
+        return new_session(LINEAR)
 
     assert cache.get("a", build) is cache.get("a", build)
     assert len(built) == 1
@@ -34,9 +34,9 @@ def test_the_least_recently_used_goes_first() -> None:
     cache, built = SessionCache(budget=2 * HELD * len(LINEAR)), []
 
     def get(key: str) -> None:
-        def build() -> bytes:
+        def build() -> Session:
             built.append(key)
-            return LINEAR
+            return new_session(LINEAR)
 
         cache.get(key, build)
 
@@ -48,7 +48,7 @@ def test_the_least_recently_used_goes_first() -> None:
     get("b")
     assert built == ["a", "b", "c", "b"]
     tiny = SessionCache(budget=1)
-    assert tiny.get("x", lambda: LINEAR) is tiny.get("x", lambda: LINEAR)
+    assert tiny.get("x", lambda: new_session(LINEAR)) is tiny.get("x", lambda: new_session(LINEAR))
 
 
 def test_cuda_comes_first_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_dropped_sessions_give_their_memory_back() -> None:
     graph = "g (float[N, 1024] x) => (float[N, 2048] y) { y = MatMul(x, w) }"
     proto = models.build(graph, {"w": numbers(1024, 2048)}).SerializeToString()
     cache = SessionCache(budget=2 * HELD * len(proto))
-    cache.get(0, lambda: proto).run({"x": numbers(4, 1024)})
+    cache.get(0, lambda: new_session(proto)).run({"x": numbers(4, 1024)})
     before = _resident()
     for key in range(1, 20):
-        cache.get(key, lambda: proto).run({"x": numbers(4, 1024)})
+        cache.get(key, lambda: new_session(proto)).run({"x": numbers(4, 1024)})
     assert _resident() - before < 6 * len(proto)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from explainsvc.checks.measured import Measured, summary_rows
 from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
+from explainsvc.exchange import Exchange
 from explainsvc.model import Model
-from explainsvc.randomisation import Draws, Step, count_steps, steps_of
-from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS, replace_weights
+from explainsvc.randomisation import Draws, Step, changes_of, count_steps, steps_of
+from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Walk(Draw):
     top: float = param(0.1, "float", "share of the elements that topk_intersection looks at", low=0, high=1)
 
 
-Explain = Callable[[Explained, Model, dict[str, Array], int], Array]
-"""(method, model, feeds, seed) → its maps of this model, [item, element]."""
+Answer = tuple[Array, Array | None]
+"""Maps, [item, element], and the explained value where it was computed on the way."""
+Explain = Callable[[Explained, Model, dict[str, Array], int], Answer]
+"""(method, model, feeds, seed) → its maps of this model."""
 
 
 def draws_of(subject: Subject, p: Draw, order: str = "cascading", blocks: Any = "") -> Draws:
@@ -74,35 +77,74 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     """
     chosen(p.similarities, Scene())
     draws = draws_of(subject, p, p.order, p.blocks)
+    exchange = cache(lambda: Exchange(subject.model, changes_of(subject.model, draws)))
     before = cache(partial(maps.value_of, subject.model, subject.feeds, subject.output))
     references: dict[str, Reference] = {}
 
-    def against(e: Explained, model: Model, step: int) -> Iterator[Measured]:
+    def reference_of(e: Explained) -> Reference:
         if e.name not in references:
             references[e.name] = Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
-        found = references[e.name].against(explain(e, model, subject.model.internal(subject.feeds), seed_at(subject, e, step)))
-        return (Measured(e.name, measure, values, note=note) for measure, values, note in found)
+        return references[e.name]
 
     for step in steps_of(subject.model, draws):
-        yield from _step(name, subject, p, step, (before, against))
+        randomised = Randomised(subject, step, exchange, explain)
+        yield from _step(name, p, randomised, before, reference_of)
 
 
-Before = Callable[[], Array]
-Against = Callable[[Explained, Model, int], Iterator[Measured]]
+@dataclass(frozen=True)
+class Randomised:
+    """The model of one step and what methods say of it; nothing is made before it is asked for."""
+
+    subject: Subject
+    step: Step
+    exchange: Callable[[], Exchange]
+    explain: Explain
+
+    @cached_property
+    def model(self) -> Model:
+        """With the step's weights."""
+        return self.exchange().with_weights(self.step.weights)
+
+    @cached_property
+    def answers(self) -> dict[str, Answer]:
+        """By method; filled by :meth:`answer`."""
+        return {}
+
+    def answer(self, e: Explained) -> Answer:
+        """A method's maps, and the explained value where it was computed on the way."""
+        if e.name not in self.answers:
+            feeds = self.subject.model.internal(self.subject.feeds)
+            self.answers[e.name] = self.explain(e, self.model, feeds, seed_at(self.subject, e, self.step.number))
+        return self.answers[e.name]
+
+    def output(self) -> Array:
+        """The output whose change is reported: from a method's own run, where one is a single graph that explains it."""
+        teller = _teller(self.subject)
+        told = None if teller is None else self.answer(teller)[1]
+        if told is not None:
+            return told
+        return maps.value_of(self.model, self.subject.model.internal(self.subject.feeds), self.subject.output)
 
 
-def _step(name: str, subject: Subject, p: Walk, step: Step, compare: tuple[Before, Against]) -> Iterator[Row]:
+def _teller(subject: Subject) -> Explained | None:
+    tells = (e for e in subject.explained if e.method.run is None and e.target.output == subject.output)
+    return next(tells, None)
+
+
+def _step(
+    name: str, p: Walk, randomised: Randomised, before: Callable[[], Array], reference_of: Callable[[Explained], Reference]
+) -> Iterator[Row]:
     """The rows of one step: of the model, then method by method. Its model is only made where one of them is not finished."""
-    before, against = compare
-    model = cache(lambda: replace_weights(subject.model, step.weights))
+    subject, step = randomised.subject, randomised.step
     place = f"{step.number} {step.name or 'untouched'}"
 
-    def of_model() -> Iterator[Row]:
-        after = maps.value_of(model(), subject.model.internal(subject.feeds), subject.output)
-        return _rows(name, subject, p, step, about_model(subject, model().digest, before(), after))
+    def of_model() -> Iterable[Row]:
+        after = randomised.output()
+        return _rows(name, subject, p, step, about_model(subject, randomised.model.digest, before(), after))
 
-    def of_method(e: Explained) -> Iterator[Row]:
-        return _rows(name, subject, p, step, against(e, model(), step.number))
+    def of_method(e: Explained) -> Iterable[Row]:
+        found = reference_of(e).against(randomised.answer(e)[0])
+        return _rows(name, subject, p, step, (Measured(e.name, measure, values, note=note) for measure, values, note in found))
 
     yield from subject.once((name, place, MODEL), of_model)
     for e in subject.explained:

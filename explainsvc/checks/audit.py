@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -47,12 +49,17 @@ def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], Non
     """
     plan = plan_audit(model, feeds, Question(**question))
     course = Course.of(plan)
+    rows: list[Row] = []
+
+    def tell(found: Iterable[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+
+    tell(_opening(plan, course))
     subject = _subject(plan, course)
-    rows = []
-    for row in _rows(plan, subject, course):
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
+    tell(islice(_rows(plan, subject, course), len(rows), None))
     return report_of(plan, subject, rows)
 
 
@@ -63,7 +70,19 @@ def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Itera
 
 def _streamed(plan: Plan) -> Iterator[Row]:
     course = Course.of(plan)
-    yield from _rows(plan, _subject(plan, course), course)
+    told = 0
+    for told, row in enumerate(_opening(plan, course), start=1):  # noqa: B007  (the number of the last is used)
+        yield row
+    yield from islice(_rows(plan, _subject(plan, course), course), told, None)
+
+
+def _opening(plan: Plan, course: Course) -> Iterator[Row]:
+    """The rows of a first check that judges the model alone: methods may take minutes before the next ones come."""
+    check, params = plan.checks[0]
+    if check.of_model:
+        bare = Subject(plan.model, plan.feeds, plan.output, (), plan.labels, plan.seed, course.once)
+        with suppress(ExplainsvcError):  # which the check raises again in its place
+            yield from check.run(bare, params)
 
 
 def _rows(plan: Plan, subject: Subject, course: Course) -> Iterator[Row]:

@@ -23,14 +23,14 @@ class Course:
     Attributes:
         plan: What is done.
         works: Check → what it has to do.
-        known: What an earlier run has finished.
+        known: What is finished, by an earlier run or this one.
         explained: Method → seconds of its explanation of the untouched model, for those tried so far.
         pace: Of the checks, once they have begun.
     """
 
     plan: Plan
     works: Mapping[str, Work]
-    known: Mapping[Part, Finished]
+    known: dict[Part, Finished]
     explained: dict[str, float] = field(default_factory=dict)
     pace: Pace | None = None
 
@@ -41,7 +41,7 @@ class Course:
         Raises:
             JournalMismatch: The journal is that of another question.
         """
-        known = {} if plan.journal is None else plan.journal.begin(question_of(plan))
+        known = {} if plan.journal is None else dict(plan.journal.begin(question_of(plan)))
         return cls(plan, {check.card.name: _work(plan, check, params) for check, params in plan.checks}, known)
 
     @contextmanager
@@ -60,10 +60,9 @@ class Course:
 
     def once(self, part: Part, make: Callable[[], Iterable[Row]]) -> Iterator[Row]:
         """The rows of a part, kept as soon as it is finished; see :class:`explainsvc.check.Subject`."""
-        assert self.pace is not None, "checks come after the untouched explanations"
         if part in self.known:
             yield from self.known[part].rows
-            self.pace.finished(part, self.known[part].seconds)
+            self._finished(self.known[part])
             return
         self.tell(": ".join(part))
         start, rows = perf_counter(), []
@@ -73,7 +72,13 @@ class Course:
         found = Finished(part, perf_counter() - start, tuple(rows))
         if self.plan.journal is not None:
             self.plan.journal.record(found)
-        self.pace.finished(part, found.seconds)
+        self.known[part] = found
+        self._finished(found)
+
+    def _finished(self, found: Finished) -> None:
+        """A check on the model alone may come before the methods explain it: it is counted when it comes again, in its place."""
+        if self.pace is not None:
+            self.pace.finished(found.part, found.seconds)
 
     def over(self, check: str) -> None:
         """Nothing is left of a check."""

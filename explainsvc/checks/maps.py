@@ -78,7 +78,8 @@ def _joined(parts: Sequence[Result], sizes: Sequence[int]) -> Result:
     caveats = (*said, *value_caveats(values, zeros=not parts[0].zeros_told))
     at_baseline = _concatenated([part.baseline_value for part in parts])
     residual = _concatenated([part.residual for part in parts])
-    return Result(values, at_baseline, residual, caveats, _parameters([part.parameters for part in parts], sizes))
+    parameters = _parameters([part.parameters for part in parts], sizes)
+    return Result(values, at_baseline, residual, caveats, parameters, _concatenated([part.output for part in parts]))
 
 
 def _concatenated(arrays: Sequence[Array | None]) -> Array | None:
@@ -105,8 +106,14 @@ def flat(values: Mapping[str, Array], batched: bool) -> Array:
 
 def maps_of(explained: Explained, model: Model, feeds: dict[str, Array], seed: int) -> Array:
     """The same explanation of another model: the same inputs, target and parameters; [item, element]."""
+    return answer_of(explained, model, feeds, seed)[0]
+
+
+def answer_of(explained: Explained, model: Model, feeds: dict[str, Array], seed: int) -> tuple[Array, Array | None]:
+    """:func:`maps_of`, and the explained value of all items where the method's own run gave it."""
     request = Request(model, feeds, explained.wanted, explained.target, seed, silent)
-    return flat(attribute(explained.method, explained.params, request).values, request.batched)
+    result = attribute(explained.method, explained.params, request)
+    return flat(result.values, request.batched), result.output
 
 
 def request_of(subject: Subject, explained: Explained) -> Request:

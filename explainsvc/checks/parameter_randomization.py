@@ -38,7 +38,7 @@ NAME = "parameter_randomization"
 
 def run(subject: Subject, p: Walk) -> Iterator[Row]:
     """The rows of step 0, 1, … as they are computed."""
-    return walk(NAME, subject, p, lambda explained: explained.maps, maps.maps_of)
+    return walk(NAME, subject, p, lambda explained: explained.maps, maps.answer_of)
 
 
 CHECK = Check(

@@ -65,7 +65,7 @@ def _walked(subject: Subject, p: Params) -> Iterator[Row]:
         total = sum(maps.maps_of(e, model, copy, seed).astype(np.float64) for copy in copies)
         return np.asarray(total) / p.samples
 
-    return walk(NAME, subject, p, lambda e: smooth(e, subject.model, feeds, subject.seed), smooth)
+    return walk(NAME, subject, p, lambda e: smooth(e, subject.model, feeds, subject.seed), lambda *of: (smooth(*of), None))
 
 
 def noisy(feeds: dict[str, Array], wanted: tuple[str, ...], share: float, subject: Subject, number: int) -> dict[str, Array]:

@@ -63,7 +63,8 @@ def _summaries(values: Array, resamples: int, seed: int) -> list[Summary]:
         return [Summary(float(row[0]) if n else math.nan, math.nan, math.nan, math.nan, n) for row in values]
     low, high = np.percentile(_resampled_means(values, resamples, seed), TAILS, axis=1)
     columns = (values.mean(axis=1), values.std(axis=1, ddof=1), low, high)
-    return [Summary(*map(float, row), n) for row in zip(*columns, strict=True)]
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Summary(mean, std, lower, upper, n) for mean, std, lower, upper in rows]
 
 
 def _resampled_means(values: Array, resamples: int, seed: int) -> Array:

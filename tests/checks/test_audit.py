@@ -47,6 +47,21 @@ def test_rows_stream_and_closing_cancels() -> None:
     assert list(rows) == []
 
 
+def test_the_first_rows_come_before_any_method_explains() -> None:
+    """Those of a first check on the model itself wait for no method, and come once."""
+    heard: list[str] = []
+    checks = ["learned", "parameter_randomization"]
+    rows = cnn().audit_rows(
+        pictures(6), methods=["gradient"], checks=checks, progress=lambda _done, _total, what: heard.append(what)
+    )
+    first = next(rows)
+    assert (first.check, first.method) == ("learned", "model")
+    assert heard == ["learned: weights: model"]
+    keys = [(row.check, row.method, row.step, row.measure) for row in (first, *rows)]
+    assert len(set(keys)) == len(keys)
+    assert any(what.startswith("untouched") for what in heard)
+
+
 def test_rows_are_the_reports() -> None:
     """audit_rows, on_row and the report give the same rows; progress ends with all done."""
     model, x = cnn(), pictures(6)

@@ -14,14 +14,14 @@ import pytest
 
 from explainsvc import engine, journals
 from explainsvc.check import Part
-from explainsvc.checks import CHECKS, _randomised
+from explainsvc.checks import CHECKS
 from explainsvc.checks.journal import Finished
 from explainsvc.checks.rows import Row
 from explainsvc.errors import JournalMismatch
+from explainsvc.exchange import Exchange
 from explainsvc.journals import contents, kept
 from explainsvc.model import Model
 from explainsvc.report.report import Report
-from explainsvc.weights import replace_weights
 from tests.checks.models import cnn, pictures
 
 METHODS = ("gradient", "integrated_gradients")
@@ -141,7 +141,7 @@ def test_what_is_finished_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> 
 
     model = cnn()
     monkeypatch.setattr(engine, "attribute", counted("explanations", engine.attribute))
-    monkeypatch.setattr(_randomised, "replace_weights", counted("models", replace_weights))
+    monkeypatch.setattr(Exchange, "with_weights", counted("models", Exchange.with_weights))
     audited(model, SEVERAL, journal=Kept())
     everything, count["explanations"], models, count["models"] = count["explanations"], 0, count["models"], 0
     audited(model, SEVERAL, journal=Kept({part.part: part for part in first.found}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from explainsvc.cards import read_params
 from explainsvc.checks import CHECKS
 from explainsvc.checks.presets import PRESETS, AuditPlan, read_plan
 from explainsvc.errors import InvalidParameter
@@ -15,6 +16,16 @@ def test_presets_name_what_there_is(name: str) -> None:
     """Every method and check of a preset exists."""
     assert set(PRESETS[name].methods) <= METHODS.keys()
     assert set(PRESETS[name].checks) <= CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameters_of_presets_are_those_of_their_methods_and_checks(name: str) -> None:
+    """Every one is taken by the method or check that it is for, which the preset has."""
+    plan = PRESETS[name]
+    assert plan.parameters.keys() <= {*plan.methods, *plan.checks}
+    for owner, values in plan.parameters.items():
+        params = (METHODS | CHECKS)[owner].params
+        assert read_params(params, values, owner) == params(**values)
 
 
 def test_a_plan_is_toml_or_json() -> None:

@@ -1,0 +1,192 @@
+"""One model with many different weights: what does not depend on the numbers is made once.
+
+A randomised model differs from the untouched one in the numbers of some initializers only. Its file is the same but for these
+bytes. So is the explained graph of a method, if nothing has read the numbers by the time it is built: then they cannot have
+decided anything in it. The initializers of such a graph are therefore watched; one that is read makes the graph count for that
+model alone, and it is built anew for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from explainsvc.autograd.shapes import Array
+from explainsvc.files import serialised
+from explainsvc.graph.load import digest_of
+from explainsvc.graph.spans import Spans, exchanged, plain_spans
+from explainsvc.model import Model
+from explainsvc.prefix import KEPT_BYTES, Prefix, Shelf, prefix_of
+from explainsvc.runtime import Session, new_session
+from explainsvc.weights import file_with, initializers, parameter_units, replace_weights, require_fitting
+
+
+@dataclass
+class Reads:
+    """Whether a model's numbers have been looked at."""
+
+    seen: bool = False
+
+
+class Watched(ir.LazyTensor):
+    """A tensor that notes when its numbers are read."""
+
+    def __init__(self, array: Array, like: ir.TensorProtocol, reads: Reads) -> None:
+        def read() -> ir.Tensor[Any]:
+            reads.seen = True
+            return ir.Tensor(array, name=like.name)
+
+        super().__init__(read, like.dtype, ir.Shape(array.shape), cache=False, name=like.name)
+
+
+@dataclass(frozen=True)
+class File:
+    """The file of a model with other weights; made when it is asked for."""
+
+    data: bytes = field(repr=False)
+    spans: Spans = field(repr=False)
+    arrays: Mapping[str, memoryview] = field(repr=False)
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        return bytes(exchanged(self.data, self.spans, self.arrays))
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the file."""
+        return digest_of(self._bytes)
+
+    @cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The file, read."""
+        return onnx.ModelProto.FromString(self._bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A graph that was built without a look at the numbers: serialized, with their places, and what is kept of its values."""
+
+    data: bytes = field(repr=False)
+    spans: Spans = field(repr=False)
+    prefix: Prefix | None = None
+
+
+class Exchange:
+    """Makes models of other weights out of one, as :func:`explainsvc.weights.replace_weights` does, many of them.
+
+    Args:
+        model: Not changed.
+        changing: The initializers that each of the models will have changed, where that is known: what none of a model's
+            changes reaches is then computed once per input. Kernels may round otherwise in a part than in the whole graph.
+        room: Bytes that each graph may keep of that.
+    """
+
+    def __init__(self, model: Model, changing: Sequence[Collection[str]] = (), room: int = KEPT_BYTES) -> None:
+        self._model = model
+        self._changing = changing
+        learned = {p.name for unit in parameter_units(model) for p in unit.tensors}
+        tensors = {n: v.const_value for n, v in initializers(model.graph).items() if n in learned}
+        self._tensors = {n: t for n, t in tensors.items() if t is not None}
+        self._data = serialised(model.prepared.model)
+        self._spans = plain_spans(self._data, learned)
+        self._graphs: dict[Hashable, Kept] = {}
+        self._room = room
+
+    def with_weights(self, weights: Mapping[str, Array]) -> Model:
+        """The model with other numbers in some initializers; arguments and errors as those of ``replace_weights``."""
+        if not weights.keys() <= self._tensors.keys():
+            return replace_weights(self._model, weights)
+        require_fitting(self._model, weights)
+        arrays = {n: np.ascontiguousarray(w, self._tensors[n].dtype.numpy()) for n, w in weights.items()}
+        reads, prepared = Reads(), self._model.prepared.model.clone()
+        known = initializers(prepared.graph)
+        for name, tensor in self._tensors.items():
+            known[name].const_value = Watched(arrays.get(name, tensor.numpy()), tensor, reads)
+        everything = {n: _raw(arrays.get(n, t.numpy())) for n, t in self._tensors.items()}
+        short = weights.keys() <= self._spans.keys()
+        own = {n: everything[n] for n in weights}
+        file = File(self._data, self._spans, own) if short else file_with(self._model, weights)
+        twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
+        weights_of_twin = Weights(everything, frozenset(weights), reads)
+        return Model(file, twin, make=lambda key, build: self._session(_without(key, file.digest), build, weights_of_twin))
+
+    def _session(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> Session:
+        """The session of a graph made from a model: of the one that was built for another model, with this one's numbers."""
+        if key not in self._graphs or weights.reads.seen:
+            data = self._built(key, build, weights)
+            if weights.reads.seen:
+                return new_session(data)
+        if (kept := self._graphs.get(key)) is None:
+            return new_session(data)
+        whole = cache(lambda: new_session(bytes(exchanged(kept.data, kept.spans, weights.arrays))))
+        if kept.prefix is None:
+            return whole()
+        return kept.prefix.continued(weights.changed, self._protos(kept.spans, weights.arrays), whole) or whole()
+
+    def _built(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> bytes:
+        graph = build()
+        unread = not weights.reads.seen
+        data = serialised(graph)
+        if unread:
+            weights.reads.seen = False  # by serialised() alone
+            spans = plain_spans(data, weights.arrays.keys())
+            if all(name in spans for name in _holding(graph)):
+                self._graphs[key] = Kept(data, spans, self._prefix(data, spans))
+        return data
+
+    def _prefix(self, data: bytes, spans: Spans) -> Prefix | None:
+        if not self._changing:
+            return None
+        untouched = {name: _raw(tensor.numpy()) for name, tensor in self._tensors.items()}
+        proto = onnx.ModelProto.FromString(data)
+        others = [t for t in proto.graph.initializer if t.name not in spans]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(others)
+        inputs = {v.name or "" for v in self._model.graph.inputs}
+        return prefix_of(proto, inputs, self._changing, self._protos(spans, untouched), Shelf(self._room))
+
+    def _protos(self, spans: Spans, arrays: Mapping[str, memoryview]) -> Iterator[onnx.TensorProto]:
+        for name in spans:
+            like = self._tensors[name]
+            yield onnx.TensorProto(name=name, dims=like.shape.numpy(), data_type=like.dtype.value, raw_data=bytes(arrays[name]))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All learned numbers of one model, which of them are not the untouched ones, and whether they were looked at."""
+
+    arrays: Mapping[str, memoryview] = field(repr=False)
+    changed: frozenset[str]
+    reads: Reads
+
+
+def _without(key: Hashable, digest: str) -> Hashable:
+    return tuple(part for part in key if part != digest) if isinstance(key, tuple) else key
+
+
+def _raw(array: Array) -> memoryview:
+    data = np.ascontiguousarray(array).reshape(-1)
+    return memoryview(data.view(np.uint8).data) if data.size else memoryview(b"")
+
+
+def _holding(model: ir.Model) -> Iterator[str | None]:
+    """The names under which a graph holds watched numbers; None for an attribute."""
+    for graph in (model.graph, *model.graph.subgraphs()):
+        yield from (v.name for v in graph.initializers.values() if isinstance(v.const_value, Watched))
+    for node in model.graph.all_nodes():
+        yield from (None for a in node.attributes.values() if _has_watched(a.value))
+
+
+def _has_watched(value: Any) -> bool:
+    return isinstance(value, Watched) or (isinstance(value, (list, tuple)) and any(isinstance(v, Watched) for v in value))

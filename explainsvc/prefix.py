@@ -1,0 +1,146 @@
+"""The part of a graph that exchanged weights do not reach: computed once per input, then fed.
+
+In a cascade from the output on, the layers near the input keep their weights for most of the steps. What they compute in an
+explained graph (activations, and what the backward pass makes of them alone) is the same at each of these steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import onnx
+
+from explainsvc.autograd.shapes import Array
+from explainsvc.errors import ModelUnsupported
+from explainsvc.graph.borders import FED, border, has_bodies, part, types_of, with_initializers
+from explainsvc.runtime import Feeds, Session, new_session
+
+KEPT_BYTES = 2**28
+"""Values that a graph keeps for the inputs of a walk: 13 photographs through ResNet-18. Later inputs go through the whole graph.
+
+Each graph has room of its own, so that what is kept does not depend on which other methods were asked before.
+"""
+Tensors = Iterable[onnx.TensorProto]
+
+
+@dataclass
+class Shelf:
+    """What is left of a graph's memory for kept values."""
+
+    left: int = KEPT_BYTES
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A graph, and the values of it that are kept.
+
+    Attributes:
+        model: The graph without the initializers that may change.
+        inputs: Those that stay the same from step to step.
+        values: Kept values, with their types.
+        session: Computes the values, by the untouched weights.
+        shelf: Where they are put.
+        kept: Digest of the inputs → the values; None where there was no room.
+    """
+
+    model: onnx.ModelProto
+    inputs: frozenset[str]
+    values: Mapping[str, onnx.ValueInfoProto]
+    session: Session
+    shelf: Shelf
+    kept: dict[bytes, dict[str, Array] | None] = field(default_factory=dict)
+
+    def of(self, feeds: Feeds) -> dict[str, Array] | None:
+        """The values for these inputs; None where there is no room for them."""
+        own = {name: feeds[name] for name in self.session.inputs}
+        key = _digest(own.values())
+        if key not in self.kept:
+            self.kept[key] = self._shelved(own)
+        return self.kept[key]
+
+    def _shelved(self, feeds: Feeds) -> dict[str, Array] | None:
+        if self.shelf.left <= 0:
+            return None
+        found = self.session.run(feeds)
+        size = sum(array.nbytes for array in found.values())
+        if size > self.shelf.left:
+            return None
+        self.shelf.left -= size
+        return found
+
+    def continued(self, changed: Collection[str], tensors: Tensors, whole: Callable[[], Session]) -> Session | None:
+        """A session that starts from the kept values, for other numbers in these initializers; None where it would be whole."""
+        fed = border(self.model.graph, self.inputs, changed)
+        if not fed or not fed <= self.values.keys():
+            return None
+        outputs = tuple(value.name for value in self.model.graph.output)
+        moving = [name for name in outputs if name not in fed]
+        if not moving:
+            return None
+        short = part(self.model, moving, {name: self.values[name] for name in fed})
+        session = _session_of(with_initializers(short, tensors))
+        if session is None:
+            return None
+        return Continued(session.ort, session.graph_bytes, session.inputs, outputs, prefix=self, fed=fed, whole=whole)
+
+
+def _digest(arrays: Iterable[Array]) -> bytes:
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(repr((array.shape, array.dtype)).encode())
+        found.update(array.data if array.flags.c_contiguous else array.tobytes())
+    return found.digest()
+
+
+def _session_of(model: bytes) -> Session | None:
+    """None where onnxruntime takes the whole graph only, as where a type is declared otherwise than it infers it."""
+    with suppress(ModelUnsupported):
+        return new_session(model)
+    return None
+
+
+def prefix_of(
+    model: onnx.ModelProto, inputs: Collection[str], changing: Sequence[Collection[str]], tensors: Tensors, shelf: Shelf
+) -> Prefix | None:
+    """What is to be kept of a graph; None where that is nothing, or where the graph cannot be cut.
+
+    Args:
+        model: The graph without the initializers that may change.
+        inputs: The inputs that stay the same from step to step.
+        changing: Initializers whose numbers change, per step.
+        tensors: The initializers that may change, untouched.
+        shelf: For the values.
+    """
+    graph, known = model.graph, types_of(model.graph)
+    names = frozenset().union(*(border(graph, inputs, changed) for changed in changing))
+    if not names or has_bodies(graph) or not names <= known.keys():
+        return None
+    session = _session_of(with_initializers(part(model, sorted(names), {}), tensors))
+    if session is None:
+        return None
+    return Prefix(model, frozenset(inputs), {name: known[name] for name in names}, session, shelf)
+
+
+@dataclass(frozen=True)
+class Continued(Session):
+    """A graph's session that starts from kept values where there are some.
+
+    ``ort`` and ``inputs`` are those of the part from there on.
+    """
+
+    prefix: Prefix = field(kw_only=True)
+    fed: frozenset[str] = field(kw_only=True)
+    whole: Callable[[], Session] = field(kw_only=True)
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """As the whole graph's session."""
+        kept = self.prefix.of(feeds)
+        if kept is None:
+            return self.whole().run(feeds, names)
+        values = {**feeds, **{name: kept[name] for name in self.fed}, **{name + FED: kept[name] for name in self.fed}}
+        wanted = self.outputs if names is None else names
+        found = super().run({name: values[name] for name in self.inputs}, [n for n in wanted if n not in self.fed])
+        return {name: kept[name] if name in self.fed else found[name] for name in wanted}
