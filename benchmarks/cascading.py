@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 import explainsvc
 from benchmarks import results
 from benchmarks.networks import images, network
+from benchmarks.subjects import subject_of
 from benchmarks.timing import Times
 from explainsvc.check import Check, Subject
 from explainsvc.checks import find_check, maps
-from explainsvc.checks.audit import _subject
-from explainsvc.checks.plan import Question, plan_audit
 from explainsvc.randomisation import Draws, count_steps
 from explainsvc.runtime import new_session
 
@@ -35,16 +34,16 @@ over the rounds of the ratio within a round, in brackets fastest over fastest.
 """
 
 
-def subject_of(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Subject:
+def alone(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Subject:
     """The inputs, explained by the one method."""
-    subject = _subject(plan_audit(model, feeds, Question([METHOD], checks=[CHECK])))
+    subject = subject_of(model, feeds, METHOD, CHECK)
     return replace(subject, explained=tuple(e for e in subject.explained if e.asked))
 
 
 def contestants(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Mapping[str, Callable[[], object]]:
     """The gradients alone, and the check."""
     check: Check = find_check(CHECK)
-    subject, (explained,) = (found := subject_of(model, feeds)), found.explained
+    subject, (explained,) = (found := alone(model, feeds)), found.explained
     session = new_session(model.compile(METHOD).proto.SerializeToString())
     groups, seed = maps.groups(model, subject.feeds), explained.target.seed.astype(np.float32)
 

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 import explainsvc
 from benchmarks import results
 from benchmarks.networks import images, network
+from benchmarks.subjects import subject_of
 from benchmarks.timing import Times, rotate
-from explainsvc.check import Check, Subject
+from explainsvc.check import Check
 from explainsvc.checks import find_check
 from explainsvc.checks._flipping import MOST_ROWS
-from explainsvc.checks.audit import _subject
 from explainsvc.checks.maps import GROUP_ELEMENTS
-from explainsvc.checks.plan import Question, plan_audit
 
 Array = NDArray[np.float32]
 STEPS, ORDERS = 20, 3
@@ -31,16 +30,11 @@ untouched input. Median over the rounds of the ratio within a round; in brackets
 """
 
 
-def subject_of(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Subject:
-    """The inputs, explained."""
-    return _subject(plan_audit(model, feeds, Question(["gradient"], checks=["pixel_flipping"])))
-
-
 def contestants(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Mapping[str, Callable[[], object]]:
     """The check, and its forwards alone in batches of the same size."""
     ((name, x),) = feeds.items()
     check: Check = find_check("pixel_flipping")
-    subject, params = subject_of(model, feeds), find_check("pixel_flipping").params(steps=STEPS)
+    subject, params = subject_of(model, feeds, "gradient", "pixel_flipping"), find_check("pixel_flipping").params(steps=STEPS)
     rows = len(x) * (ORDERS * STEPS + 1)
     size = max(1, min(MOST_ROWS, GROUP_ELEMENTS // x[0].size) // len(x)) * len(x)
     batches = [size] * (rows // size) + ([rows % size] if rows % size else [])
