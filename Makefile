@@ -15,10 +15,10 @@ serve: .venv/.runtime         ## the gRPC server on a local port
 	$(BIN)/explainsvc serve $(ARGS)
 
 test: .venv/.dev              ## all tests; make test ARGS="-k lrp --cov"
-	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 exhaustive: .venv/.dev        ## the tests that CI leaves out: more exports and larger networks of the same kinds
-	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 -m exhaustive $(ARGS)
+	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive $(ARGS)
 
 check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports
