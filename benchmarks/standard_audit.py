@@ -23,8 +23,7 @@ CAFFE = Preprocessing(scale=1, mean=(104, 117, 123), bgr=True)
 """What SqueezeNet was trained on."""
 HEADER = ["part", "wall, s", "processor, s", "rows"]
 LEGEND = """\
-The preset `standard` (six methods and two controls, seven checks) on SqueezeNet and 12 photographs, from the loaded model to
-the last row. Wall and processor time.
+The preset `standard` on SqueezeNet and photographs, from the loaded model to the last row. Wall and processor time.
 """
 
 

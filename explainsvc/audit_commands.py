@@ -22,7 +22,6 @@ from explainsvc.journals import JournalFile, kept
 from explainsvc.progress import Advance, bar
 from explainsvc.report.report import Report
 
-DEFAULT_CHECKS = ("parameter_randomization",)
 ENVELOPE, JOURNAL = "report.dsse.json", "journal.jsonl"
 
 
@@ -79,18 +78,16 @@ def _plan(name: str | None) -> AuditPlan:
 def _question(options: argparse.Namespace, plan: AuditPlan) -> Audit:
     """The plan, with what the command line says in place of it."""
     cards = {**engines.methods(options.server), **engines.checks(options.server)}
-    methods = options.methods or plan.methods
-    if not methods:
+    asked = overridden(plan, options.methods or (), options.checks or (), arguments.by_name(cards, options.parameters))
+    if not asked.methods:
         raise UsageError("no method is named: --methods A,B or --plan quick")
-    checks = options.checks or plan.checks or DEFAULT_CHECKS
-    kept = {n: p for n, p in plan.parameters.items() if not (options.methods or options.checks) or n in {*methods, *checks}}
     return Audit(
-        methods=methods,
-        checks=checks,
+        methods=asked.methods,
+        checks=asked.checks,
         target=plan.target if options.target is None else options.target,
         labels=None if options.labels is None else arguments.read_array(options.labels),
         seed=next((seed for seed in (options.seed, plan.seed) if seed is not None), 0),
-        parameters=overridden(kept, arguments.by_name(cards, options.parameters)),
+        parameters=asked.parameters,
     )
 
 

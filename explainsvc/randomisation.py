@@ -145,7 +145,7 @@ def steps_of(model: Model, draws: Draws) -> Iterator[Step]:
         MethodNotApplicable: The model has no learned tensors.
         InvalidParameter: Blocks that do not fit the model.
     """
-    blocks = blocks_of(_units(model), draws.blocks)
+    blocks = blocks_of(learned_units(model), draws.blocks)
     yield Step(0, "", {})
     drawn: dict[str, Array] = {}
     for number, block in enumerate(reversed(blocks) if draws.order == "bottom_up" else blocks, 1):
@@ -158,7 +158,7 @@ def steps_of(model: Model, draws: Draws) -> Iterator[Step]:
 
 def changes_of(model: Model, draws: Draws) -> list[frozenset[str]]:
     """The tensors that are random at each of :func:`steps_of`, before any is drawn."""
-    blocks = blocks_of(_units(model), draws.blocks)
+    blocks = blocks_of(learned_units(model), draws.blocks)
     names = [frozenset(p.name for unit in block.units for p in unit.tensors) for block in blocks]
     if draws.order == "independent":
         return [frozenset(), *names, frozenset().union(*names)]
@@ -168,15 +168,16 @@ def changes_of(model: Model, draws: Draws) -> list[frozenset[str]]:
 
 def count_steps(model: Model, draws: Draws) -> int:
     """How many :func:`steps_of` gives, step 0 included."""
-    return len(blocks_of(_units(model), draws.blocks)) + 1 + (draws.order == "independent")
+    return len(blocks_of(learned_units(model), draws.blocks)) + 1 + (draws.order == "independent")
 
 
 def all_random(model: Model, draws: Draws) -> dict[str, Array]:
     """New numbers for every unit: what the last step of every order has."""
-    return {name: array for unit in _units(model) for name, array in draws.of(model, unit).items()}
+    return {name: array for unit in learned_units(model) for name, array in draws.of(model, unit).items()}
 
 
-def _units(model: Model) -> tuple[Unit, ...]:
+def learned_units(model: Model) -> tuple[Unit, ...]:
+    """The model's parameter units; MethodNotApplicable where it has none."""
     units = parameter_units(model)
     if not units:
         raise MethodNotApplicable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -99,16 +99,12 @@ class Randomised:
     step: Step
     exchange: Callable[[], Exchange]
     explain: Explain
+    answers: dict[str, Answer] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Model:
         """With the step's weights."""
         return self.exchange().with_weights(self.step.weights)
-
-    @cached_property
-    def answers(self) -> dict[str, Answer]:
-        """By method; filled by :meth:`answer`."""
-        return {}
 
     def answer(self, e: Explained) -> Answer:
         """A method's maps, and the explained value where it was computed on the way."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -50,12 +51,23 @@ class Trace:
     share: float
 
 
+_KNOWN: WeakKeyDictionary[Model, dict[int, tuple[Trace, ...]]] = WeakKeyDictionary()
+"""Traces by seed: seconds for a network of millions of weights, and several checks of an audit ask for them."""
+
+
 def traces_of(model: Model, seed: int) -> tuple[Trace, ...]:
     """One for each weight tensor that is large enough, output side first.
 
     The p-values are those of the largest standard score over all tensors (Westfall & Young 1993, maxT), with the observed order
     counted among the permutations (Phipson & Smyth 2010): exact for every number of tensors.
     """
+    known = _KNOWN.setdefault(model, {})
+    if seed not in known:
+        known[seed] = _traces(model, seed)
+    return known[seed]
+
+
+def _traces(model: Model, seed: int) -> tuple[Trace, ...]:
     found = [(unit.name, p.name, m) for unit in parameter_units(model) for p, m in _matrices(model, unit)]
     limits = _limits([matrix.size for _, _, matrix in found])
     streams = [np.random.default_rng(seed_sequence(seed, f"spectrum/{name}")) for _, name, _ in found]

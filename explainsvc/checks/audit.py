@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache, partial
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -49,18 +50,13 @@ def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], Non
     """
     plan = plan_audit(model, feeds, Question(**question))
     course = Course.of(plan)
-    rows: list[Row] = []
-
-    def tell(found: Iterable[Row]) -> None:
-        for row in found:
-            rows.append(row)
-            if on_row is not None:
-                on_row(row)
-
-    tell(_opening(plan, course))
-    subject = _subject(plan, course)
-    tell(islice(_rows(plan, subject, course), len(rows), None))
-    return report_of(plan, subject, rows)
+    subject = cache(partial(_subject, plan, course))
+    rows = []
+    for row in _told(plan, course, subject):
+        rows.append(row)
+        if on_row is not None:
+            on_row(row)
+    return report_of(plan, subject(), rows)
 
 
 def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Iterator[Row]:
@@ -70,10 +66,16 @@ def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Itera
 
 def _streamed(plan: Plan) -> Iterator[Row]:
     course = Course.of(plan)
+    yield from _told(plan, course, partial(_subject, plan, course))
+
+
+def _told(plan: Plan, course: Course, subject: Callable[[], Subject]) -> Iterator[Row]:
+    """All rows, each once; the subject is asked for when the opening ones have been told."""
     told = 0
-    for told, row in enumerate(_opening(plan, course), start=1):  # noqa: B007  (the number of the last is used)
+    for row in _opening(plan, course):
+        told += 1
         yield row
-    yield from islice(_rows(plan, _subject(plan, course), course), told, None)
+    yield from islice(_rows(plan, subject(), course), told, None)
 
 
 def _opening(plan: Plan, course: Course) -> Iterator[Row]:

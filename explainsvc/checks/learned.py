@@ -38,7 +38,7 @@ from explainsvc.checks.outputs import hits
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.checks.statistics import LEAST_INPUTS, inputs_needed
 from explainsvc.model import Model
-from explainsvc.randomisation import ALL_UNITS, all_random
+from explainsvc.randomisation import ALL_UNITS, all_random, learned_units
 from explainsvc.weights import replace_weights
 
 NAME = "learned"
@@ -65,12 +65,12 @@ class Params(Draw):
 
 def run(subject: Subject, p: Params) -> Iterator[Row]:
     """What the weights show, then what the accuracy does."""
-    first = all_random(subject.model, draws_of(subject, p))  # raises where the model has no learned tensors
+    learned_units(subject.model)  # raises where there are none
     summarised = partial(_summarised, subject, p)
     yield from subject.once((NAME, "weights", MODEL), lambda: summarised(_of_weights(traces_of(subject.model, subject.seed))))
     labels = subject.labels
     if labels is not None:
-        yield from subject.once((NAME, "accuracy", MODEL), lambda: summarised(_of_accuracy(subject, labels, p, first)))
+        yield from subject.once((NAME, "accuracy", MODEL), lambda: summarised(_of_accuracy(subject, labels, p)))
 
 
 def _summarised(subject: Subject, p: Params, measured: Iterable[Measured]) -> Iterator[Row]:
@@ -86,12 +86,12 @@ def _of_weights(traces: Sequence[Trace]) -> Iterator[Measured]:
         yield Measured(MODEL, SCORE, _one(t.score), step=number, unit=t.unit, note=f"over {PERMUTATIONS} permutations")
 
 
-def _of_accuracy(subject: Subject, labels: Array, p: Params, first: Mapping[str, Array]) -> Iterator[Measured]:
+def _of_accuracy(subject: Subject, labels: Array, p: Params) -> Iterator[Measured]:
     """Nothing for an output of one number, which has no arg-max."""
     own = _hits(subject, subject.model, labels)
     if own is None:
         return
-    redrawn = np.array([_redrawn(subject, labels, p, first, number) for number in range(p.redraws)])
+    redrawn = np.array([_redrawn(subject, labels, p, number) for number in range(p.redraws)])
     commonest = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     highest = float(redrawn.max())
     words = (
@@ -102,11 +102,10 @@ def _of_accuracy(subject: Subject, labels: Array, p: Params, first: Mapping[str,
     yield Measured(MODEL, GUESSING, _one(max(highest, commonest)), step=1, unit=ALL_UNITS, note=words)
 
 
-def _redrawn(subject: Subject, labels: Array, p: Params, first: Mapping[str, Array], number: int) -> float:
+def _redrawn(subject: Subject, labels: Array, p: Params, number: int) -> float:
     """The accuracy of a model with all weights drawn anew; the first is the one that parameter_randomization ends with."""
     again = replace(draws_of(subject, p), seed=subject.seed + number)
-    drawn = all_random(subject.model, again) if number else first
-    found = _hits(subject, replace_weights(subject.model, drawn), labels)
+    found = _hits(subject, replace_weights(subject.model, all_random(subject.model, again)), labels)
     assert found is not None
     return float(found.mean())
 

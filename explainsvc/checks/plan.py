@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from explainsvc.checks.pace import Standing
 
 Parameters = Mapping[str, Mapping[str, Any]]
+DEFAULT_CHECKS = ("parameter_randomization",)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Question:
     """The arguments of an audit as its caller gives them; :func:`explainsvc.checks.audit.audit` describes them."""
 
     methods: Sequence[str]
-    checks: Sequence[str] = ("parameter_randomization",)
+    checks: Sequence[str] = DEFAULT_CHECKS
     target: Target = None
     labels: Any = None
     seed: int = 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from explainsvc.checks.plan import DEFAULT_CHECKS, Parameters
 from explainsvc.errors import InvalidParameter, Violation
 
 
@@ -93,9 +94,17 @@ def plan_named(name: str) -> AuditPlan:
     return PRESETS[name]
 
 
-def overridden(first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """A plan's parameters, with those that its caller gives in place of it."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
+def overridden(
+    plan: AuditPlan, methods: Sequence[str] = (), checks: Sequence[str] = (), parameters: Parameters | None = None
+) -> AuditPlan:
+    """The plan with what its caller gives in place of it; parameters of methods and checks that this leaves out go with them.
+
+    Without checks by either it is the default one; methods may be missing still.
+    """
+    asked = replace(plan, methods=tuple(methods or plan.methods), checks=tuple(checks or plan.checks or DEFAULT_CHECKS))
+    left_out = {*plan.methods, *plan.checks} - {*asked.methods, *asked.checks}
+    first, second = {name: p for name, p in plan.parameters.items() if name not in left_out}, parameters or {}
+    return replace(asked, parameters={name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}})
 
 
 def _document(text: str) -> dict[str, Any]:

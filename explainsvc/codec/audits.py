@@ -10,13 +10,12 @@ import numpy as np
 from google.protobuf import struct_pb2
 
 from explainpb.v1.audit_service_pb2 import CreateAuditRequest
+from explainsvc.checks.plan import DEFAULT_CHECKS
 from explainsvc.checks.presets import AuditPlan, overridden, plan_named, read_plan
 from explainsvc.codec.parameters import from_struct, to_struct
 from explainsvc.codec.targets import from_target, to_target
 from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tensor
 from explainsvc.errors import ExplainsvcError, InvalidParameter, Violation
-
-DEFAULT_CHECKS = ("parameter_randomization",)
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,13 @@ def written_out(request: CreateAuditRequest) -> CreateAuditRequest:
     whole.CopyFrom(request)
     for field in ("preset", "plan", "parameters"):
         whole.ClearField(field)
-    whole.methods[:] = request.methods or plan.methods
-    whole.checks[:] = request.checks or plan.checks or DEFAULT_CHECKS
+    asked = overridden(plan, request.methods, request.checks, _dicts(request.parameters))
+    whole.methods[:], whole.checks[:] = asked.methods, asked.checks
     target = None if request.HasField("target") else to_target(plan.target)
     if target is not None:
         whole.target.CopyFrom(target)
     whole.seed = request.seed if request.HasField("seed") else plan.seed or 0
-    for name, parameters in _structs(overridden(plan.parameters, _dicts(request.parameters))).items():
+    for name, parameters in _structs(asked.parameters).items():
         whole.parameters[name].CopyFrom(parameters)
     return whole
 

@@ -60,7 +60,7 @@ def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryvie
 
     Args:
         model: Serialized.
-        spans: As :func:`raw_spans` gives them.
+        spans: As :func:`plain_spans` gives them.
         arrays: Name → raw data of the same length; names without a place are of no use to this model and left out.
     """
     found = bytearray(model)

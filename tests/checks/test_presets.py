@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from explainpb.v1.audit_service_pb2 import CreateAuditRequest
 from explainsvc.cards import read_params
 from explainsvc.checks import CHECKS
-from explainsvc.checks.presets import PRESETS, AuditPlan, read_plan
+from explainsvc.checks.presets import PRESETS, AuditPlan, overridden, read_plan
+from explainsvc.codec.audits import written_out
 from explainsvc.errors import InvalidParameter
 from explainsvc.methods import METHODS
 
@@ -26,6 +28,23 @@ def test_parameters_of_presets_are_those_of_their_methods_and_checks(name: str) 
     for owner, values in plan.parameters.items():
         params = (METHODS | CHECKS)[owner].params
         assert read_params(params, values, owner) == params(**values)
+
+
+def test_parameters_go_with_what_is_left_out() -> None:
+    """Of the methods and checks that its caller has in place of the plan's; all others stay, and the caller's come first."""
+    plan = AuditPlan(
+        ("gradient", "smoothgrad"), ("complexity",), {"smoothgrad": {"samples": 5}, "random": {"distribution": "uniform"}}
+    )
+    assert overridden(plan).parameters == plan.parameters
+    found = overridden(plan, ["gradient", "rise"], parameters={"rise": {"samples": 9}, "random": {"distribution": "normal"}})
+    assert found.methods == ("gradient", "rise")
+    assert found.parameters == {"random": {"distribution": "normal"}, "rise": {"samples": 9}}
+
+
+def test_a_request_may_take_some_of_a_presets_methods() -> None:
+    """As the command line may: parameters of the others are not sent along to be refused."""
+    found = written_out(CreateAuditRequest(preset="standard", methods=["gradient"], checks=["complexity"]))
+    assert (list(found.methods), list(found.checks), dict(found.parameters)) == (["gradient"], ["complexity"], {})
 
 
 def test_a_plan_is_toml_or_json() -> None:
