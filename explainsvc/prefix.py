@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 import onnx
 
@@ -18,8 +19,9 @@ from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import FED, border, has_bodies, part, types_of, with_initializers
 from explainsvc.runtime import Feeds, Session, new_session
 
-KEPT_BYTES = 2**28
-"""Values that a graph keeps for the inputs of a walk: 13 photographs through ResNet-18. Later inputs go through the whole graph.
+KEPT_BYTES = 3 * 2**27
+"""Values that a graph keeps for the inputs of a walk: 13 photographs through ResNet-18 take 0.3 GB. Later inputs go through the
+whole graph.
 
 Each graph has room of its own, so that what is kept does not depend on which other methods were asked before.
 """
@@ -80,11 +82,10 @@ class Prefix:
         moving = [name for name in outputs if name not in fed]
         if not moving:
             return None
-        short = part(self.model, moving, {name: self.values[name] for name in fed})
-        session = _session_of(with_initializers(short, tensors))
-        if session is None:
-            return None
-        return Continued(session.ort, session.graph_bytes, session.inputs, outputs, prefix=self, fed=fed, whole=whole)
+        short = with_initializers(part(self.model, moving, {name: self.values[name] for name in fed}), tensors)
+        first = self.session
+        start = cache(partial(_session_of, short))
+        return Continued(first.ort, len(short), first.inputs, outputs, prefix=self, fed=fed, start=start, whole=whole)
 
 
 def _digest(arrays: Iterable[Array]) -> bytes:
@@ -128,19 +129,28 @@ def prefix_of(
 class Continued(Session):
     """A graph's session that starts from kept values where there are some.
 
-    ``ort`` and ``inputs`` are those of the part from there on.
+    ``ort`` and ``inputs`` are those of the prefix. The other two are made when they are needed: of large models each takes as
+    long as a run.
+
+    Attributes:
+        prefix: Has the kept values.
+        fed: Those that it starts from.
+        start: Makes the session of the part from there on; None where onnxruntime does not take it.
+        whole: Makes that of the whole graph.
     """
 
     prefix: Prefix = field(kw_only=True)
     fed: frozenset[str] = field(kw_only=True)
+    start: Callable[[], Session | None] = field(kw_only=True)
     whole: Callable[[], Session] = field(kw_only=True)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """As the whole graph's session."""
         kept = self.prefix.of(feeds)
-        if kept is None:
+        rest = None if kept is None else self.start()
+        if kept is None or rest is None:
             return self.whole().run(feeds, names)
         values = {**feeds, **{name: kept[name] for name in self.fed}, **{name + FED: kept[name] for name in self.fed}}
         wanted = self.outputs if names is None else names
-        found = super().run({name: values[name] for name in self.inputs}, [n for n in wanted if n not in self.fed])
+        found = rest.run({name: values[name] for name in rest.inputs}, [n for n in wanted if n not in self.fed])
         return {name: kept[name] if name in self.fed else found[name] for name in wanted}

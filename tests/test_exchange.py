@@ -112,7 +112,9 @@ def test_a_cascade_runs_the_untouched_layers_once(room: int) -> None:
         np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-5)
     assert isinstance(session, prefix.Continued)
     assert session.fed == {"r0"}  # the second convolution and the head are random
-    assert "x" not in session.inputs
+    rest = session.start()
+    assert rest is not None
+    assert "x" not in rest.inputs
     kept = [values for values in session.prefix.kept.values() if values is not None]
     assert {name for values in kept for name in values} == ({"r0", "f", "y"} if room > 10 else set())
     assert session.prefix.shelf.left == room - sum(array.nbytes for values in kept for array in values.values())

@@ -77,17 +77,35 @@ def ties(request: Request, features: Features) -> Array:
 
 def ranks(scores: Array, shuffled: Array) -> Array:
     """The place of every feature when the largest comes first, ties in the order of ``shuffled``; int32 [item, feature]."""
-    order = np.argsort(-np.take_along_axis(scores, shuffled, axis=1), axis=1, kind="stable")
-    found = np.empty(scores.shape, np.int32)
-    places = np.broadcast_to(np.arange(scores.shape[1], dtype=np.int32), scores.shape)
-    np.put_along_axis(found, np.take_along_axis(shuffled, order, axis=1), places, axis=1)
+    order = _stably_sorted(-np.take_along_axis(scores, shuffled, axis=1))
+    return _places(np.take_along_axis(shuffled, order, axis=1))
+
+
+def _places(order: Array) -> Array:
+    """The inverse of an order: feature → place, int32 [item, feature]."""
+    found = np.empty(order.shape, np.int32)
+    places = np.broadcast_to(np.arange(order.shape[1], dtype=np.int32), order.shape)
+    np.put_along_axis(found, order, places, axis=1)
     return found
+
+
+def _stably_sorted(scores: Array) -> Array:
+    """The argsort that keeps ties in order; only where there are some it takes the sort that does, three times as slow."""
+    order = np.argsort(scores, axis=1)
+    ascending = np.take_along_axis(scores, order, axis=1)
+    tied = ~(ascending[:, 1:] > ascending[:, :-1]).all(axis=1)  # or NaN
+    order[tied] = np.argsort(scores[tied], axis=1, kind="stable")
+    return order
 
 
 def orders(scores: Array, shuffled: Array, names: tuple[str, ...]) -> dict[str, Array]:
     """The ranks of the orders named: morf (largest, signed, first), lerf (smallest first), random."""
-    signed = {MORF: scores, LERF: -scores, RANDOM: np.zeros_like(scores)}
-    return {name: ranks(signed[name], shuffled) for name in names}
+    made = {
+        MORF: lambda: ranks(scores, shuffled),
+        LERF: lambda: ranks(-scores, shuffled),
+        RANDOM: lambda: _places(shuffled),  # as if all scores were tied
+    }
+    return {name: made[name]() for name in names}
 
 
 def curves(walk: Walk, by_order: Mapping[str, Array]) -> dict[str, Array]:

@@ -78,7 +78,7 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     chosen(p.similarities, Scene())
     draws = draws_of(subject, p, p.order, p.blocks)
     exchange = cache(lambda: Exchange(subject.model, changes_of(subject.model, draws)))
-    before = cache(partial(maps.value_of, subject.model, subject.feeds, subject.output))
+    before = cache(partial(_untouched_output, subject))
     references: dict[str, Reference] = {}
 
     def reference_of(e: Explained) -> Reference:
@@ -120,6 +120,13 @@ class Randomised:
         if told is not None:
             return told
         return maps.value_of(self.model, self.subject.model.internal(self.subject.feeds), self.subject.output)
+
+
+def _untouched_output(subject: Subject) -> Array:
+    """As it was told with the maps; computed where no method told it."""
+    teller = _teller(subject)
+    told = None if teller is None else teller.result.output
+    return maps.value_of(subject.model, subject.feeds, subject.output) if told is None else told
 
 
 def _teller(subject: Subject) -> Explained | None:

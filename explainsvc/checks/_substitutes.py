@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,22 @@ class Substitute:
 
     def put(self, gone: Array) -> Array:
         """The input with the elements replaced where ``gone`` (bool [item, element])."""
-        missing = gone.reshape(self.x.shape)
         if self.other is not None:
-            return np.where(missing, self.other, self.x)
+            return self._pairs.take(self._first + gone.reshape(-1)).reshape(self.x.shape)
+        missing = gone.reshape(self.x.shape)
         filled = np.stack([_inpainted(x, m) for x, m in zip(self.x, missing, strict=True)])
         noisy = filled if self.noise is None else filled + np.where(missing, self.noise, 0)
         return noisy.astype(self.x.dtype)
+
+    @cached_property
+    def _pairs(self) -> Array:
+        """Each element and what stands in beside it: to take one of both has no branch, as np.where has."""
+        assert self.other is not None
+        return np.stack(np.broadcast_arrays(self.x, self.other), axis=-1).reshape(-1)
+
+    @cached_property
+    def _first(self) -> Array:
+        return 2 * np.arange(self.x.size)
 
     def of(self, items: slice) -> Substitute:
         """The same for some of the items."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
 from explainsvc.autograd.shapes import Array
 
 SIGMA, RADIUS = 1.5, 5
 """Of SSIM's gaussian window, 11 × 11 (Wang et al. 2004, section III-B)."""
 WINDOW = 2 * RADIUS + 1
+BAND = 32
+"""Places of the window that are computed by one product."""
 K1, K2 = 0.01, 0.03
 CELL, ORIENTATIONS, BLOCK = 16, 9, 3
 """Cells of 16 × 16 pixels (Adebayo et al. 2018, section 4); orientations and blocks as in scikit-image."""
@@ -21,37 +25,79 @@ LEAST = 2 * CELL
 """Side of a picture that has a HOG: the nine numbers of a single cell are nearly all clipped, and rank alike."""
 
 
-def ssim(a: Array, b: Array) -> Array:
-    """Structural similarity (Wang et al. 2004, eq. 13), the mean over positions and channels.
+@dataclass(frozen=True)
+class Windows:
+    """Pictures [item, channel, height, width] in 0…1, and the mean and variance under SSIM's window where it fits."""
 
-    Args:
-        a: [item, channel, height, width] in 0…1, at least 11 × 11.
-        b: Of the same shape.
+    pictures: Array
+    mean: Array
+    variance: Array
+
+
+def windows(pictures: Array) -> Windows:
+    """What SSIM asks of one side: pictures in 0…1, at least 11 × 11."""
+    mean, square = np.empty((2, *_fitting(pictures)), np.float32)
+    for i, x in enumerate(pictures.astype(np.float64, copy=False)):
+        blurred = _blurred(x)
+        mean[i], square[i] = blurred, _blurred(x * x) - blurred**2
+    return Windows(pictures, mean, square)
+
+
+def ssim(a: Windows, b: Windows) -> Array:
+    """Structural similarity (Wang et al. 2004, eq. 13), the mean over positions and channels.
 
     Returns:
         float64 [item]; NaN where a picture has one value only.
     """
-    return np.array([_ssim(x, y) for x, y in zip(a, b, strict=True)], np.float64)
+    return np.array([_ssim(a, b, i) for i in range(len(a.pictures))], np.float64)
 
 
-def _ssim(a: Array, b: Array) -> float:
-    """Of one item: the five filtered planes of all items at once would be forty times a picture's maps."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
+def _ssim(a: Windows, b: Windows, item: int) -> float:
+    x, y = a.pictures[item], b.pictures[item]
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
-    mean_x, mean_y = _blurred(x), _blurred(y)
-    var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
-    covariance = _blurred(x * y) - mean_x * mean_y
+    mean_x, mean_y = a.mean[item].astype(np.float64), b.mean[item].astype(np.float64)
+    means = mean_x * mean_y
+    covariance = _blurred(np.multiply(x, y, dtype=np.float64)) - means
     c1, c2 = K1**2, K2**2
-    above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    below = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    above = (2 * means + c1) * (2 * covariance + c2)
+    below = (mean_x**2 + mean_y**2 + c1) * (a.variance[item] + b.variance[item] + c2)
     return float((above / below).mean())
 
 
+def _fitting(pictures: Array) -> tuple[int, ...]:
+    *rest, height, width = pictures.shape
+    return (*rest, height - WINDOW + 1, width - WINDOW + 1)
+
+
 def _blurred(planes: Array) -> Array:
-    """Under the window, where it lies inside the picture."""
-    found = ndimage.gaussian_filter(planes, (0, SIGMA, SIGMA), radius=(0, RADIUS, RADIUS))
-    return np.asarray(found[:, RADIUS:-RADIUS, RADIUS:-RADIUS])
+    """Planes [channel, height, width] under the gaussian window, where it lies inside the picture.
+
+    As products with a band of the window, ``BAND`` places at a time: three times as fast as a filter that walks.
+    """
+    down = np.concatenate([_band(part.shape[1]) @ part for part in _parts(planes, 1)], axis=1)
+    return np.concatenate([part @ _band(part.shape[2]).T for part in _parts(down, 2)], axis=2)
+
+
+def _parts(planes: Array, axis: int) -> Iterator[Array]:
+    """What ``BAND`` places of the window see, and then the next ones."""
+    for start in range(0, planes.shape[axis] - WINDOW + 1, BAND):
+        stop = start + BAND + WINDOW - 1
+        yield planes[:, start:stop] if axis == 1 else planes[:, :, start:stop]
+
+
+@lru_cache(maxsize=64)
+def _band(length: int) -> Array:
+    """[place, pixel]: the window's weights at every place within a length."""
+    rows = np.zeros((length - WINDOW + 1, length))
+    for place, row in enumerate(rows):
+        row[place : place + WINDOW] = _window()
+    return rows
+
+
+def _window() -> Array:
+    weights = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    return np.asarray(weights / weights.sum())
 
 
 def hog(planes: Array) -> Array:
@@ -63,7 +109,7 @@ def hog(planes: Array) -> Array:
     Returns:
         float64 [item, feature]; a remainder of the picture that fills no cell is left out, as blocks are at most all cells.
     """
-    cells = _cells(*_gradient(planes.astype(np.float64)))
+    cells = np.concatenate([_cells(*_gradient(plane[None].astype(np.float64))) for plane in planes])
     rows, columns = (min(BLOCK, n) for n in cells.shape[1:3])
     blocks = np.lib.stride_tricks.sliding_window_view(cells, (rows, columns), axis=(1, 2))
     blocks = np.moveaxis(blocks, 3, -1)  # [item, down, right, row of the block, column, orientation]
@@ -78,11 +124,19 @@ def _unit(blocks: Array) -> Array:
 
 def _gradient(planes: Array) -> tuple[Array, Array]:
     """Central differences down and right, zero at the borders: [item, height, width]."""
-    down, right = np.zeros_like(planes), np.zeros_like(planes)
-    down[:, :, 1:-1] = planes[:, :, 2:] - planes[:, :, :-2]
-    right[..., 1:-1] = planes[..., 2:] - planes[..., :-2]
-    strongest = np.hypot(down, right).argmax(axis=1)[:, None]
-    return tuple(np.take_along_axis(g, strongest, axis=1)[:, 0] for g in (down, right))  # type: ignore[return-value]
+    items, channels, height, width = planes.shape
+    down, right = np.zeros((2, items, height, width))
+    steepest = np.full((items, height, width), -1.0)
+    for channel in range(channels):
+        plane = planes[:, channel]
+        own_down, own_right = np.zeros((2, items, height, width))
+        np.subtract(plane[:, 2:], plane[:, :-2], out=own_down[:, 1:-1])
+        np.subtract(plane[..., 2:], plane[..., :-2], out=own_right[..., 1:-1])
+        square = own_down**2 + own_right**2
+        steeper = square > steepest
+        for kept, own in ((down, own_down), (right, own_right), (steepest, square)):
+            np.copyto(kept, own, where=steeper)
+    return down, right
 
 
 def _cells(down: Array, right: Array) -> Array:
@@ -93,5 +147,5 @@ def _cells(down: Array, right: Array) -> Array:
     bins = np.floor(np.rad2deg(np.arctan2(down, right)) % 180 / (180 / ORIENTATIONS)).astype(np.int64) % ORIENTATIONS
     place = np.arange(items)[:, None, None] * rows + np.arange(rows * CELL)[:, None] // CELL
     place = (place * columns + np.arange(columns * CELL) // CELL) * ORIENTATIONS + bins
-    sums = np.bincount(place.reshape(-1), np.hypot(down, right).reshape(-1), items * rows * columns * ORIENTATIONS)
+    sums = np.bincount(place.reshape(-1), np.sqrt(down**2 + right**2).reshape(-1), items * rows * columns * ORIENTATIONS)
     return np.asarray(sums.reshape(items, rows, columns, ORIENTATIONS) / CELL**2)

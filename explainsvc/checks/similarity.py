@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ class Scene:
         return spatial_axes(self.item)
 
 
-Sides = Callable[[Array, Scene], Array]
-"""[item, element] → what is compared, one row an item."""
+Sides = Callable[[Array, Scene], Any]
+"""[item, element] → what is compared."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Similarity:
     """
 
     of: Sides
-    between: Callable[[Array, Array], Array]
+    between: Callable[[Any, Any], Array]
     least: int = 0
 
     def __call__(self, a: Array, b: Array, scene: Scene | None = None) -> Array:
@@ -80,10 +81,12 @@ def _correlation(a: Array, b: Array) -> Array:
     x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         # asked of the values themselves: the mean of equal floats may differ from them in the last digit
-        exists = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
-        x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-        # a scalar product of each would overflow where maps reach 1e155; their own scale does not change the quotient
-        x, y = _by_largest(x), _by_largest(y)
+        exists = (np.ptp(a, axis=1) > 0) & (np.ptp(b, axis=1) > 0)
+        x -= x.mean(axis=1, keepdims=True)
+        y -= y.mean(axis=1, keepdims=True)
+        if not a.dtype == b.dtype == np.float32:
+            # a scalar product of each would overflow where maps reach 1e155; their own scale does not change the quotient
+            x, y = _by_largest(x), _by_largest(y)
         scale = np.sqrt(np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y))
         products = np.einsum("ij,ij->i", x, y)
     return np.asarray(np.divide(products, scale, out=np.full(len(x), np.nan), where=exists & (scale > 0)))
@@ -149,6 +152,10 @@ def _pictures(maps: Array, scene: Scene) -> Array:
     return np.asarray(planes / np.where(largest > 0, largest, 1))
 
 
+def _windows(maps: Array, scene: Scene) -> pictures.Windows:
+    return pictures.windows(_pictures(maps, scene))
+
+
 def _oriented(maps: Array, scene: Scene) -> Array:
     return ranks(pictures.hog(_pictures(maps, scene)))
 
@@ -157,7 +164,7 @@ SIMILARITIES: dict[str, Similarity] = {
     "spearman_abs": Similarity(lambda maps, _: ranks(np.abs(maps)), correlation),
     "spearman": Similarity(lambda maps, _: ranks(maps), correlation),
     "pearson": Similarity(lambda maps, _: maps, correlation),
-    "ssim": Similarity(_pictures, pictures.ssim, pictures.WINDOW),
+    "ssim": Similarity(_windows, pictures.ssim, pictures.WINDOW),
     "hog": Similarity(_oriented, correlation, pictures.LEAST),
     "sign_agreement": Similarity(_signs, _sign_agreement),
     "topk_intersection": Similarity(_top, _overlap),
@@ -190,7 +197,7 @@ class Reference:
 
     maps: Array
     scene: Scene
-    sides: Mapping[str, Array | None]
+    sides: Mapping[str, Any]
     lost: Array
 
     @classmethod
