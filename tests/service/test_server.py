@@ -1,8 +1,7 @@
-"""The server as a process of its own: it says where it listens, drains on SIGTERM, and reads its settings."""
+"""The server as a process of its own: it says where it listens, and drains on SIGTERM."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -13,29 +12,8 @@ from pathlib import Path
 import pytest
 
 from explainsvc.client import Client
-from explainsvc.errors import ExplainsvcError, InvalidParameter
-from explainsvc.service.config import Config, add_options, configured
+from explainsvc.errors import ExplainsvcError
 from tests.service import models
-
-
-def parsed(*arguments: str, **environment: str) -> Config:
-    """The settings that these flags and variables make."""
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    return configured(parser.parse_args(arguments), environment)
-
-
-def test_flags_before_environment_before_defaults() -> None:
-    """Every setting has one name in three places, in this order."""
-    config = parsed("--workers", "3", EXPLAINSVC_WORKERS="5", EXPLAINSVC_STORE="/tmp/store")  # noqa: S108
-    assert (config.workers, config.store, config.address) == (3, Path("/tmp/store"), "127.0.0.1:50551")  # noqa: S108
-
-
-def test_unusable_settings_are_all_named() -> None:
-    """What cannot be read or is too small is reported at once."""
-    with pytest.raises(InvalidParameter) as error:
-        parsed("--workers", "0", "--queue", "many")
-    assert [violation.field for violation in error.value.violations] == ["workers", "queue"]
 
 
 def test_sigterm_drains(tmp_path: Path) -> None:
