@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import Message
@@ -81,7 +82,7 @@ def passes(name: str, given: Mapping[str, Any], size: Size, rows: int = 1) -> fl
         price *= number if number > 0 else _chosen(count, size)
     price *= size.elements if name in PER_FEATURE else CHANNELS if name in PER_CHANNEL else 1
     price *= 2.0 ** min(size.elements, FEATURES_OF_A_SUBSET) if name == "exact_shap" else 1
-    price *= rows if "background" in _names(method) else 1
+    price *= rows if "background" in _defaults(method.params) else 1
     if method.inner is not None:
         base = given.get("base", "gradient")
         price *= passes(base, {}, size) / 2 if isinstance(base, str) and base != name else 1
@@ -93,14 +94,15 @@ def _chosen(count: str, size: Size) -> float:
     return 2.0 * size.elements + 2048 if count == "samples" else float(CHANNELS)
 
 
-def _names(method: Method) -> set[str]:
-    return {field.name for field in dataclasses.fields(method.params)}
+@cache
+def _defaults(params: type) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(params)}
 
 
 def _number(entry: Method | Check, name: str, given: Mapping[str, Any]) -> float:
     """A number of its parameters, as given or by default; 1 where it has none of this name."""
-    defaults = {field.name: field.default for field in dataclasses.fields(entry.params)}
-    value = given.get(name, defaults.get(name, 1)) if name in defaults else 1
+    defaults = _defaults(entry.params)
+    value = given.get(name, defaults[name]) if name in defaults else 1
     return min(float(value), LARGEST) if isinstance(value, (int, float)) and math.isfinite(value) else 1.0
 
 

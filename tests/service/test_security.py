@@ -120,7 +120,7 @@ def explain_request(digest: str) -> explanation_service_pb2.ExplainRequest:
 def served_rpcs() -> set[str]:
     """Every rpc of every service that the server registers."""
     pool = descriptor_pool.Default()
-    services = [pool.FindServiceByName(name) for name in (*SERVICES, health.SERVICE)]  # type: ignore[no-untyped-call]
+    services = [pool.FindServiceByName(name) for name in (*SERVICES, health.SERVICE)]
     return {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}
 
 
@@ -353,7 +353,7 @@ def _trusted(guarded: Guarded, root: Signed, client: Signed | None = None) -> li
     with grpc.secure_channel(guarded.listening.grpc, grpc.ssl_channel_credentials(root.chain, key, chain), options) as channel:
         over_grpc = outcome(health_pb2_grpc.HealthStub(channel).Check, health_pb2.HealthCheckRequest())[0] == "OK"
     (guarded.folder / "trusted.pem").write_bytes(root.chain)
-    command = ["curl", "-sS", "-o", "/dev/null", "--cacert", guarded.folder / "trusted.pem"]
+    command: list[str | Path] = ["curl", "-sS", "-o", "/dev/null", "--cacert", guarded.folder / "trusted.pem"]
     if client is not None:
         chain_path, key_path = client.write(guarded.folder, "curl")
         command += ["--cert", chain_path, "--key", key_path]
