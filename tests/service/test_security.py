@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,11 @@ from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.tensors import to_named
+from explainsvc.errors import Unauthenticated
 from explainsvc.service import access, health
 from explainsvc.service.config import Config
 from explainsvc.service.server import SERVICES, Listening, in_thread
+from explainsvc.service.web_tokens import WebTokens
 from tests.service import models
 from tests.service.certificates import Signed, authority, signed
 from tests.service.edges import (
@@ -394,3 +399,36 @@ def test_client_certificates(mutual: Guarded) -> None:
             answers.append([outcome(call, request, bearer(TOKENS["reader"]))[0] for call, request in empty])
     assert answers == [["OK", "PERMISSION_DENIED"], ["OK", "OK"], ["OK", "OK"], ["OK", "OK"]]
     assert {line["principal"] for line in mutual.audit_lines()} == {"cert:CN=dora", "root", "reader"}
+
+
+def test_a_key_set_behind_an_address_is_fetched_rarely(tmp_path: Path) -> None:
+    """Once for many tokens, however many unknown keys they name; when it cannot be fetched, the keys that are known stay good."""
+    fetched: list[str] = []
+    document = key_set(tmp_path / "keys.json", "rsa").read_bytes()
+
+    class KeyServer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    async def ask(tokens: WebTokens) -> list[str]:
+        names = [(await tokens.principal(web_token())).name]
+        for number in range(5):
+            with pytest.raises(Unauthenticated):
+                await tokens.principal(web_token(kid=f"unknown-{number}"))
+        return [*names, (await tokens.principal(web_token())).name]
+
+    with HTTPServer(("127.0.0.1", 0), KeyServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/keys"
+        tokens = WebTokens(Config(jwt_keys_url=url, jwt_issuer=ISSUER, jwt_audience=AUDIENCE))
+        assert asyncio.run(ask(tokens)) == ["jwt:carol", "jwt:carol"]
+        server.shutdown()
+    assert fetched == ["/keys"]
+    tokens._keys._fetched = tokens._keys._tried = float("-inf")  # type: ignore[union-attr]  # as after five minutes
+    assert asyncio.run(tokens.principal(web_token())).name == "jwt:carol"
