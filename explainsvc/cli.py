@@ -65,7 +65,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
     parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_demo, _inspect, _explain, _compile, _ledger, _audit, _replay, _verify, _randomise, _cards, _serve, _doctor):
+    for add in (
+        _demo,
+        _inspect,
+        _explain,
+        _compile,
+        _ledger,
+        _audit,
+        _replay,
+        _verify,
+        _randomise,
+        _cards,
+        _serve,
+        _config,
+        _doctor,
+    ):
         add(commands_)
     return parser
 
@@ -231,6 +245,12 @@ def _cards(group: Commands) -> None:
 
 def _serve(group: Commands) -> None:
     config.add_options(_command(group, "serve", commands.serve, "the gRPC server"))
+
+
+def _config(group: Commands) -> None:
+    parser = _command(group, "config", commands.configuration, "the settings that serve would have, and where each comes from")
+    config.add_options(parser)
+    _json(parser)
 
 
 def _doctor(group: Commands) -> None:

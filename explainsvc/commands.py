@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc import arguments, engines, images, loading, texts
+from explainsvc import arguments, doctor, engines, images, loading, texts
 from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
 from explainsvc.codec.questions import Question
@@ -22,7 +22,7 @@ from explainsvc.errors import UnknownMethod
 from explainsvc.images import Preprocessing
 from explainsvc.progress import bar
 from explainsvc.randomisation import Draws, count_steps, steps_of
-from explainsvc.service import config, server
+from explainsvc.service import config, security, server
 from explainsvc.weights import replace_weights
 
 Command = Callable[[argparse.Namespace], int]
@@ -103,8 +103,19 @@ def checks(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """The server, until it is told to stop."""
-    return server.run(config.configured(options))
+    """The server, until it is told to stop; ready once the doctor finds nothing wrong."""
+    settings = config.configured(options)
+    return server.run(settings, lambda: [finding.name for finding in doctor.examine(settings.store) if not finding.works])
+
+
+def configuration(options: argparse.Namespace) -> int:
+    """The settings that `serve` would have, and where each comes from."""
+    found = config.effective(options)
+    security.check(found.config)
+    settings = found.to_json()
+    rows = ((name, json.dumps(one["value"], ensure_ascii=False), one["from"]) for name, one in settings.items())
+    say(options, {"settings": settings}, texts.table(rows))
+    return DONE
 
 
 def _cards(options: argparse.Namespace, cards: Mapping[str, Card]) -> int:

@@ -19,6 +19,9 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
     ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
+    ├── Unauthenticated           UNAUTHENTICATED            the call does not say who makes it, or not truly
+    ├── NotAllowed                SCOPE_MISSING              its principal may not do this
+    ├── QuotaExceeded             QUOTA_EXCEEDED             its principal has used up what it may
     ├── QueueFull                 QUEUE_FULL                 come back later
     ├── ServerStopping            SERVER_STOPPING            the server ends; what it accepted goes on when it runs again
     ├── WorkerCrashed             WORKER_CRASHED             the compute process died
@@ -30,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,28 @@ class JournalMismatch(ExplainsvcError):
     """A journal holds the rows of another audit, or is in use by another process."""
 
     REASON = "JOURNAL_MISMATCH"
+
+
+class Unauthenticated(ExplainsvcError):
+    """The call carries no credentials, or none that are valid; it is never said which."""
+
+    REASON = "UNAUTHENTICATED"
+
+
+class NotAllowed(ExplainsvcError):
+    """The principal of the call lacks the scope that it takes."""
+
+    REASON = "SCOPE_MISSING"
+
+
+class QuotaExceeded(ExplainsvcError):
+    """The principal of the call has used up its quota; ``retry_seconds`` until there is enough, None when there never is."""
+
+    REASON = "QUOTA_EXCEEDED"
+
+    def __init__(self, what: str, *, retry_seconds: float | None = None, **fields: Any) -> None:
+        super().__init__(what, **fields)
+        self.retry_seconds = retry_seconds
 
 
 class QueueFull(ExplainsvcError):

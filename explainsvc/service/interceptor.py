@@ -1,104 +1,212 @@
-"""The edge of the server: every request is parsed here, and every error becomes a status here."""
+"""The edge of the server, once around every call: who calls and may they; parse; charge; answer; status; tell the observers.
+
+One interceptor and not a chain: each link of a chain would wrap the handler and look at the call again.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from explainsvc.errors import ExplainsvcError, InvalidInput
+from explainsvc.errors import ExplainsvcError, InvalidInput, Unauthenticated
+from explainsvc.service import tls
+from explainsvc.service.access import OPEN, allow, scopes_of
+from explainsvc.service.calls import IN_FORCE, REQUEST_ID, Call, Observer
+from explainsvc.service.config import Config
+from explainsvc.service.costs import price
+from explainsvc.service.principals import CALLER, Principal
+from explainsvc.service.quotas import Quotas
+from explainsvc.service.security import NOBODY, Authenticator, identity
 from explainsvc.service.status import CODES, DETAILS_KEY, to_status
 
 LOG = logging.getLogger(__name__)
-OWN = "/explainsvc."
-"""Services whose errors are ours; health and reflection have their own."""
-
+KINDS = {(False, False): "unary", (True, False): "client_stream", (False, True): "server_stream", (True, True): "bidi_stream"}
+"""(request streams, response streams) → kind, by the names of go-grpc-prometheus."""
 Context = Any
 """``grpc.aio.ServicerContext``."""
 Parse = Callable[[bytes], Any]
 
 
-async def fail(context: Context, error: Exception) -> NoReturn:
+async def fail(context: Context, error: Exception, request_id: str = "") -> NoReturn:
     """End the call with the error's status; an error that is not ours says nothing but that it happened."""
     if not isinstance(error, ExplainsvcError):
         LOG.error("unexpected error", exc_info=error)
         error = ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
     status = to_status(error)
-    trailing = ((DETAILS_KEY, status.SerializeToString()),)
+    trailing = ((DETAILS_KEY, status.SerializeToString()), (REQUEST_ID, request_id))
     await context.abort(CODES[type(error)], status.message, trailing_metadata=trailing)
     raise AssertionError("abort raises")
 
 
-def _parsed(parse: Parse, data: bytes) -> Any:
-    try:
-        return parse(data)
-    except DecodeError as error:
-        raise InvalidInput("the request is no message of this rpc", expected="the messages of explainsvc.v1") from error
+@dataclass(frozen=True)
+class Gate:
+    """What a call passes, over gRPC and over HTTP.
+
+    Attributes:
+        config: The server's settings.
+        security: Knows the principals.
+        quotas: Their accounts.
+        observers: Hear of every call.
+    """
+
+    config: Config
+    security: Authenticator
+    quotas: Quotas
+    observers: Sequence[Observer]
+
+    async def admit(self, call: Call, certificate: str, scopes: frozenset[str]) -> None:
+        """Find out who calls, and whether they may.
+
+        Raises:
+            Unauthenticated: It takes a scope, and nobody knows who calls.
+            NotAllowed: The principal has none of the scopes.
+        """
+        call.open = scopes == OPEN
+        call.principal = await self._principal(call, certificate)
+        CALLER.set(call.principal)
+        allow(call.principal, scopes)
+
+    async def _principal(self, call: Call, certificate: str) -> Principal:
+        try:
+            return await self.security.principal(call.headers.get("authorization", ()), certificate)
+        except Unauthenticated:
+            if not call.open:
+                raise
+            return NOBODY  # health is for everybody, even with a token that has expired
+
+    def take(self, call: Call, message: Any) -> None:
+        """A message of the client: charged to the principal, told to the observers."""
+        self.quotas.charge(call.principal, price(message))
+        for observer in self.observers:
+            observer.received(call, message)
+
+    def give(self, call: Call, message: Any) -> None:
+        """A message to the client."""
+        for observer in self.observers:
+            observer.sent(call, message)
+
+    @contextmanager
+    def watched(self, call: Call) -> Iterator[None]:
+        """From a call's beginning to its end, which is in ``call.code`` by then."""
+        IN_FORCE.set(call.request_id)
+        for observer in self.observers:
+            observer.began(call)
+        try:
+            yield
+        finally:
+            for observer in self.observers:
+                observer.ended(call)
 
 
-async def _each_parsed(parse: Parse, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-    async for data in requests:
-        yield _parsed(parse, data)
+def code_of(error: BaseException) -> str:
+    """The code that an error ends a call with."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return grpc.StatusCode.CANCELLED.name
+    code = CODES[type(error)] if isinstance(error, ExplainsvcError) else grpc.StatusCode.INTERNAL
+    return str(code.name)
 
 
-@asynccontextmanager
-async def _errors_end(context: Context) -> AsyncIterator[None]:
-    """Every error of the body ends the call with its status."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  # the edge of the server: nothing may pass it without a status
-        await fail(context, error)
+class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Puts the gate around every handler."""
 
-
-def _unary(method: Callable[..., Awaitable[Any]], parse: Parse) -> Callable[..., Awaitable[Any]]:
-    async def guarded(data: bytes, context: Context) -> Any:
-        async with _errors_end(context):
-            return await method(_parsed(parse, data), context)
-
-    return guarded
-
-
-def _upload(method: Callable[..., Awaitable[Any]], parse: Parse) -> Callable[..., Awaitable[Any]]:
-    async def guarded(requests: AsyncIterator[bytes], context: Context) -> Any:
-        async with _errors_end(context):
-            return await method(_each_parsed(parse, requests), context)
-
-    return guarded
-
-
-def _stream(method: Callable[..., AsyncIterator[Any]], parse: Parse) -> Callable[..., AsyncIterator[Any]]:
-    async def guarded(data: bytes, context: Context) -> AsyncIterator[Any]:
-        async with _errors_end(context):
-            responses: Any = method(_parsed(parse, data), context)
-            async with aclosing(responses):
-                async for response in responses:
-                    yield response
-
-    return guarded
-
-
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Turns the errors of our services into statuses."""
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """The handler of a call, given bytes, with its errors caught."""
+        """The handler of a call, behind the gate; an rpc that nobody serves is refused by gRPC itself."""
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(OWN):
-            return handler  # type: ignore[no-any-return]
-        parse, serializer = handler.request_deserializer, handler.response_serializer
-        if handler.response_streaming:
-            stream = _stream(handler.unary_stream, parse)
-            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+        details: Any = handler_call_details
+        if handler is None:
+            return handler  # type: ignore[return-value]  # the stubs do not know that it may be None
+        kind = KINDS[handler.request_streaming, handler.response_streaming]
+        call = Call.of(details.method, kind, details.invocation_metadata or ())
+        return (self._streaming if handler.response_streaming else self._single)(handler, call)
+
+    # A single request is read from the stream, too: of a caller who is refused no byte of it is received.
+
+    def _streaming(self, handler: Any, call: Call) -> grpc.RpcMethodHandler[Any, Any]:
+        stream = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def answered(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with self._answered(call, context):
+                request = await self._request(handler, call, data)
+                async with aclosing(stream(request, context)) as responses:
+                    async for response in responses:
+                        self.gate.give(call, response)
+                        yield response
+
+        return grpc.stream_stream_rpc_method_handler(answered, response_serializer=handler.response_serializer)
+
+    def _single(self, handler: Any, call: Call) -> grpc.RpcMethodHandler[Any, Any]:
+        method = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def answered(data: AsyncIterator[bytes], context: Context) -> Any:
+            async with self._answered(call, context):
+                response = await method(await self._request(handler, call, data), context)
+                self.gate.give(call, response)
+                return response
+
+        return grpc.stream_unary_rpc_method_handler(answered, response_serializer=handler.response_serializer)
+
+    async def _request(self, handler: Any, call: Call, data: AsyncIterator[bytes]) -> Any:
+        """What the handler is given: its one message, or an iterator over all."""
+        messages = self._parsed(handler.request_deserializer, call, data)
         if handler.request_streaming:
-            upload = _upload(handler.stream_unary, parse)
-            return grpc.stream_unary_rpc_method_handler(upload, response_serializer=serializer)
-        unary = _unary(handler.unary_unary, parse)
-        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serializer)
+            return messages
+        async for message in messages:
+            return message
+        raise InvalidInput("the call ended without a request", expected="one message")
+
+    async def _parsed(self, parse: Parse, call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for item in data:
+            try:
+                message = parse(item)
+            except DecodeError as error:
+                raise InvalidInput("the request is no message of this rpc", expected="the messages of its service") from error
+            self.gate.take(call, message)
+            yield message
+
+    @asynccontextmanager
+    async def _answered(self, call: Call, context: Context) -> AsyncIterator[None]:
+        """Whoever calls may, and every error of the body ends the call with its status."""
+        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+        try:
+            with self.gate.watched(call), _coded(call, context):
+                scopes = scopes_of(call.rpc, self.gate.config.reflection == "open")
+                await self.gate.admit(call, self._certificate(context), scopes)
+                with nullcontext() if call.open else self.gate.quotas.running(call.principal):
+                    yield
+        except grpc.aio.AbortError:  # of a service that is not ours
+            raise
+        except Exception as error:  # noqa: BLE001  # the edge of the server: nothing may pass it without a status
+            await fail(context, error, call.request_id)  # only now: who hears of the failure finds it in the audit log
+
+    def _certificate(self, context: Context) -> str:
+        if self.gate.config.tls_client_ca is None:
+            return ""
+        return identity(tls.grpc_names(context.auth_context()))
+
+
+@contextmanager
+def _coded(call: Call, context: Context) -> Iterator[None]:
+    """However the body ends, the call knows by which code."""
+    try:
+        yield
+        call.code = grpc.StatusCode.OK.name
+    except grpc.aio.AbortError:
+        call.code = context.code().name
+        raise
+    except BaseException as error:
+        call.code = code_of(error)
+        raise

@@ -8,12 +8,14 @@ import logging
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
@@ -21,17 +23,28 @@ from explainpb.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_serv
 from explainpb.v1.explanation_service_pb2_grpc import add_ExplanationServiceServicer_to_server
 from explainpb.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from explainsvc.errors import ExplainsvcError
-from explainsvc.jobs import running
+from explainsvc.jobs import Pool, running
+from explainsvc.service import health, logs, tls
 from explainsvc.service.audit_runs import AuditRuns, running_audits
 from explainsvc.service.audits import AuditService
 from explainsvc.service.backend import Backend
 from explainsvc.service.config import Config, add_options, configured
+from explainsvc.service.edge import Perimeter, perimeter
 from explainsvc.service.explanations import ExplanationService
-from explainsvc.service.interceptor import ErrorInterceptor
+from explainsvc.service.health import Health, Readiness
+from explainsvc.service.interceptor import Edge
 from explainsvc.service.models import ModelService
+from explainsvc.service.reloading import Reloading
+from explainsvc.service.telemetry import Gauges
+from explainsvc.service.web import Route, own_routes, serving_http
 from explainsvc.store import opened
 
 LOG = logging.getLogger(__name__)
+KEEPALIVE_TIMEOUT_MS = 20_000
+FASTEST_PING_MS = 10_000
+"""Clients that ping more often are sent away: gRPC's own limit of five minutes is more than most of them know."""
+Prove = Callable[[], Sequence[str]]
+"""What does not work here, by name."""
 SERVICES = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
     for module, name in (
@@ -42,65 +55,130 @@ SERVICES = tuple(
 )
 
 
+def proved() -> Sequence[str]:
+    """Nothing was tried; `explainsvc serve` gives the doctor's checks instead."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a server listens; ``http`` is "" where it does not."""
+
+    grpc: str
+    http: str
+
+
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[str]:
-    """A running server; yields the address it listens on. At the end it refuses new calls and drains the others."""
-    with opened(config.store) as store:
+async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listening]:
+    """A running server; yields where it listens. At the end it refuses new calls and drains the others.
+
+    ``prove`` runs in a thread of its own once calls are answered, and says what does not work; until then, and if anything
+    does not, the server is not ready.
+    """
+    with perimeter(config) as edge, opened(config.store) as store:
         async with running(config.limits()) as pool, running_audits(backend := Backend(store, pool, config)) as audits:
-            server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_options(config))
+            proof = asyncio.ensure_future(asyncio.to_thread(prove))
+            readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
+            edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), lambda: Counter(audit.state for audit in store.audits())))
+            server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
             _add_services(server, backend, audits)
-            healthy = await _add_health(server)
-            address = _listen(server, config.address)
-            await server.start()
-            try:
-                yield address
-            finally:
-                audits.stopping = True
-                await healthy.enter_graceful_shutdown()
-                await server.stop(config.grace_seconds)
+            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, store.model), server)
+            address = _listen(server, config.address, edge.material)
+            routes = own_routes(edge.gate, edge.metrics, readiness)
+            async with _http(edge, routes) as http_address:
+                await server.start()
+                try:
+                    yield Listening(address, http_address)
+                finally:
+                    await _drain(server, audits, readiness, config)
+            await asyncio.wait([proof])
+
+
+async def _drain(server: grpc.aio.Server, audits: AuditRuns, readiness: Readiness, config: Config) -> None:
+    """NOT_SERVING, a while for balancers to hear of it, then no new calls, and time for those that run."""
+    readiness.stopping.set()
+    await asyncio.sleep(config.drain_seconds)
+    audits.stopping = True
+    await server.stop(config.grace_seconds)
+
+
+def _workers(pool: Pool) -> str:
+    """Why no job can be computed."""
+    return "" if any(worker.alive() for worker in pool.workers) else "none is alive"
+
+
+def _proven(proof: asyncio.Future[Sequence[str]]) -> str:
+    """What the proof has found."""
+    if not proof.done():
+        return "have not ended yet"
+    error = proof.exception()
+    return f"failed: {type(error).__name__}" if error is not None else ", ".join(proof.result())
+
+
+def _numbers(pool: Pool, readiness: Readiness) -> dict[str, float]:
+    """The gauges, now."""
+    return {
+        "queue_length": len(pool.waiting),
+        "workers": len(pool.workers),
+        "workers_idle": len(pool.idle),
+        "models_loaded": len({worker.model_folder for worker in set(pool.workers) if worker.model_folder}),
+        "ready": not readiness.reasons(),
+    }
+
+
+@asynccontextmanager
+async def _http(edge: Perimeter, routes: Sequence[Route]) -> AsyncIterator[str]:
+    """The HTTP port, if there is to be one."""
+    if not edge.gate.config.http_address:
+        yield ""
+        return
+    async with serving_http(edge.gate, routes, edge.material) as address:
+        yield address
 
 
 def _options(config: Config) -> list[tuple[str, Any]]:
     limit = config.max_message_bytes
-    return [
+    options = [
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit),
         ("grpc.so_reuseport", 0),  # a second server on the port must fail, not share it
+        ("grpc.max_concurrent_streams", config.max_concurrent_streams),
+        ("grpc.keepalive_time_ms", round(1000 * config.keepalive_seconds)),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", FASTEST_PING_MS),
     ]
+    if config.max_connection_age_seconds > 0:
+        options.append(("grpc.max_connection_age_ms", round(1000 * config.max_connection_age_seconds)))
+    return options
 
 
 def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) -> None:
     add_ModelServiceServicer_to_server(ModelService(backend), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
     add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
-    reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    if backend.config.reflection != "off":
+        reflection.enable_server_reflection([*SERVICES, health.SERVICE, reflection.SERVICE_NAME], server)
 
 
-async def _add_health(server: grpc.aio.Server) -> Any:
-    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for service in ("", *SERVICES):
-        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-    return servicer
-
-
-def _listen(server: grpc.aio.Server, address: str) -> str:
+def _listen(server: grpc.aio.Server, address: str, material: Reloading[tls.Material] | None) -> str:
     host, _, _ = address.rpartition(":")
     try:
-        return f"{host}:{server.add_insecure_port(address)}"
+        if material is None:
+            return f"{host}:{server.add_insecure_port(address)}"
+        return f"{host}:{server.add_secure_port(address, tls.grpc_credentials(material))}"
     except RuntimeError as error:
         raise ExplainsvcError(
             "cannot listen", where=address, expected="a free host:port", to_do="Choose another --address"
         ) from error
 
 
-async def serve(config: Config, started: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; ``started`` hears the address once calls are answered."""
+async def serve(config: Config, started: Callable[[Listening], None], prove: Prove = proved) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; ``started`` hears the addresses once calls are answered."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(config) as address:
-        started(address)
+    async with serving(config, prove) as listening:
+        started(listening)
         await stop.wait()
         LOG.info("stopping")
 
@@ -108,14 +186,21 @@ async def serve(config: Config, started: Callable[[str], None]) -> None:
 @contextmanager
 def background(config: Config) -> Iterator[str]:
     """A server in a thread of this process, for demonstrations and tests; yields its address."""
+    with in_thread(config) as listening:
+        yield listening.grpc
+
+
+@contextmanager
+def in_thread(config: Config, prove: Prove = proved) -> Iterator[Listening]:
+    """The same with both its addresses."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="explainsvc-server", daemon=True)
     thread.start()
-    context = serving(config)
+    context = serving(config, prove)
     try:
-        address = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
+        listening = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
         try:
-            yield address
+            yield listening
         finally:
             asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
     finally:
@@ -125,21 +210,22 @@ def background(config: Config) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m explainsvc.service.server``: what `explainsvc serve` does."""
+    """``python -m explainsvc.service.server``: what `explainsvc serve` does, but for the doctor's checks."""
     parser = argparse.ArgumentParser(description="The gRPC server of explainsvc.")
     add_options(parser)
     return run(configured(parser.parse_args(arguments)))
 
 
-def run(config: Config) -> int:
-    """Serve until told to stop; the address goes to stdout, everything else to stderr."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+def run(config: Config, prove: Prove = proved) -> int:
+    """Serve until told to stop; the addresses go to stdout, everything else to stderr."""
+    logs.configure(config)
 
-    def started(address: str) -> None:
-        sys.stdout.write(f"listening on {address}\n")
+    def started(listening: Listening) -> None:
+        http = f"listening on http{'s' if config.tls_certificate else ''}://{listening.http}\n" if listening.http else ""
+        sys.stdout.write(f"listening on {listening.grpc}\n{http}")
         sys.stdout.flush()
 
-    asyncio.run(serve(config, started))
+    asyncio.run(serve(config, started, prove))
     return 0
 
 

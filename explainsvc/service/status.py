@@ -6,6 +6,7 @@ expected, to_do as metadata), BadRequest for violations, ResourceInfo, RetryInfo
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import grpc
@@ -37,6 +38,9 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
     errors.JournalMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
     errors.WorkerCrashed: grpc.StatusCode.INTERNAL,
@@ -81,9 +85,19 @@ def _details(error: ExplainsvcError, length: int, violations: int) -> list[Messa
     if type(error) in RESOURCES:
         kind = RESOURCES[type(error)]
         found.append(details_pb2.ResourceInfo(resource_type=kind, description=metadata["what"]))
-    if isinstance(error, errors.QueueFull):
-        found.append(details_pb2.RetryInfo(retry_delay=RETRY))
+    delay = _retry_delay(error)
+    if delay is not None:
+        found.append(details_pb2.RetryInfo(retry_delay=delay))
     return found
+
+
+def _retry_delay(error: ExplainsvcError) -> Duration | None:
+    """When the same call may be answered; None where it never will be."""
+    if isinstance(error, errors.QueueFull):
+        return RETRY
+    if isinstance(error, errors.QuotaExceeded) and error.retry_seconds is not None:
+        return Duration(nanos=round(error.retry_seconds % 1 * 1e9) % 10**9, seconds=math.floor(error.retry_seconds))
+    return None
 
 
 def _bad_request(error: ExplainsvcError, length: int, violations: int) -> Message:

@@ -1,0 +1,143 @@
+"""What the service adds to ``model.explain``: ``python -m benchmarks.service_overhead``; one client, one call at a time.
+
+The server is a process of its own. Each round times the library's call in this process and the same call over loopback; the
+overhead is their difference within the round. The budget is 5 ms at the 99th percentile up to 1 MiB of input (and as much of
+output). The control sends 64 MiB, which cannot pass four pipes within it: a measure that let that through would measure nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+from onnx import parser
+
+import explainsvc
+from explainpb.v1.explanation_service_pb2 import ExplainRequest
+from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from explainsvc.client import OPTIONS, Client
+from explainsvc.codec.questions import Question, to_fields
+from explainsvc.codec.results import from_attribution
+from explainsvc.codec.tensors import to_named
+
+MODEL = """<ir_version: 9, opset_import: ["" : 17]>
+sums (float[N, M] x) => (float[N] y) { s = Mul (x, x)  r = Relu (s)  axis = Constant <value_ints = [1]> ()
+  y = ReduceSum <keepdims = 0> (r, axis) }"""
+BUDGET_MS = 5.0
+TOKEN = "a-token-of-the-benchmark"  # noqa: S105  # of a server that lives for a minute
+PRINCIPAL = """[[principal]]
+name = "benchmark"
+scopes = ["upload", "explain"]
+tokens = ["sha256:{}"]
+quota_rate = 1e9
+quota_burst = 1e9
+in_flight = 4
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Milliseconds of one size: of the library, of the service, and of the difference."""
+
+    name: str
+    kibibytes: int
+    library_p50: float
+    service_p50: float
+    overhead_p50: float
+    overhead_p99: float
+
+
+@contextmanager
+def server(folder: Path, *options: str) -> Iterator[str]:
+    """A server process of one worker of one thread; its address."""
+    command = [sys.executable, "-m", "explainsvc.service.server", "--address", "127.0.0.1:0", "--store", str(folder / "store")]
+    command += ["--workers", "1", "--worker-threads", "1", "--log-level", "warning", *options]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().removeprefix("listening on ").strip()
+        finally:
+            process.kill()
+
+
+def measure(name: str, calls: tuple[Callable[[], object], Callable[[], object]], kibibytes: int, rounds: int) -> Line:
+    """Rounds of both calls, one after the other."""
+    for call in calls * 3:
+        call()
+    times = np.array([[_seconds(call) for call in calls] for _ in range(rounds)]) * 1000
+    overhead = times[:, 1] - times[:, 0]
+    library, service = np.median(times, axis=0)
+    return Line(name, kibibytes, library, service, *np.percentile(overhead, (50, 99)))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def lines(address: str, name: str, token: str, sizes: dict[int, int]) -> Iterator[Line]:
+    """One line a size (KiB → rounds), of a server."""
+    data = parser.parse_model(MODEL).SerializeToString()
+    model = explainsvc.load(data)
+    metadata = [("authorization", f"Bearer {token}")] if token else None
+    with grpc.insecure_channel(address, OPTIONS) as channel:
+        explain = ExplanationServiceStub(channel).Explain
+        fields = to_fields(model.digest, Question("gradient", None, None, {}, False))
+        for kibibytes, rounds in sizes.items():
+            x = np.ones((1, kibibytes * 256), np.float32)
+
+            def library(x: np.ndarray = x) -> object:
+                return model.explain({"x": x}).values["x"]
+
+            def service(x: np.ndarray = x) -> object:
+                request = ExplainRequest(**fields, inputs=to_named({"x": x}))
+                return from_attribution(explain(request, metadata=metadata).attribution).values["x"]
+
+            yield measure(name, (library, service), kibibytes, rounds)
+
+
+def main() -> int:
+    """Prints a JSON line a size; 1 when the budget is passed up to 1 MiB, or the control keeps it."""
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.service_overhead", description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=1000, help="default: 1000")
+    rounds = arguments.parse_args().rounds
+    os.environ["EXPLAINSVC_THREADS"] = "1"
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        principals = Path(folder) / "principals.toml"
+        principals.write_text(PRINCIPAL.format(hashlib.sha256(TOKEN.encode()).hexdigest()))
+        with server(Path(folder)) as address:
+            with Client(address) as client:
+                client.upload(parser.parse_model(MODEL).SerializeToString())
+            found += _printed(lines(address, "plain", "", {4: rounds, 1024: rounds, 65536: 10}))
+        guards = ("--principals", str(principals), "--audit-log", f"{folder}/audit.jsonl")
+        with server(Path(folder), *guards) as address:
+            found += _printed(lines(address, "token, quota, audit log", TOKEN, {4: rounds, 1024: rounds}))
+    within = [line.overhead_p99 <= BUDGET_MS for line in found if line.kibibytes <= 1024]
+    control = [line.overhead_p50 > BUDGET_MS for line in found if line.kibibytes > 1024]
+    return int(not (all(within) and all(control)))
+
+
+def _printed(found: Iterator[Line]) -> Iterator[Line]:
+    for line in found:
+        numbers = {name: round(value, 3) for name, value in vars(line).items() if isinstance(value, float)}
+        print(json.dumps({"server": line.name, "KiB": line.kibibytes, **numbers}), flush=True)
+        yield line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

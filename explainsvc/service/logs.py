@@ -1,0 +1,117 @@
+"""What is written down: the log on stderr, text or JSON, a line a call; and the audit log, a JSON line a call in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any
+
+from explainsvc.errors import ExplainsvcError
+from explainsvc.service.calls import IN_FORCE, Call, Silent
+from explainsvc.service.config import Config
+from explainsvc.service.subjects import audit_id, input_digests, model_digest
+
+LOG = logging.getLogger(__name__)
+TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object: time, level, logger, message, request_id, and whatever a call's line adds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields: dict[str, Any] = {
+            "time": _time(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": IN_FORCE.get(),
+        }
+        fields |= record.__dict__.get("call", {})
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def configure(config: Config) -> None:
+    """The log of a server's own process; a program that embeds the server keeps its own."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if config.log_format == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
+
+
+class CallLog(Silent):
+    """A line a call in the log; calls that are open to all, such as probes, only where debugging is on."""
+
+    def ended(self, call: Call) -> None:
+        """Who called what, how it ended, how long it took."""
+        level = logging.DEBUG if call.open else logging.INFO
+        if not LOG.isEnabledFor(level):
+            return
+        facts = {
+            "rpc": call.rpc,
+            "code": call.code,
+            "milliseconds": round(1000 * call.seconds, 3),
+            "principal": call.principal.name,
+            "request_id": call.request_id,
+        }
+        LOG.log(level, "%(rpc)s %(code)s %(milliseconds).1f ms %(principal)s %(request_id)s", facts, extra={"call": facts})
+
+
+class AuditLog(Silent):
+    """Append-only: time, principal, rpc, request id, digests of model and inputs, outcome, milliseconds. Nothing else ever.
+
+    A logger of its own, which no other handler hears. The file may be moved away by logrotate; it is opened anew then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.touch(mode=0o600)
+            handler = WatchedFileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise ExplainsvcError(f"the audit log cannot be written: {error.strerror}", where="audit_log") from error
+        self._log = logging.Logger("explainsvc.audit_log")  # not among the process's loggers
+        self._log.addHandler(handler)
+
+    def received(self, call: Call, message: Any) -> None:
+        """What the call is about."""
+        call.model_digest = call.model_digest or model_digest(message)
+        call.audit_id = call.audit_id or audit_id(message)
+        call.inputs.extend(input_digests(message))
+
+    def sent(self, call: Call, message: Any) -> None:
+        """What an upload or a new audit has become."""
+        call.model_digest = call.model_digest or model_digest(message)
+        call.audit_id = call.audit_id or audit_id(message)
+
+    def ended(self, call: Call) -> None:
+        """Its line; none for what is open to all."""
+        if not call.open:
+            self._log.info(json.dumps(_line(call), ensure_ascii=False))
+
+    def close(self) -> None:
+        """Closes the file."""
+        for handler in self._log.handlers:
+            handler.close()
+
+
+def _line(call: Call) -> dict[str, Any]:
+    return {
+        "time": _time(datetime.now(UTC).timestamp()),
+        "principal": call.principal.name,
+        "rpc": call.rpc,
+        "request_id": call.request_id,
+        "model_digest": call.model_digest,
+        "audit_id": call.audit_id,
+        "input_sha256": call.inputs,
+        "code": call.code,
+        "milliseconds": round(1000 * call.seconds, 3),
+    }
