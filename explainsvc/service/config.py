@@ -12,6 +12,7 @@ from typing import Any
 
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.jobs import Limits
+from explainsvc.store import Retention
 
 
 def default_store() -> Path:
@@ -30,6 +31,19 @@ class Config:
 
     address: str = field(default="127.0.0.1:50551", metadata={"text": "host:port to listen on; port 0: any"})
     store: Path = field(default_factory=default_store, metadata={"text": "folder of models and audits"})
+    objects: str = field(
+        default="", metadata={"text": "URL for the bytes of models, such as s3://bucket/prefix; empty: the store's folder"}
+    )
+    model_bytes: int = field(default=0, metadata={"text": "of all models; the least recently used go; 0: no limit", "minimum": 0})
+    cache_bytes: int = field(default=10 * 2**30, metadata={"text": "local copies of models at a URL", "minimum": 0})
+    audit_seconds: float = field(default=0.0, metadata={"text": "that an ended audit is kept; 0: for good", "minimum": 0})
+    retry_seconds: float = field(
+        default=86400.0, metadata={"text": "that broken uploads and the answers to request ids are kept", "minimum": 0}
+    )
+    unfinished_uploads: int = field(default=64, metadata={"text": "of one principal; 0: no limit", "minimum": 0})
+    unfinished_upload_bytes: int = field(
+        default=2**34, metadata={"text": "announced by these together; 0: no limit", "minimum": 0}
+    )
     workers: int = field(default=2, metadata={"text": "worker processes", "minimum": 1})
     queue: int = field(default=64, metadata={"text": "requests that may wait for a worker", "minimum": 0})
     job_seconds: float = field(
@@ -51,6 +65,17 @@ class Config:
             job_seconds=self.job_seconds,
             memory_bytes=self.worker_memory_bytes,
             threads=self.worker_threads,
+        )
+
+    def retention(self) -> Retention:
+        """What concerns the store."""
+        return Retention(
+            model_bytes=self.model_bytes,
+            audit_seconds=self.audit_seconds,
+            retry_seconds=self.retry_seconds,
+            uploads=self.unfinished_uploads,
+            upload_bytes=self.unfinished_upload_bytes,
+            cache_bytes=self.cache_bytes,
         )
 
 

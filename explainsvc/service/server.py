@@ -28,6 +28,7 @@ from explainsvc.service.backend import Backend
 from explainsvc.service.config import Config, add_options, configured
 from explainsvc.service.explanations import ExplanationService
 from explainsvc.service.interceptor import ErrorInterceptor
+from explainsvc.service.model_uploads import ModelUploads, receiving_uploads
 from explainsvc.service.models import ModelService
 from explainsvc.store import opened
 
@@ -45,10 +46,14 @@ SERVICES = tuple(
 @asynccontextmanager
 async def serving(config: Config) -> AsyncIterator[str]:
     """A running server; yields the address it listens on. At the end it refuses new calls and drains the others."""
-    with opened(config.store) as store:
-        async with running(config.limits()) as pool, running_audits(backend := Backend(store, pool, config)) as audits:
+    with opened(config.store, config.objects, config.retention()) as store:
+        async with (
+            running(config.limits()) as pool,
+            running_audits(backend := Backend(store, pool, config)) as audits,
+            receiving_uploads(backend) as uploads,
+        ):
             server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_options(config))
-            _add_services(server, backend, audits)
+            _add_services(server, backend, audits, uploads)
             healthy = await _add_health(server)
             address = _listen(server, config.address)
             await server.start()
@@ -69,8 +74,8 @@ def _options(config: Config) -> list[tuple[str, Any]]:
     ]
 
 
-def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) -> None:
-    add_ModelServiceServicer_to_server(ModelService(backend), server)
+def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, uploads: ModelUploads) -> None:
+    add_ModelServiceServicer_to_server(ModelService(backend, uploads), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
     add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
     reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
