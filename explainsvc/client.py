@@ -11,7 +11,6 @@ Results are the library's own values, bit for bit; errors are the library's own 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -41,13 +40,13 @@ from explainsvc.errors import ModelNotFound
 from explainsvc.graph.load import digest_of, read_files
 from explainsvc.ledger import Ledger
 from explainsvc.report.report import Report
+from explainsvc.upload_client import upload
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int, str], None]
 Target = Any
 """As ``Model.explain`` takes it."""
 
-CHUNK = 2**20
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -80,15 +79,15 @@ class Client:
     def upload(self, source: str | os.PathLike[str] | bytes, external_data: Mapping[str, bytes] | None = None) -> str:
         """Store a model; its digest. Of a path, the external-data files beside it are sent along.
 
-        Nothing is sent when the server has the model already.
+        Nothing is sent when the caller has stored the model already. An upload survives a broken connection and a server that
+        starts again meanwhile: it goes on with what had not arrived.
         """
         data, external = (source, external_data or {}) if isinstance(source, bytes) else read_files(source)
         name = "" if isinstance(source, bytes) else Path(source).name
         with self._typed_errors():
             digest = digest_of(data, external)
             if not self._has(digest):
-                response = self._models.UploadModel(_upload(name, data, external))
-                digest = response.model.digest
+                digest = upload(self._models, name, data, external)
         return digest
 
     def _has(self, digest: str) -> bool:
@@ -249,24 +248,6 @@ class Client:
 
     def _typed_errors(self) -> AbstractContextManager[None]:
         return typed_errors(self._target)
-
-
-def _upload(name: str, data: bytes, external: Mapping[str, bytes]) -> Iterator[model_service_pb2.UploadModelRequest]:
-    """The header, then the files in chunks."""
-    header = model_service_pb2.UploadHeader(
-        name=name,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        external_data=[
-            model_service_pb2.ExternalFile(name=file, size_bytes=len(rest), sha256=hashlib.sha256(rest).hexdigest())
-            for file, rest in external.items()
-        ],
-    )
-    yield model_service_pb2.UploadModelRequest(header=header)
-    for file, content in {"": data, **external}.items():
-        for start in range(0, len(content), CHUNK):
-            chunk = model_service_pb2.UploadChunk(file=file, data=content[start : start + CHUNK])
-            yield model_service_pb2.UploadModelRequest(chunk=chunk)
 
 
 def _stored(model: model_service_pb2.Model) -> dict[str, Any]:

@@ -18,6 +18,10 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
+    ├── UploadNotFound            UPLOAD_NOT_FOUND           no upload that can go on has this id
+    ├── RequestIdReused           REQUEST_ID_REUSED          an id was given to two different requests
+    ├── StoreFull                 STORE_FULL                 no room for this, now or ever
+    ├── StoreCorrupt              STORE_CORRUPT              stored bytes are no longer what they were
     ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
     ├── Unauthenticated           UNAUTHENTICATED            the call does not say who makes it, or not truly
     ├── NotAllowed                SCOPE_MISSING              its principal may not do this
@@ -173,6 +177,30 @@ class AuditNotFound(ExplainsvcError):
     """No audit has this name."""
 
     REASON = "AUDIT_NOT_FOUND"
+
+
+class UploadNotFound(ExplainsvcError):
+    """No upload that was broken off has this id."""
+
+    REASON = "UPLOAD_NOT_FOUND"
+
+
+class RequestIdReused(ExplainsvcError):
+    """A request or upload has the id of another one that was different."""
+
+    REASON = "REQUEST_ID_REUSED"
+
+
+class StoreFull(ExplainsvcError):
+    """The store may not take so much."""
+
+    REASON = "STORE_FULL"
+
+
+class StoreCorrupt(ExplainsvcError):
+    """The bytes of a stored model do not have their digest any more."""
+
+    REASON = "STORE_CORRUPT"
 
 
 class JournalMismatch(ExplainsvcError):

@@ -1,6 +1,7 @@
 """Receiving the files of a model: announced sizes and sha256 are checked while the bytes arrive.
 
-Nothing here looks into the bytes; that is for a worker.
+What has arrived is with the system at once, so that an upload can go on after the process has died. Nothing here looks into
+the bytes; that is for a worker.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from explainsvc.errors import (
     ExternalDataForbidden,
@@ -25,6 +26,7 @@ from explainsvc.store import MODEL_FILE
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FLAT_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]+")
+BLOCK = 2**20
 MAX_FILES = 1000
 MAX_NAME = 200
 """Bytes; file systems take 255."""
@@ -44,17 +46,33 @@ class Receiver:
     """One file while it arrives."""
 
     announced: Announced
-    file: BinaryIO
+    file: FileIO
     received: int = 0
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def write(self, data: bytes) -> None:
-        """Take the next bytes; more than announced is refused at once."""
+    def write(self, data: bytes, offset: int | None = None) -> None:
+        """Take the next bytes, which may say where they belong; more than announced is refused at once."""
+        if offset not in (None, self.received):
+            raise InvalidInput(
+                "a chunk does not go on where its file ends",
+                violations=[Violation("chunk.offset", f"is {offset}, expected {self.received}")],
+                to_do="Ask GetUpload how much has arrived, and go on from there",
+            )
         self.received += len(data)
         if self.received > self.announced.size_bytes:
             raise self._mismatch(f"more than the {self.announced.size_bytes} bytes announced")
         self.sha256.update(data)
         self.file.write(data)
+
+    def resume(self) -> None:
+        """Read what has arrived before."""
+        while block := self.file.read(BLOCK):
+            self.sha256.update(block)
+            self.received += len(block)
+
+    def missing(self) -> bool:
+        """Whether bytes are yet to come."""
+        return self.received < self.announced.size_bytes
 
     def finish(self) -> None:
         """All bytes are there, are the ones announced, and are on disk."""
@@ -62,7 +80,6 @@ class Receiver:
             raise self._mismatch(f"{self.received} bytes of {self.announced.size_bytes} announced")
         if self.sha256.hexdigest() != self.announced.sha256.lower():
             raise self._mismatch(f"sha256 {self.sha256.hexdigest()}, announced {self.announced.sha256.lower()}")
-        self.file.flush()
         os.fsync(self.file.fileno())
 
     def _mismatch(self, what: str) -> UploadDigestMismatch:
@@ -80,7 +97,7 @@ class Upload:
 
     receivers: dict[str, Receiver]
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, offset: int | None = None) -> None:
         """Take the next bytes of one file."""
         if name not in self.receivers:
             raise InvalidInput(
@@ -88,7 +105,16 @@ class Upload:
                 violations=[Violation("chunk.file", f"{name[:200]!r} is not announced")],
                 expected=f"empty for the model, or one of {[n for n in self.receivers if n][:20]}",
             )
-        self.receivers[name].write(data)
+        self.receivers[name].write(data, offset)
+
+    def resume(self) -> None:
+        """Read what has arrived before."""
+        for receiver in self.receivers.values():
+            receiver.resume()
+
+    def missing(self) -> bool:
+        """Whether bytes are yet to come."""
+        return any(receiver.missing() for receiver in self.receivers.values())
 
     def finish(self) -> None:
         """Check and sync every file."""
@@ -97,11 +123,12 @@ class Upload:
 
 
 @contextmanager
-def receiving(folder: Path, files: Sequence[Announced], max_bytes: int) -> Iterator[Upload]:
-    """Open the announced files in a folder, after checking what was announced."""
-    check(files, max_bytes)
+def receiving(folder: Path, files: Sequence[Announced]) -> Iterator[Upload]:
+    """Open the announced files in a folder; ``check`` them before, and ``resume`` where some of them may be there."""
     with ExitStack() as stack:
-        opened = [stack.enter_context((folder / (file.name or MODEL_FILE)).open("wb")) for file in files]
+        opened = [stack.enter_context((folder / (file.name or MODEL_FILE)).open("a+b", buffering=0)) for file in files]
+        for file in opened:
+            file.seek(0)
         yield Upload({file.name: Receiver(file, out) for file, out in zip(files, opened, strict=True)})
 
 

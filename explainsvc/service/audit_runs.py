@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import logging
 import time
 import uuid
@@ -30,8 +31,9 @@ from explainsvc.codec.errors import to_error
 from explainsvc.codec.results import from_finished, to_finished
 from explainsvc.errors import ExplainsvcError, JournalMismatch, ModelNotFound, QueueFull, WorkerCrashed
 from explainsvc.journals import contents, kept
-from explainsvc.service.backend import Backend
-from explainsvc.store import StoredAudit
+from explainsvc.service.backend import Backend, viewer
+from explainsvc.service.model_uploads import check_id
+from explainsvc.store import Asked, StoredAudit
 
 LOG = logging.getLogger(__name__)
 ATTEMPTS = 3
@@ -52,6 +54,7 @@ class Run:
         changed: Set, and replaced by a new one, whenever there is news.
         over: Whether it has ended, and the store knows how.
         task: Computes it.
+        creators: The calls of CreateAudit that listen: several where one with a request_id was repeated.
     """
 
     audit: StoredAudit
@@ -61,6 +64,7 @@ class Run:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     over: bool = False
     task: asyncio.Task[bytes] | None = None
+    creators: int = 0
 
     def news(self) -> None:
         """Wakes the watchers."""
@@ -110,32 +114,50 @@ class AuditRuns:
             InvalidParameter: The preset or plan is not valid.
             ModelNotFound: There is no such model.
             QueueFull: As many audits wait as may wait.
+            RequestIdReused: Another audit was asked for under this request's id.
         """
+        check_id("request_id", request.request_id)
+        body = await asyncio.to_thread(_body, request) if request.request_id else ""
+        asked = Asked(viewer().name, "CreateAudit", request.request_id, body)
+        earlier = await asyncio.to_thread(self.backend.whole.answered, asked)
+        if earlier is not None:
+            return self._earlier(earlier.decode(), request)
         whole = written_out(request)
-        self.backend.store.folder(whole.model_digest)
+        self.backend.store.model(whole.model_digest)
         if len(self.runs) >= self.backend.config.queue + self.backend.config.workers:
             raise QueueFull(f"{len(self.runs)} audits run or wait already", to_do="Send the request again in a moment")
-        audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, whole.model_digest, round(time.time(), 6))
-        accepted = asyncio.ensure_future(asyncio.to_thread(self.backend.store.accept_audit, audit, whole.SerializeToString()))
+        audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, whole.model_digest, round(time.time(), 6), owner=asked.owner)
+        run = Run(audit, whole)
+        accept = asyncio.to_thread(self.backend.whole.audits.accept, audit, whole.SerializeToString(), asked)
+        accepted = asyncio.ensure_future(accept)
         try:
-            await asyncio.shield(accepted)
+            audit_id = await asyncio.shield(accepted)
         except asyncio.CancelledError:  # its caller has gone before it heard the audit's id, but the store may know it
             await asyncio.wait([accepted])
-            _cancel(self._begin(Run(audit, whole)))
+            if accepted.exception() is None and accepted.result() == audit.audit_id:
+                self._begin(run)
+                self.leave(run) if request.request_id else _cancel(run)  # without it nobody can ever ask for this one
             raise
-        return self._begin(Run(audit, whole))
+        return self._begin(run) if audit_id == audit.audit_id else self._earlier(audit_id, request)
+
+    def _earlier(self, audit_id: str, request: pb.CreateAuditRequest) -> Run:
+        """The audit that the same request has made before, whether or not it still runs."""
+        run = self.runs.get(audit_id) or Run(self.backend.store.audit(audit_id), request, over=True)
+        run.creators += 1
+        return run
 
     def resume(self) -> None:
         """Go on with what ran when the last server ended, the oldest first."""
-        for audit in reversed(self.backend.store.audits()):
-            asked = self.backend.store.request(audit.audit_id) if audit.state == store.RUNNING else None
+        for audit in reversed(self.backend.whole.audits.listed(store.SERVER)):
+            asked = self.backend.whole.audits.request(audit.audit_id) if audit.state == store.RUNNING else None
             if asked is not None:
                 LOG.info("audit %s goes on", audit.audit_id)
                 self._begin(Run(audit, pb.CreateAuditRequest.FromString(asked)))
 
     def leave(self, run: Run) -> None:
-        """The caller that created it is gone: that cancels it, unless it was asked to keep running."""
-        if not (run.request.keep_running or self.stopping):
+        """A caller that created it is gone: the last one cancels it, unless it was asked to keep running."""
+        run.creators -= 1
+        if run.creators <= 0 and not (run.over or run.request.keep_running or self.stopping):
             _cancel(run)
 
     async def cancel(self, audit_id: str) -> None:
@@ -152,6 +174,7 @@ class AuditRuns:
 
     def _begin(self, run: Run) -> Run:
         self.runs[run.audit.audit_id] = run
+        run.creators = 1
         run.task = asyncio.create_task(self._report(run))
         run.task.add_done_callback(partial(self._ended, run))  # called even where it is cancelled before it starts
         return run
@@ -163,7 +186,7 @@ class AuditRuns:
         try:
             if not (task.cancelled() and self.stopping):
                 run.audit = dataclasses.replace(run.audit, state=_state(task), ended=time.time(), error=_fields(error))
-            self.backend.store.save_audit(run.audit, None if task.cancelled() or error else task.result())
+            self.backend.whole.audits.save(run.audit, None if task.cancelled() or error else task.result())
         finally:
             run.over = True
             run.news()
@@ -172,7 +195,7 @@ class AuditRuns:
         """The report, by as many workers as it takes."""
         async with self.slots:
             while True:
-                finished = await asyncio.to_thread(_finished, self.backend.store.journal(run.audit.audit_id))
+                finished = await asyncio.to_thread(_finished, self.backend.whole.audits.journal(run.audit.audit_id))
                 self._count(run, len(finished))
                 try:
                     return await self._attempt(run, finished)
@@ -195,13 +218,13 @@ class AuditRuns:
                 to_do="Leave this method or check out, or give the worker more memory; the server's log says how it died",
             )
         run.audit = dataclasses.replace(run.audit, attempts=attempts, parts=parts)
-        self.backend.store.save_audit(run.audit)
+        self.backend.whole.audits.save(run.audit)
 
     async def _attempt(self, run: Run, finished: Sequence[Finished]) -> bytes:
         """The report by one worker, which goes on from what is finished."""
         work = AuditWork(request=run.request, finished=map(to_finished, finished))
-        job, heard = self.backend.job(run.audit.model_digest, audit=work), 0
-        with kept(self.backend.store.journal(run.audit.audit_id)) as journal:
+        job, heard = await self.backend.job(run.audit.model_digest, store.SERVER, audit=work), 0
+        with kept(self.backend.whole.audits.journal(run.audit.audit_id)) as journal:
             async with aclosing(self.backend.pool.run(job)) as replies:  # type: ignore[type-var]  # it has aclose
                 async for reply in replies:
                     match reply.WhichOneof("event"):
@@ -224,6 +247,14 @@ def _cancel(run: Run) -> asyncio.Task[bytes]:
     assert run.task is not None, "a run that others know has begun"
     run.task.cancel()
     return run.task
+
+
+def _body(request: pb.CreateAuditRequest) -> str:
+    """What is asked, whatever its id is."""
+    whole = pb.CreateAuditRequest()
+    whole.CopyFrom(request)
+    whole.ClearField("request_id")
+    return hashlib.sha256(whole.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _finished(journal: Path) -> Sequence[Finished]:

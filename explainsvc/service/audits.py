@@ -16,12 +16,13 @@ from explainpb.v1 import error_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceServicer
 from explainsvc import store
 from explainsvc.codec.errors import from_error
+from explainsvc.codec.models import to_timestamp
 from explainsvc.codec.results import to_row, to_verdicts
 from explainsvc.errors import InvalidInput, ServerStopping, Violation
 from explainsvc.report.report import Report
 from explainsvc.service.audit_runs import AuditRuns
 from explainsvc.service.backend import Backend, chunks
-from explainsvc.service.models import LARGEST_PAGE, PAGE, to_timestamp
+from explainsvc.service.pages import from_token, page_size, to_token
 from explainsvc.store import StoredAudit
 
 WATCH = "WatchAudit it after the last sequence that you have"
@@ -62,12 +63,12 @@ class AuditService(AuditServiceServicer):
         return pb.GetAuditResponse(audit=await self._whole(request.audit_id))
 
     async def ListAudits(self, request: pb.ListAuditsRequest, context: Any) -> Any:
-        """A page of audits; the token is the place of the last one of the page before."""
-        size = min(request.page_size, LARGEST_PAGE) if request.page_size > 0 else PAGE
-        audits = await asyncio.to_thread(self.backend.store.audits)
-        left = [audit for audit in audits if not request.page_token or _place(audit) < request.page_token]
-        token = _place(left[size - 1]) if len(left) > size else ""
-        return pb.ListAuditsResponse(audits=map(self._facts, left[:size]), next_page_token=token)
+        """A page of audits."""
+        size = page_size(request.page_size)
+        before: Any = from_token(request, (float, str))
+        audits = await asyncio.to_thread(self.backend.store.audits, before, size + 1)
+        token = to_token(request, (audits[size - 1].created, audits[size - 1].audit_id)) if len(audits) > size else ""
+        return pb.ListAuditsResponse(audits=map(self._facts, audits[:size]), next_page_token=token)
 
     async def CancelAudit(self, request: pb.CancelAuditRequest, context: Any) -> Any:
         """End an audit that runs."""
@@ -133,8 +134,3 @@ class AuditService(AuditServiceServicer):
     def _report(self, audit_id: str, form: pb.ReportFormat) -> bytes:
         data = self.backend.store.report(audit_id)
         return Report.from_json(json.loads(data)).to_html().encode() if form == pb.REPORT_FORMAT_HTML else data
-
-
-def _place(audit: StoredAudit) -> str:
-    """Where an audit stands among all, as text that sorts as they are sorted; microseconds have 16 digits until 2286."""
-    return f"{round(audit.created * 1e6):016}-{audit.audit_id}"

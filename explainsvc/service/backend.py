@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc.jobs import Pool
 from explainsvc.service.config import Config
-from explainsvc.store import Store
+from explainsvc.service.principals import caller
+from explainsvc.store import Store, View, Viewer
 
 CHUNK = 2**20
 """Bytes a message of a streamed result: well below the 4 MB that every client accepts."""
@@ -18,13 +20,25 @@ CHUNK = 2**20
 class Backend:
     """The store, the workers and the settings of one server."""
 
-    store: Store
+    whole: Store
     pool: Pool
     config: Config
 
-    def job(self, digest: str, **work: object) -> Job:
-        """Work on a stored model; ModelNotFound when it is not stored."""
-        return Job(model_folder=str(self.store.folder(digest)), **work)  # type: ignore[arg-type]  # one of its oneof
+    @property
+    def store(self) -> View:
+        """What the caller that is being answered may see of the store."""
+        return self.whole.seen_by(viewer())
+
+    async def job(self, digest: str, by: Viewer | None = None, **work: object) -> Job:
+        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none."""
+        folder = await asyncio.to_thread(self.whole.seen_by(by or viewer()).folder, digest)
+        return Job(model_folder=str(folder), **work)  # type: ignore[arg-type]  # one of its oneof
+
+
+def viewer() -> Viewer:
+    """The caller that is being answered, as the store knows it."""
+    principal = caller()
+    return Viewer(principal.name, principal.may("admin"))
 
 
 def chunks(data: bytes) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.jobs import Limits
 from explainsvc.service import sources
 from explainsvc.service.principals import SCOPES
+from explainsvc.store import Retention
 
 ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures whose key to verify is no secret; "none" and HMAC are not among them."""
@@ -44,6 +45,13 @@ class Config:
     # where it listens, what it keeps, who computes
     address: str = setting("127.0.0.1:50551", "host:port to listen on; port 0: any")
     store: Path = setting(default_store, "folder of models and audits")
+    objects: str = setting("", "URL for the bytes of models, such as s3://bucket/prefix; empty: the store's folder")
+    model_bytes: int = setting(0, "of all models; the least recently used go; 0: no limit", minimum=0)
+    cache_bytes: int = setting(10 * 2**30, "local copies of models at a URL", minimum=0)
+    audit_seconds: float = setting(0.0, "that an ended audit is kept; 0: for good", minimum=0)
+    retry_seconds: float = setting(86400.0, "that broken uploads and the answers to request ids are kept", minimum=0)
+    unfinished_uploads: int = setting(64, "of one principal; 0: no limit", minimum=0)
+    unfinished_upload_bytes: int = setting(2**34, "announced by these together; 0: no limit", minimum=0)
     workers: int = setting(2, "worker processes", minimum=1)
     queue: int = setting(64, "requests that may wait for a worker", minimum=0)
     job_seconds: float = setting(600.0, "longest time for one request, or one part of an audit", minimum=0.001)
@@ -98,6 +106,17 @@ class Config:
             job_seconds=self.job_seconds,
             memory_bytes=self.worker_memory_bytes,
             threads=self.worker_threads,
+        )
+
+    def retention(self) -> Retention:
+        """What concerns the store."""
+        return Retention(
+            model_bytes=self.model_bytes,
+            audit_seconds=self.audit_seconds,
+            retry_seconds=self.retry_seconds,
+            uploads=self.unfinished_uploads,
+            upload_bytes=self.unfinished_upload_bytes,
+            cache_bytes=self.cache_bytes,
         )
 
 

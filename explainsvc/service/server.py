@@ -8,7 +8,6 @@ import logging
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from explainsvc.service.edge import Perimeter, perimeter
 from explainsvc.service.explanations import ExplanationService
 from explainsvc.service.health import Health, Readiness
 from explainsvc.service.interceptor import Edge
+from explainsvc.service.model_uploads import ModelUploads, receiving_uploads
 from explainsvc.service.models import ModelService
 from explainsvc.service.reloading import Reloading
 from explainsvc.service.telemetry import Gauges
@@ -75,14 +75,20 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
     ``prove`` runs in a thread of its own once calls are answered, and says what does not work; until then, and if anything
     does not, the server is not ready.
     """
-    with perimeter(config) as edge, opened(config.store) as store:
-        async with running(config.limits()) as pool, running_audits(backend := Backend(store, pool, config)) as audits:
+    with perimeter(config) as edge, opened(config.store, config.objects, config.retention()) as store:
+        async with (
+            running(config.limits()) as pool,
+            running_audits(backend := Backend(store, pool, config)) as audits,
+            receiving_uploads(backend) as uploads,
+        ):
             proof = asyncio.ensure_future(asyncio.to_thread(prove))
             readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
-            edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), lambda: Counter(audit.state for audit in store.audits())))
+            edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))
             server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
-            _add_services(server, backend, audits)
-            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, store.model), server)
+            _add_services(server, backend, audits, uploads)
+            health_pb2_grpc.add_HealthServicer_to_server(
+                Health(readiness, SERVICES, lambda digest: backend.store.model(digest)), server
+            )
             address = _listen(server, config.address, edge.material)
             routes = own_routes(edge.gate, edge.metrics, readiness)
             async with _http(edge, routes) as http_address:
@@ -152,8 +158,8 @@ def _options(config: Config) -> list[tuple[str, Any]]:
     return options
 
 
-def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) -> None:
-    add_ModelServiceServicer_to_server(ModelService(backend), server)
+def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, uploads: ModelUploads) -> None:
+    add_ModelServiceServicer_to_server(ModelService(backend, uploads), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
     add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
     if backend.config.reflection != "off":

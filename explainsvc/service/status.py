@@ -37,6 +37,10 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.PassChangedFunction: grpc.StatusCode.INTERNAL,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.UploadNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.StoreCorrupt: grpc.StatusCode.DATA_LOSS,
     errors.JournalMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
@@ -48,7 +52,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.WorkerTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     ExplainsvcError: grpc.StatusCode.INTERNAL,
 }
-RESOURCES = {errors.ModelNotFound: "model", errors.AuditNotFound: "audit"}
+RESOURCES = {errors.ModelNotFound: "model", errors.AuditNotFound: "audit", errors.UploadNotFound: "upload"}
 RETRY = Duration(seconds=1)
 
 LARGEST = 7500

@@ -104,7 +104,7 @@ class Verdict(_message.Message):
     def __init__(self, method: _Optional[str] = ..., check: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CreateAuditRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters", "preset", "plan", "keep_running")
+    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters", "preset", "plan", "keep_running", "request_id")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +123,7 @@ class CreateAuditRequest(_message.Message):
     PRESET_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     KEEP_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     methods: _containers.RepeatedScalarFieldContainer[str]
@@ -134,7 +135,8 @@ class CreateAuditRequest(_message.Message):
     preset: str
     plan: str
     keep_running: bool
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., preset: _Optional[str] = ..., plan: _Optional[str] = ..., keep_running: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., preset: _Optional[str] = ..., plan: _Optional[str] = ..., keep_running: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateAuditResponse(_message.Message):
     __slots__ = ("started", "progress", "row", "finished", "sequence")

@@ -40,6 +40,11 @@ class ModelServiceStub:
                 request_serializer=explainsvc_dot_v1_dot_model__service__pb2.UploadModelRequest.SerializeToString,
                 response_deserializer=explainsvc_dot_v1_dot_model__service__pb2.UploadModelResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/explainsvc.v1.ModelService/GetUpload',
+                request_serializer=explainsvc_dot_v1_dot_model__service__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_model__service__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/explainsvc.v1.ModelService/GetModel',
                 request_serializer=explainsvc_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
@@ -69,27 +74,37 @@ class ModelServiceServicer:
     def UploadModel(self, request_iterator, context):
         """Store a model. The first message is the header, the others are chunks of at most a few megabytes.
         The model is loaded once before it is stored; what cannot be loaded is refused and not kept.
+        With an upload_id in its header, an upload whose stream broke can go on where it was: ask GetUpload, send the same header
+        again, and go on with the bytes that are missing. It is kept over a restart of the server, for a day unless it is set
+        otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """What has arrived of an upload that is not complete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One stored model.
+        """One of the caller's models. Models of others are not found, as if they did not exist, here and everywhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """The stored models in the order of their digests, page by page.
+        """The caller's models, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Forget a model. Audits that were made of it stay.
+        """Forget a model. Audits that were made of it stay, and so does the model of others who have uploaded the same bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +124,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.UploadModel,
                     request_deserializer=explainsvc_dot_v1_dot_model__service__pb2.UploadModelRequest.FromString,
                     response_serializer=explainsvc_dot_v1_dot_model__service__pb2.UploadModelResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=explainsvc_dot_v1_dot_model__service__pb2.GetUploadRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_model__service__pb2.GetUploadResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -159,6 +179,33 @@ class ModelService:
             '/explainsvc.v1.ModelService/UploadModel',
             explainsvc_dot_v1_dot_model__service__pb2.UploadModelRequest.SerializeToString,
             explainsvc_dot_v1_dot_model__service__pb2.UploadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.ModelService/GetUpload',
+            explainsvc_dot_v1_dot_model__service__pb2.GetUploadRequest.SerializeToString,
+            explainsvc_dot_v1_dot_model__service__pb2.GetUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
