@@ -12,6 +12,7 @@ from typing import Any
 
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.jobs import Limits
+from explainsvc.sandbox import Mode
 
 
 def default_store() -> Path:
@@ -39,6 +40,27 @@ class Config:
         default_factory=physical_memory, metadata={"text": "address space of a worker; 0: no limit", "minimum": 0}
     )
     worker_threads: int = field(default=0, metadata={"text": "threads of a worker; 0: one a core", "minimum": 0})
+    spare_workers: int = field(default=1, metadata={"text": "warm workers that wait for another to die", "minimum": 0})
+    sandbox: Mode = field(default=Mode.BEST_EFFORT, metadata={"text": "of the workers: required, best_effort or off"})
+    job_cpu_seconds: float = field(
+        default=0.0, metadata={"text": "CPU time for one request; 0: job_seconds on every core", "minimum": 0}
+    )
+    worker_rss_bytes: int = field(
+        default_factory=lambda: physical_memory() // 3,
+        metadata={"text": "resident memory above which a worker is replaced after a request; 0: no limit", "minimum": 0},
+    )
+    worker_cache_bytes: int = field(default=2**30, metadata={"text": "of the models that a worker keeps", "minimum": 0})
+    devices: str = field(default="", metadata={"text": "CUDA devices, comma separated: one worker each, none on the CPU"})
+    gpu_mem_limit: int = field(default=0, metadata={"text": "bytes of a device for one worker; 0: no limit", "minimum": 0})
+    max_batch: int = field(default=16, metadata={"text": "Explain requests that may be computed as one; 1: none", "minimum": 1})
+    max_queue_delay_ms: float = field(
+        default=0.0, metadata={"text": "that a request waits for others although a worker is idle", "minimum": 0}
+    )
+    quarantine_kills: int = field(
+        default=5, metadata={"text": "workers that a model may bring down before it is refused", "minimum": 1}
+    )
+    quarantine_window_seconds: float = field(default=600.0, metadata={"text": "within which they are counted", "minimum": 0})
+    quarantine_seconds: float = field(default=3600.0, metadata={"text": "for which the model is refused", "minimum": 0})
     max_upload_bytes: int = field(default=2**31 - 1, metadata={"text": "largest model, all files", "minimum": 1})
     max_message_bytes: int = field(default=2**28, metadata={"text": "largest request or response", "minimum": 2**20})
     grace_seconds: float = field(default=30.0, metadata={"text": "time to finish running requests at the end", "minimum": 0})
@@ -51,10 +73,22 @@ class Config:
             job_seconds=self.job_seconds,
             memory_bytes=self.worker_memory_bytes,
             threads=self.worker_threads,
+            spares=self.spare_workers,
+            cpu_seconds=self.job_cpu_seconds,
+            rss_bytes=self.worker_rss_bytes,
+            cache_bytes=self.worker_cache_bytes,
+            sandbox=self.sandbox,
+            devices=tuple(filter(None, self.devices.split(","))),
+            gpu_memory_bytes=self.gpu_mem_limit,
+            strikes=self.quarantine_kills,
+            strike_seconds=self.quarantine_window_seconds,
+            quarantine_seconds=self.quarantine_seconds,
+            batch=self.max_batch,
+            batch_seconds=self.max_queue_delay_ms / 1000,
         )
 
 
-TYPES = {"str": str, "Path": Path, "int": int, "float": float}
+TYPES = {"str": str, "Path": Path, "int": int, "float": float, "Mode": Mode}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

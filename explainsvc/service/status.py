@@ -34,6 +34,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.NothingToDifferentiate: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MethodNotApplicable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PassChangedFunction: grpc.StatusCode.INTERNAL,
+    errors.ModelQuarantined: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
     errors.JournalMismatch: grpc.StatusCode.FAILED_PRECONDITION,

@@ -19,7 +19,7 @@ def server_process(store: Path, *options: str, address: str = "127.0.0.1:0") -> 
     python_path = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "explainsvc.service.server", "--address", address, "--workers", "1"]
     server = subprocess.Popen(
-        [*command, "--worker-threads", "1", "--store", str(store), *options],
+        [*command, "--worker-threads", "1", "--spare-workers", "0", "--store", str(store), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -43,7 +43,7 @@ def test_sigterm_drains(tmp_path: Path) -> None:
     python_path = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "explainsvc.service.server", "--address", "127.0.0.1:0", "--workers", "1"]
     server = subprocess.Popen(
-        [*command, "--store", tmp_path / "store"],
+        [*command, "--store", tmp_path / "store", "--spare-workers", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
