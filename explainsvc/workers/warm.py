@@ -26,8 +26,12 @@ APART = (
     "worker",
 )
 """What no worker needs: the command line, the server itself, and what wants torch."""
-LATE = {"skimage.segmentation": ("felzenszwalb", "slic"), "skimage.transform": ("resize",)}
-"""Imported inside functions; scikit-image loads them when the attribute is asked for."""
+LATE = {
+    "google.protobuf.descriptor_pb2": (),
+    "skimage.segmentation": ("felzenszwalb", "slic"),
+    "skimage.transform": ("resize",),
+}
+"""Imported inside functions, ours or those of protobuf; scikit-image loads them when the attribute is asked for."""
 
 
 def warm_up() -> None:
@@ -35,9 +39,10 @@ def warm_up() -> None:
     for found in pkgutil.walk_packages(explainsvc.__path__, "explainsvc.", onerror=_raised):
         if found.name.split(".")[1] not in APART:
             import_module(found.name)
-    for module, names in LATE.items():
-        for name in names:
-            getattr(import_module(module), name)
+    for name, attributes in LATE.items():
+        module = import_module(name)
+        for attribute in attributes:
+            getattr(module, attribute)
     Image.init()
     machine()
     versions()
