@@ -152,15 +152,17 @@ class Batching:
 
     async def _each_alone(self, folder: str, members: list[Member]) -> None:
         for member in members:
-            if member.reply.done():
-                continue
-            request = member.request
-            try:
-                member.reply.set_result(
-                    await self.compute(folder, lambda request=request: Job(model_folder=folder, explain=request))
-                )
-            except Exception as error:  # noqa: BLE001  # its caller raises it
-                _fail([member], error)
+            if not member.reply.done():
+                await self._alone(folder, member)
+
+    async def _alone(self, folder: str, member: Member) -> None:
+        try:
+            reply = await self.compute(folder, lambda: Job(model_folder=folder, explain=member.request))
+        except Exception as error:  # noqa: BLE001  # its caller raises it
+            _fail([member], error)
+        else:
+            if not member.reply.done():
+                member.reply.set_result(reply)
 
 
 def _fail(members: list[Member], error: Exception) -> None:
