@@ -63,3 +63,14 @@ def busy_worker(seconds: float = 20.0) -> int:
             if pid in before and used - before[pid] > 0.3:
                 return pid
     raise AssertionError("no worker became busy")
+
+
+def resident_bytes() -> int:
+    """Of this process, which holds the server, and of all its workers."""
+    pages = 0
+    for pid in (os.getpid(), *workers()):
+        try:
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE")

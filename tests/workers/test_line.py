@@ -16,7 +16,8 @@ def served(line: Line[int], places: dict[str, list[asyncio.Future[int]]], number
     order = []
     for _ in range(number):
         assert line.serve(1)
-        order += [model for model, futures in places.items() if futures and futures[0].done() and futures.pop(0)]
+        order += [model for model, futures in places.items() if futures and futures[0].done()]
+        places[order[-1]].pop(0)
     return order
 
 

@@ -7,11 +7,10 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,20 +61,24 @@ class Heard:
 class Bench:
     """A pool, its loop, and the folders of three models."""
 
-    run: Callable[[Coroutine[Any, Any, T]], T]
+    runner: asyncio.Runner
     pool: Pool
     heard: Heard
     folders: dict[str, str]
 
-    def predict(self, rounds: int, model: str = "loop") -> Awaitable[Reply]:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The outcome of some work, in the loop of the pool."""
+        return self.runner.run(work)
+
+    async def predict(self, rounds: int, model: str = "loop") -> Reply:
         """So many rounds of the loop."""
         inputs = to_named(models.rounds(rounds), "inputs")
-        return self.pool.result(Job(model_folder=self.folders[model], predict=PredictRequest(inputs=inputs)))
+        return await self.pool.result(Job(model_folder=self.folders[model], predict=PredictRequest(inputs=inputs)))
 
-    def explain(self, inputs: dict[str, Any]) -> Awaitable[Reply]:
+    async def explain(self, inputs: dict[str, Any]) -> Reply:
         """The gradient of the net's second output."""
         fields = to_fields("0" * 64, Question("gradient", 1))
-        return self.pool.result(
+        return await self.pool.result(
             Job(model_folder=self.folders["cnn"], explain=ExplainRequest(inputs=to_named(inputs, "inputs"), **fields))
         )
 
@@ -105,7 +108,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         context = jobs.running(Limits(workers=1, spares=1, queue=40, threads=1, strikes=2, memory_bytes=0))
         pool, heard = runner.run(context.__aenter__()), Heard()
         pool.listener = heard
-        yield Bench(runner.run, pool, heard, folders)
+        yield Bench(runner, pool, heard, folders)
         runner.run(context.__aexit__(None, None, None))
 
 
@@ -133,7 +136,7 @@ def test_a_cancelled_job_frees_its_worker_which_stays_warm(bench: Bench) -> None
     async def run() -> tuple[list[float], list[int]]:
         await bench.predict(1)
         descriptors = [len(os.listdir("/proc/self/fd"))]
-        delays = Random(0)
+        delays = np.random.default_rng(0)
         freed = [await cancelled(bench, delays.uniform(0.0, 0.1)) for _ in range(25)]
         return freed, [*descriptors, len(os.listdir("/proc/self/fd"))]
 
