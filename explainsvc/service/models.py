@@ -14,6 +14,7 @@ from explainpb.v1.model_service_pb2_grpc import ModelServiceServicer
 from explainpb.worker.v1.worker_pb2 import Job, ValidateWork
 from explainsvc.errors import InvalidInput, Violation
 from explainsvc.service.backend import Backend
+from explainsvc.service.principals import caller
 from explainsvc.store import StoredModel
 from explainsvc.uploads import Announced, Upload, receiving
 
@@ -79,6 +80,8 @@ async def uploaded(backend: Backend, requests: AsyncIterator[pb.UploadModelReque
             await _receive(upload, requests)
             await asyncio.to_thread(upload.finish)
         reply = await backend.pool.result(Job(model_folder=str(folder / "files"), validate=ValidateWork()))
+        if caller().may("admin"):
+            backend.pool.quarantine.release(reply.digest)
         return await asyncio.to_thread(backend.store.keep, folder, reply.digest, header.name[:LONGEST_NAME])
 
 

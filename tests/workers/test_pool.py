@@ -8,8 +8,8 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from explainsvc import jobs
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.results import from_attribution
 from explainsvc.codec.tensors import to_named
-from explainsvc.errors import InvalidInput, ModelQuarantined, WorkerCrashed
+from explainsvc.errors import InvalidInput, ModelQuarantined, WorkerCrashed, WorkerTimedOut
 from explainsvc.jobs import Limits, Pool
 from explainsvc.model import Model
 from explainsvc.store import MODEL_FILE
@@ -88,6 +88,11 @@ class Bench:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
 
+    async def spare(self) -> None:
+        """Until there is a spare worker."""
+        while not self.pool.spares:
+            await asyncio.sleep(0.05)
+
     @property
     def pid(self) -> int:
         """Of the worker that computes."""
@@ -116,6 +121,17 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def cnn() -> Model:
     """The net, here."""
     return explainsvc.load(models.cnn())
+
+
+@contextmanager
+def limited(bench: Bench, **limits: float) -> Iterator[None]:
+    """Other limits for a while."""
+    before = bench.pool.limits
+    bench.pool.limits = replace(before, **limits)
+    try:
+        yield
+    finally:
+        bench.pool.limits = before
 
 
 async def cancelled(bench: Bench, seconds: float, model: str = "loop") -> float:
@@ -234,8 +250,7 @@ def test_a_model_that_kills_workers_is_refused_and_no_other(bench: Bench) -> Non
     """A spare takes over within a second; after two deaths of one model it is refused until it is released."""
 
     async def killed() -> float:
-        while not bench.pool.spares:
-            await asyncio.sleep(0.05)
+        await bench.spare()
         doomed = asyncio.ensure_future(bench.predict(models.ENDLESS, "third"))
         await bench.begun()
         os.kill(bench.pid, signal.SIGKILL)
@@ -253,6 +268,37 @@ def test_a_model_that_kills_workers_is_refused_and_no_other(bench: Bench) -> Non
     (model,) = bench.pool.stats().quarantined
     bench.pool.quarantine.release(model)
     assert bench.run(bench.predict(1, "third")).HasField("outputs")
+
+
+def test_the_watchdog_ends_a_job_and_not_its_worker(bench: Bench) -> None:
+    """A job that is over its time is stopped as a cancelled one is: its caller has an error, the worker goes on, no strike."""
+    before = bench.pid
+    with limited(bench, job_seconds=0.2), pytest.raises(WorkerTimedOut, match=r"0\.2 seconds"):
+        bench.run(bench.predict(models.ENDLESS))
+    assert bench.run(bench.predict(1)).HasField("outputs")
+    assert (bench.pid, bench.pool.quarantine.struck) == (before, {})
+
+
+def test_cpu_time_is_limited_by_the_system(bench: Bench) -> None:
+    """A job that computes for more than a second of CPU time dies of it, which is an error of its caller and a strike."""
+    bench.heard.reasons.clear()
+    with limited(bench, cpu_seconds=1.0), pytest.raises(WorkerTimedOut, match="1 seconds of CPU time"):
+        bench.run(bench.predict(models.ENDLESS, "other"))
+    assert bench.run(bench.predict(1)).HasField("outputs")
+    assert bench.heard.reasons == {"cpu": 1}
+    assert len(bench.pool.quarantine.struck) == 1
+
+
+def test_a_worker_that_keeps_too_much_memory_is_replaced(bench: Bench) -> None:
+    """Its last job is answered, and the next one by another process."""
+    bench.run(bench.spare())
+    bench.heard.reasons.clear()
+    before = bench.pid
+    with limited(bench, rss_bytes=2**20):
+        assert bench.run(bench.predict(1)).HasField("outputs")
+    assert bench.run(bench.predict(1)).HasField("outputs")
+    assert bench.pid != before
+    assert bench.heard.reasons["rss"] >= 1
 
 
 def test_a_deleted_model_is_told_and_its_worker_lives(bench: Bench, tmp_path: Path) -> None:
