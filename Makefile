@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test exhaustive test-peers drains overhead check serve protos docs bench fuzz lint types upgrade clean
+.PHONY: demo test exhaustive test-peers drains overhead resilience check serve protos docs bench fuzz lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -55,6 +55,9 @@ docs: .venv/.dev              ## README's tables, docs/methods.md, operators.md 
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)
+
+resilience: .venv/.dev        ## 100 kills of workers and 1,000 cancellations, with controls; half an hour on two cores
+	$(BIN)/python -m benchmarks.resilience $(ARGS)
 
 fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"
 	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000 $(BIN)/python -m tests.fuzz $(ARGS)

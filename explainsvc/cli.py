@@ -254,8 +254,8 @@ def _config(group: Commands) -> None:
 
 
 def _doctor(group: Commands) -> None:
-    parser = _command(group, "doctor", doctor.run, "try providers, worker and store")
-    parser.add_argument("--store", metavar="DIR", help="the server's store; default: the one that serve would take")
+    parser = _command(group, "doctor", doctor.run, "try providers, worker, sandbox and store, with the settings of serve")
+    config.add_options(parser)
     _json(parser)
 
 

@@ -1,4 +1,7 @@
-"""Does it work here: providers compute, a worker starts, the store takes a file. Nothing is assumed, all is tried."""
+"""Does it work here: providers compute, a worker starts and cannot break out, the store takes a file.
+
+Nothing is assumed, all is tried; 0 means that a server with these settings is ready for strangers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
 
+from explainpb.worker.v1.worker_pb2 import Job, Probe, ProbeWork
 from explainsvc import __version__, jobs, runtime, texts
+from explainsvc.jobs import Limits
 from explainsvc.service import config
 
 OPSET, IR_VERSION = 17, 8
@@ -38,7 +43,7 @@ class Finding:
 
 def run(options: argparse.Namespace) -> int:
     """Try everything, print it, return 1 when something does not work."""
-    findings = list(examine(config.configured(options).store))
+    findings = list(examine(config.configured(options)))
     healthy = all(finding.works for finding in findings)
     document = {"works": healthy, "findings": [dataclasses.asdict(finding) for finding in findings]}
     lines = ((finding.name, "works" if finding.works else "FAILS", finding.detail) for finding in findings)
@@ -46,22 +51,27 @@ def run(options: argparse.Namespace) -> int:
     return int(not healthy)
 
 
-def examine(store: Path) -> Iterator[Finding]:
+def examine(settings: config.Config) -> Iterator[Finding]:
     """Everything, in the order in which it is needed."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield Finding("explainsvc", True, __version__)
     yield runtimes()
     for provider in runtime.providers():
         yield _tried(provider.removesuffix(EXECUTION).lower(), partial(computes, provider))
-    yield _tried("worker", worker_starts)
-    yield _tried("store", partial(store_is_writable, store))
+    limits = dataclasses.replace(settings.limits(), workers=1, spares=0, devices=settings.limits().devices[:1])
+    yield from worker_and_sandbox(limits)
+    yield _tried("store", partial(store_is_writable, settings.store))
 
 
 def _tried(name: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, attempt())
     except Exception as error:  # whatever goes wrong here is what was asked for
-        return Finding(name, False, " ".join(f"{type(error).__name__}: {error}".split())[:400])
+        return Finding(name, False, _short(error))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
 def runtimes() -> Finding:
@@ -93,16 +103,26 @@ def _product() -> bytes:
     return data
 
 
-def worker_starts() -> str:
-    """A worker process says that it is ready, and ends."""
+def worker_and_sandbox(limits: Limits) -> Iterator[Finding]:
+    """A worker process of these settings starts, tries to break out, and is refused each time."""
+    try:
+        found = asyncio.run(_probed(limits))
+    except Exception as error:  # as above
+        yield Finding("worker", False, _short(error))
+        yield Finding("sandbox", False, "there is no worker to try it in")
+        return
+    yield Finding("worker", True, "a worker process started, answered and ended")
+    doors = [f"{probe.name} ({probe.detail})" for probe in found if not probe.denied]
+    if doors or not found:
+        yield Finding("sandbox", False, f"sandbox={limits.sandbox}: a worker can {', '.join(doors)}")
+    else:
+        yield Finding("sandbox", True, f"a worker is refused to {', '.join(probe.name for probe in found)}")
 
-    async def start() -> int:
-        worker = await jobs.started(jobs.Limits(workers=1))
-        worker.kill()
-        await worker.process.wait()
-        return worker.process.pid
 
-    return f"started as process {asyncio.run(start())} and ended"
+async def _probed(limits: Limits) -> list[Probe]:
+    async with jobs.running(limits) as pool:
+        reply = await pool.result(Job(probe=ProbeWork()))
+        return list(reply.probes.probes)
 
 
 def store_is_writable(root: Path) -> str:

@@ -16,6 +16,7 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
     ├── MethodNotApplicable       METHOD_NOT_APPLICABLE      the method needs something the model lacks
     ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
+    ├── ModelQuarantined          MODEL_QUARANTINED          it brought down worker after worker
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
     ├── UploadNotFound            UPLOAD_NOT_FOUND           no upload that can go on has this id
@@ -165,6 +166,12 @@ class PassChangedFunction(ExplainsvcError):
     """A rewritten or explained graph does not compute what the model computes."""
 
     REASON = "PASS_CHANGED_FUNCTION"
+
+
+class ModelQuarantined(ExplainsvcError):
+    """The model brought down several worker processes and is refused for a while."""
+
+    REASON = "MODEL_QUARANTINED"
 
 
 class ModelNotFound(ExplainsvcError):

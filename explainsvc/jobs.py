@@ -1,269 +1,264 @@
 """Work in processes of its own: a pool of warm workers, so that what a model does to its process stays there.
 
-A worker is started by exec (never fork: gRPC's threads would not survive it), computes one job at a time, and is
-killed when its job's caller goes away or its time is over. A worker that ends, for whatever reason, is replaced.
+A worker is started by exec (never fork: gRPC's threads would not survive it) and computes one job at a time. A job whose
+caller goes away or whose time is over is asked to stop, and its worker is killed only if that takes too long. A worker
+that ends, for whatever reason, is replaced: by a spare at once, which is then replaced itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply
-from explainsvc import frames
 from explainsvc.codec.errors import from_error
-from explainsvc.errors import ExplainsvcError, QueueFull, WorkerCrashed, WorkerOutOfMemory, WorkerTimedOut
+from explainsvc.errors import ExplainsvcError, WorkerCrashed
+from explainsvc.workers.batching import Batching
+from explainsvc.workers.limits import Limits as Limits
+from explainsvc.workers.line import Line
+from explainsvc.workers.process import Worker, death_in_words, started
+from explainsvc.workers.quarantine import Quarantine
+from explainsvc.workers.running import INTERIM, Running, Stage
+from explainsvc.workers.stats import Listener, Nobody, PoolStats
 
 LOG = logging.getLogger(__name__)
-INTERIM = frozenset({"progress", "row", "begun", "part"})
-"""Replies that are followed by others."""
-ALIVE = frozenset({"progress", "part"})
-"""Replies that give a job its time anew: an audit may take hours, but none of its parts."""
-PIPE_BUFFER = 2**20
 RESTART_SECONDS = 1.0
 """Between attempts to start a worker when starting fails."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the pool and each worker may use; 0 bytes or threads: no limit, the runtime's own choice."""
-
-    workers: int = 2
-    queue: int = 64
-    job_seconds: float = 600.0
-    start_seconds: float = 120.0
-    memory_bytes: int = 0
-    threads: int = 0
-
-
-@dataclass(eq=False)
-class Worker:
-    """One process and the folder of the model that it saw last."""
-
-    process: asyncio.subprocess.Process
-    model_folder: str = ""
-
-    async def send(self, job: Job) -> None:
-        """Give it a job."""
-        assert self.process.stdin is not None
-        self.model_folder = job.model_folder
-        self.process.stdin.write(frames.framed(job))
-        await self.process.stdin.drain()
-
-    async def receive(self) -> Reply:
-        """Its next reply; IncompleteReadError when it is dead."""
-        assert self.process.stdout is not None
-        return await frames.receive(self.process.stdout, Reply)
-
-    def alive(self) -> bool:
-        """Whether the process runs. asyncio hears of its end a moment late, so the system is asked, and nothing is reaped."""
-        if self.process.returncode is not None:
-            return False
-        try:
-            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
-
-    def kill(self) -> None:
-        """End it now; its keeper starts the next one."""
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def death(self) -> str:
-        """How it died, in words."""
-        code = await self.process.wait()
-        return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-async def started(limits: Limits) -> Worker:
-    """A new worker that has said that it is ready."""
-    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    environment = os.environ | {"PYTHONPATH": path, "EXPLAINSVC_THREADS": str(limits.threads)}
-    arguments = ["-P", "-m", "explainsvc.worker", str(limits.memory_bytes)]
-    pipe = asyncio.subprocess.PIPE
-    worker = Worker(
-        await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=pipe, stdout=pipe, env=environment, limit=PIPE_BUFFER
-        )
-    )
-    try:
-        async with asyncio.timeout(limits.start_seconds):
-            await worker.receive()
-    except BaseException:
-        worker.kill()
-        await worker.process.wait()
-        raise
-    return worker
-
-
 @dataclass(eq=False)
 class Pool:
-    """The workers; made by ``running``."""
+    """The workers; made by ``running``.
+
+    Attributes:
+        limits: What it and they may use.
+        active: Workers that compute or may.
+        spares: Those that wait for an active one to die.
+        idle: Of the active ones.
+        line: Who waits for one.
+        quarantine: Models that are refused.
+        listener: Hears what happens; may be exchanged.
+        restarts: Reason → how often.
+        calming: Workers whose job was cancelled and has not ended yet.
+        batching: Explanations that are computed as one.
+    """
 
     limits: Limits
-    workers: set[Worker]
+    quarantine: Quarantine
+    line: Line[Worker]
+    active: set[Worker] = field(default_factory=set)
+    spares: list[Worker] = field(default_factory=list)
     idle: list[Worker] = field(default_factory=list)
-    waiting: deque[asyncio.Future[Worker]] = field(default_factory=deque)
+    listener: Listener = field(default_factory=Nobody)
+    restarts: Counter[str] = field(default_factory=Counter)
+    calming: set[asyncio.Task[None]] = field(default_factory=set)
+    batching: Batching = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batching = Batching(self.limits, self.result_late, lambda requests: self.listener.batched(requests))  # noqa: PLW0108  # the listener may be exchanged
+
+    def stats(self) -> PoolStats:
+        """The pool now."""
+        loaded = sum(len(worker.held) for worker in self.active)
+        return PoolStats(
+            len(self.active), len(self.idle), len(self.spares), len(self.line), dict(self.restarts), loaded,
+            self.quarantine.models(),
+        )  # fmt: skip
 
     async def run(self, job: Job) -> AsyncIterator[Reply]:
         """The replies to a job, the last one its result. Close the iterator to cancel the job.
 
         Raises:
             QueueFull: Too many jobs wait already.
+            ModelQuarantined: Its model brought down too many workers.
             WorkerCrashed: The worker died.
             WorkerTimedOut: The job took too long.
             ExplainsvcError: Whatever the job itself ended in.
         """
-        worker, deadline = await self._given(job)
-        healthy = False
+        async with aclosing(self.run_late(job.model_folder, lambda: job)) as replies:  # type: ignore[type-var]  # it has aclose
+            async for reply in replies:
+                yield reply
+
+    async def run_late(self, folder: str, make: Callable[[], Job]) -> AsyncIterator[Reply]:
+        """See ``run``; the job is made once there is a worker for it."""
+        self.quarantine.check(model_of(folder))
+        running = await self._given(folder, make)
         try:
-            while not healthy:
-                reply = await self._receive(worker, deadline)
-                if reply.WhichOneof("event") in ALIVE:
-                    deadline = asyncio.get_running_loop().time() + self.limits.job_seconds
-                healthy = reply.WhichOneof("event") not in INTERIM and reply.error.reason != WorkerOutOfMemory.REASON
+            while running.stage == Stage.UNDER_WAY:
+                reply = await running.reply()
                 if reply.HasField("error"):
                     raise from_error(reply.error)
                 yield reply
         finally:
-            self._release(worker, healthy)
+            self._release(running)
 
     async def result(self, job: Job) -> Reply:
-        """The last reply to a job."""
-        async with aclosing(self.run(job)) as replies:  # type: ignore[type-var]  # an async generator has aclose
+        """The last reply to a job; an explanation may be computed together with others."""
+        if job.HasField("explain"):
+            return await self.batching.result(job.model_folder, job.explain)
+        return await self.result_late(job.model_folder, lambda: job)
+
+    async def result_late(self, folder: str, make: Callable[[], Job]) -> Reply:
+        """See ``result`` and ``run_late``."""
+        async with aclosing(self.run_late(folder, make)) as replies:  # type: ignore[type-var]  # an async generator has aclose
             async for reply in replies:
                 last = reply
         return last
 
-    async def _given(self, job: Job) -> tuple[Worker, float]:
-        """A worker that has accepted the job, and when its time is over.
+    async def _given(self, folder: str, make: Callable[[], Job]) -> Running:
+        """A worker that has accepted the job.
 
         One that was dying while it waited is no error of this job, which goes to another; a second one is.
         """
+        worker = await self._acquire(folder)
+        job = make()
         try:
-            return await self._given_to_one(job)
+            return await self._accepted(worker, job)
         except WorkerCrashed:
-            return await self._given_to_one(job)
+            return await self._accepted(await self._acquire(folder), job)
 
-    async def _given_to_one(self, job: Job) -> tuple[Worker, float]:
-        worker = await self._acquire(job.model_folder)
-        deadline = asyncio.get_running_loop().time() + self.limits.job_seconds
+    async def _accepted(self, worker: Worker, job: Job) -> Running:
+        running = Running(self.limits, worker, job)
         try:
-            await self._send(worker, job, deadline)
-            await self._receive(worker, deadline)
+            await running.accepted()
         except BaseException:
-            self._release(worker, healthy=False)
+            self._release(running)
             raise
-        return worker, deadline
+        return running
 
-    async def _send(self, worker: Worker, job: Job, deadline: float) -> None:
+    def _release(self, running: Running) -> None:
+        """The worker goes back; one that still computes is asked to stop; what killed it is a strike against the model."""
+        match running.stage:
+            case Stage.DONE:
+                self._offer(running.worker)
+            case Stage.OUT_OF_MEMORY:
+                running.worker.kill("memory")
+                self.quarantine.strike(model_of(running.job.model_folder))
+            case Stage.DEAD_OF_IT:
+                self.quarantine.strike(model_of(running.job.model_folder))
+            case Stage.SENT | Stage.UNDER_WAY | Stage.OUT_OF_TIME:
+                task = asyncio.create_task(self._calmed(running))
+                self.calming.add(task)
+                task.add_done_callback(self.calming.discard)
+
+    async def _calmed(self, running: Running) -> None:
+        """Have a worker stop its job: it is offered again when it has, and killed when it does not in time."""
+        worker, late = running.worker, running.stage == Stage.OUT_OF_TIME
         try:
-            async with asyncio.timeout_at(deadline):
-                await worker.send(job)
-        except (ConnectionError, TimeoutError) as error:
-            raise await self._failure(worker, error) from error
+            async with asyncio.timeout(self.limits.cancel_seconds):
+                await worker.cancel(running.job.number)
+                while (await worker.receive()).WhichOneof("event") in INTERIM:
+                    pass
+        except TimeoutError:
+            worker.kill("timeout" if late else "cancel")
+            if late:
+                self.quarantine.strike(model_of(running.job.model_folder))
+        except (ConnectionError, asyncio.IncompleteReadError):  # it has died, which its keeper sees
+            worker.kill()
+        else:
+            self._offer(worker)
 
-    async def _receive(self, worker: Worker, deadline: float) -> Reply:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await worker.receive()
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
-            raise await self._failure(worker, error) from error
-
-    async def _failure(self, worker: Worker, error: Exception) -> ExplainsvcError:
-        """The error of a caller whose worker is dead or takes too long."""
-        worker.kill()
-        death = await worker.death()
-        if isinstance(error, TimeoutError):
-            return WorkerTimedOut(
-                f"the work took longer than {self.limits.job_seconds:g} seconds",
-                to_do="Ask for less (a smaller batch, fewer steps or samples), or raise job_seconds of the server",
-            )
-        return WorkerCrashed(
-            f"the worker process died {death} while it computed",
-            to_do="Send the request once more; if it happens again, the model or its inputs are the cause",
-        )
-
-    async def _acquire(self, model_folder: str) -> Worker:
-        """An idle worker, one that knows the model if there is one; waits in line for the next one."""
+    async def _acquire(self, folder: str) -> Worker:
+        """An idle worker, one that holds the model if there is one; waits in line for the next one."""
+        clock = asyncio.get_running_loop().time
+        start, model = clock(), model_of(folder)
         alive = [worker for worker in self.idle if worker.alive()]
         if alive:
-            worker = next((worker for worker in alive if worker.model_folder == model_folder), alive[0])
+            worker = next((worker for worker in alive if model in worker.held), alive[0])
             self.idle.remove(worker)
-            return worker
-        if len(self.waiting) >= self.limits.queue:
-            raise QueueFull(f"{len(self.waiting)} requests wait already", to_do="Send the request again in a moment")
-        place: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self.waiting.append(place)
+        else:
+            worker = await self._in_line(model)
+        self.listener.waited(clock() - start)
+        return worker
+
+    async def _in_line(self, model: str) -> Worker:
+        place = self.line.join(model)
         try:
-            return await place
+            return await place.given
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._offer(place.result())
+            if place.given.done() and not place.given.cancelled():
+                self._offer(place.given.result())
             raise
         finally:
-            if place in self.waiting:
-                self.waiting.remove(place)
+            self.line.leave(place)
 
     def _offer(self, worker: Worker) -> None:
-        """To the first in line, or to whoever comes."""
-        while self.waiting:
-            place = self.waiting.popleft()
-            if not place.done():
-                place.set_result(worker)
-                return
-        self.idle.append(worker)
+        """To whoever is next in line, or to whoever comes; one that keeps too much memory to nobody."""
+        if self.limits.rss_bytes and worker.resident_bytes() > self.limits.rss_bytes:
+            worker.kill("rss")
+        elif not self.line.serve(worker):
+            self.idle.append(worker)
 
-    def _release(self, worker: Worker, healthy: bool) -> None:
-        if healthy and worker.process.returncode is None:
+    async def keep(self, device: str, worker: Worker | None = None) -> None:
+        """Have one worker more, and a new one whenever it has died; until cancelled."""
+        while True:
+            worker = worker or await self._restarted(device)
+            self._join(worker)
+            code = await worker.death()
+            reason = worker.ended or ("cpu" if code == -signal.SIGXCPU else "crash")
+            LOG.warning("worker %d died %s (%s); starting another", worker.process.pid, death_in_words(code), reason)
+            self._leave(worker)
+            self.restarts[reason] += 1
+            self.listener.restarted(reason)
+            worker = None
+
+    def _join(self, worker: Worker) -> None:
+        """Among those that compute while they are too few, else among the spares."""
+        if len(self.active) < len(self.limits.places):
+            self.active.add(worker)
             self._offer(worker)
         else:
-            worker.kill()
+            self.spares.append(worker)
 
-    async def keep(self, worker: Worker) -> None:
-        """Offer a worker, and a new one whenever it has died; until cancelled."""
-        while True:
-            self.workers.add(worker)
-            self._offer(worker)
-            death = await worker.death()
-            LOG.warning("worker %d died %s; starting another", worker.process.pid, death)
-            self.idle = [other for other in self.idle if other is not worker]
-            self.workers.remove(worker)
-            worker = await self._restarted()
+    def _leave(self, worker: Worker) -> None:
+        """A spare takes the place of one that has died."""
+        self.active.discard(worker)
+        self.idle = [other for other in self.idle if other is not worker]
+        self.spares = [other for other in self.spares if other is not worker]
+        if self.spares and len(self.active) < len(self.limits.places):
+            self._join(self.spares.pop(0))
 
-    async def _restarted(self) -> Worker:
+    async def _restarted(self, device: str) -> Worker:
         while True:
             try:
-                return await started(self.limits)
+                return await started(self.limits, device)
             except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is an OSError
                 LOG.error("a worker could not be started: %r", error)
                 await asyncio.sleep(RESTART_SECONDS)
 
 
+def model_of(folder: str) -> str:
+    """The digest of a stored model, by its folder; of an upload that is not stored yet, a name of its own."""
+    return Path(folder).parent.name
+
+
 @asynccontextmanager
 async def running(limits: Limits) -> AsyncIterator[Pool]:
-    """A pool whose workers are all warm; they end with it."""
-    pool = Pool(limits, set(await _all_started(limits)))
-    keepers = [asyncio.create_task(pool.keep(worker)) for worker in pool.workers]
+    """A pool whose workers are all warm, spares apart; they end with it."""
+    quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds)
+    pool = Pool(limits, quarantine, Line(limits.queue))
+    keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await _all_started(limits)]
+    await asyncio.sleep(0)  # each has joined
+    keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
     try:
         yield pool
     finally:
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
-        await _end(pool.workers)
+        tasks = [*keepers, *pool.calming]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end([*pool.active, *pool.spares])
 
 
 async def _all_started(limits: Limits) -> list[Worker]:
     """As many workers as there should be; when one does not start, none stays."""
-    outcomes = await asyncio.gather(*(started(limits) for _ in range(limits.workers)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(started(limits, device) for device in limits.places), return_exceptions=True)
     workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failures:

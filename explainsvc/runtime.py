@@ -17,6 +17,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Kernel
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.stopping import STOP
 
 Feeds = Mapping[str, Array]
 
@@ -28,6 +29,8 @@ HELD = 4
 Measured on explained graphs of ResNet-50: 3.5 (gradient, LRP-ε), 6 (LRP-z⁺), 8 (LRP-αβ).
 """
 
+CUDA = "CUDAExecutionProvider"
+
 LARGE_RUN = 2_000_000
 """Elements of the inputs, such as 16 photographs, from which on a run gives its memory back afterwards.
 
@@ -36,9 +39,10 @@ gradient holds 0.6 GB for good. Giving it back costs the page faults of taking i
 """
 
 
-def _giving_back() -> ort.RunOptions:
+def _options(large: bool) -> ort.RunOptions:
     options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    if large:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
 
 
@@ -59,8 +63,9 @@ class Session:
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """``{output name: array}`` of one onnxruntime run."""
         wanted = list(self.outputs if names is None else names)
-        large = sum(int(a.size) for a in feeds.values()) >= LARGE_RUN
-        return dict(zip(wanted, self.ort.run(wanted, dict(feeds), _giving_back() if large else None), strict=True))
+        options = _options(large=sum(int(a.size) for a in feeds.values()) >= LARGE_RUN)
+        with STOP.get().during(options):
+            return dict(zip(wanted, self.ort.run(wanted, dict(feeds), options), strict=True))
 
 
 def providers() -> list[str]:
@@ -69,7 +74,7 @@ def providers() -> list[str]:
     if chosen:
         return chosen.split(",")
     available = ort.get_available_providers()
-    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+    return [p for p in (CUDA, "CPUExecutionProvider") if p in available]
 
 
 def threads() -> int:
@@ -89,6 +94,7 @@ def new_session(model_bytes: bytes) -> Session:
     Raises:
         ModelUnsupported: onnxruntime refuses the model; its reason is passed on.
     """
+    STOP.get().check()
     try:
         session = _session(model_bytes, exact=True)
     except Exception as error:
@@ -117,11 +123,18 @@ def _session(model_bytes: bytes, exact: bool) -> ort.InferenceSession:
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return ort.InferenceSession(model_bytes, options, providers=providers())
+        return ort.InferenceSession(model_bytes, options, providers=[_on_device(name) for name in providers()])
     except KernelMissing:
         if not exact:
             raise
         return _session(model_bytes, exact=False)
+
+
+def _on_device(provider: str) -> str | tuple[str, dict[str, str]]:
+    """CUDA on the device and within the memory that ``EXPLAINSVC_DEVICE`` and ``EXPLAINSVC_GPU_MEM_LIMIT`` say."""
+    names = {"device_id": "EXPLAINSVC_DEVICE", "gpu_mem_limit": "EXPLAINSVC_GPU_MEM_LIMIT"}
+    given = {option: os.environ[name] for option, name in names.items() if os.environ.get(name)}
+    return (provider, given) if provider == CUDA and given else provider
 
 
 def _short(error: Exception) -> str:
@@ -136,7 +149,8 @@ def ending_after(seconds: float) -> Iterator[ort.RunOptions]:
     timer = threading.Timer(seconds, setattr, (options, "terminate", True))
     timer.start()
     try:
-        yield options
+        with STOP.get().during(options):
+            yield options
     finally:
         timer.cancel()
 

@@ -32,6 +32,12 @@ class ResolvedTarget:
     index: tuple[tuple[int, ...], ...] | None
     description: str
 
+    def of_items(self, items: slice) -> ResolvedTarget:
+        """The target of some of the items, where each picks an element."""
+        assert self.index is not None, "a general seed is of no item"
+        index = self.index[items]
+        return ResolvedTarget(self.output, self.seed[items], index, f"{self.output}[{_words(index)}]")
+
     def value(self, output: Array, batched: bool) -> Array:
         """S, float64: one number per item, shape [batch] ([1] where the model has no batch axis).
 

@@ -1,19 +1,17 @@
-"""A worker process: ``python -m explainsvc.worker MEMORY_BYTES``; see ``jobs``, which starts it.
+"""A worker process; see ``workers.process``, which starts it and speaks with it.
 
-It reads jobs from the pipe that was its stdin and answers on the pipe that was its stdout, one job at a time.
-Whatever libraries print goes to stderr. It is the only place of the server where the bytes of a model are parsed.
+It reads jobs from the pipe that was its stdin and answers on the pipe that was its stdout, one job at a time; a thread
+reads ahead, so that a cancellation is heard while a job is computed. It opens no file: those of models come as open
+descriptors. Whatever libraries print goes to stderr. It is the only place of the server where the bytes of a model are parsed.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
-import resource
-import signal
+import socket
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,23 @@ from typing import Any, BinaryIO
 import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
 from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, DryRunRequest, ExplainRequest, GetLedgerRequest
-from explainpb.worker.v1.worker_pb2 import Accepted, AuditBegun, AuditWork, Job, Ready, Reply, ValidateWork
-from explainsvc import frames
+from explainpb.worker.v1.worker_pb2 import (
+    Accepted,
+    Answers,
+    AuditBegun,
+    AuditWork,
+    Cancelled,
+    ExplainTogether,
+    Job,
+    Probe,
+    Probes,
+    ProbeWork,
+    Ready,
+    Reply,
+    ValidateWork,
+    Wanted,
+)  # fmt: skip
+from explainsvc import frames, sandbox
 from explainsvc.check import Part
 from explainsvc.checks.journal import Finished
 from explainsvc.codec.audits import from_audit_request
@@ -32,37 +45,57 @@ from explainsvc.codec.errors import to_error
 from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
 from explainsvc.codec.tensors import from_named, to_named
-from explainsvc.errors import ExplainsvcError, WorkerOutOfMemory
+from explainsvc.errors import ExplainsvcError, ModelNotFound, WorkerOutOfMemory
 from explainsvc.model import Model
-from explainsvc.runtime import providers
+from explainsvc.runtime import CUDA, providers
+from explainsvc.sandbox.probes import attempts
+from explainsvc.stopping import STOP, Stopped
 from explainsvc.store import MODEL_FILE
+from explainsvc.together import together
+from explainsvc.workers.inbox import Inbox
+from explainsvc.workers.kept import Kept
+from explainsvc.workers.warm import warm_up
 
 LOG = logging.getLogger(__name__)
-KEPT_MODELS = 4
-OPEN_FILES = 256
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 """How onnxruntime says that an allocation failed."""
+LONGEST_LIST = 2**17
+"""Bytes of the names of the files in one message."""
+MOST_FILES = 64
 
 Send = Callable[[Reply], None]
-Models = OrderedDict[str, Model]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where models come from: those that are kept, and the socket that brings the files of others."""
+
+    kept: Kept
+    files: socket.socket
 
 
 def main(arguments: list[str]) -> None:
-    """Serve jobs until the server closes the pipe."""
+    """Serve jobs until the server closes the pipe: ``MEMORY_BYTES SANDBOX SOCKET CACHE_BYTES``."""
+    memory, mode, files, cache = arguments
     jobs, replies = _private_pipes()
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
-    _confine(int(arguments[0]))
+    models = Models(Kept(int(cache)), socket.socket(fileno=int(files)))
+    _confine(int(memory), sandbox.Mode(mode))
 
     def send(reply: Reply) -> None:
         replies.write(frames.framed(reply))
         replies.flush()
 
+    inbox = Inbox.of(jobs)
     send(Reply(ready=Ready()))
-    models: Models = OrderedDict()
-    while (job := frames.read(jobs, Job)) is not None:
+    while (received := inbox.next()) is not None:
+        job, stop = received
+        STOP.set(stop)
         send(Reply(accepted=Accepted()))
-        send(answer(job, models, send))
+        reply = answer(job, models, send)
+        inbox.done(job)
+        reply.held.extend(models.kept.digests)
+        send(reply)
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
@@ -75,33 +108,35 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(jobs, "rb"), os.fdopen(replies, "wb")
 
 
-def _confine(memory_bytes: int) -> None:
-    """Limits that hold from now on, and an end when the server ends."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    if memory_bytes > 0 and "CUDAExecutionProvider" not in providers():  # CUDA reserves far more than it uses
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group: the server drains, and then kills
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+def _confine(memory_bytes: int, mode: sandbox.Mode) -> None:
+    """Limits, then all that may be imported, then the sandbox, in which nothing can be."""
+    cuda = CUDA in providers()
+    sandbox.limit(0 if cuda else memory_bytes)  # CUDA reserves far more address space than it uses
+    warm_up()
+    for missing in sandbox.confine(mode, cuda).missing:
+        LOG.warning("not confined: %s", missing)
 
 
 def answer(job: Job, models: Models, send: Send) -> Reply:
     """The last reply to a job: its result or its error."""
-    kind = job.WhichOneof("work")
+    kind = job.WhichOneof("work") or ""
     try:
-        return WORK[kind or ""](job.model_folder, getattr(job, kind or ""), models, send)
+        STOP.get().check()
+        return WORK[kind](job.model_folder, getattr(job, kind), models, send)
+    except Stopped:
+        return Reply(cancelled=Cancelled())
     except Exception as error:  # whatever a library raises must reach the caller as an error, not as a dead worker
-        if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
-            return _out_of_memory()
-        if isinstance(error, ExplainsvcError):
-            return Reply(error=to_error(error))
-        LOG.exception("%s failed", kind)
-        unexpected = ExplainsvcError(f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log")
-        return Reply(error=to_error(unexpected))
+        return _failed(error, kind)
+
+
+def _failed(error: Exception, kind: str) -> Reply:
+    if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
+        return _out_of_memory()
+    if isinstance(error, ExplainsvcError):
+        return Reply(error=to_error(error))
+    LOG.error("%s failed", kind, exc_info=error)
+    unexpected = ExplainsvcError(f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log")
+    return Reply(error=to_error(unexpected))
 
 
 def _out_of_memory() -> Reply:
@@ -112,69 +147,87 @@ def _out_of_memory() -> Reply:
     return Reply(error=to_error(error))
 
 
-def loaded(folder: str, models: Models) -> Model:
+def loaded(folder: str, models: Models, send: Send) -> Model:
     """The model of a stored folder, kept for the next job."""
     digest = Path(folder).parent.name
-    model = models[digest] if digest in models else read(folder)
-    return _kept(digest, model, models)
+    return models.kept.get(digest) or models.kept.add(digest, read(models, send))
 
 
-def read(folder: str) -> Model:
-    """The model of a folder; given as bytes, because the folder's path is nobody's business in an error."""
-    files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+def read(models: Models, send: Send) -> Model:
+    """A model that the server hands over; as bytes, because no path is anybody's business in an error."""
+    send(Reply(wanted=Wanted()))
+    files: dict[str, bytes] = {}
+    while names := _names(message := _received(models.files)):
+        for name, descriptor in zip(names, message[1], strict=True):
+            with os.fdopen(descriptor, "rb") as file:
+                files[name] = file.read()
     return explainsvc.load(files.pop(MODEL_FILE), external_data=files)
 
 
-def _kept(digest: str, model: Model, models: Models) -> Model:
-    models[digest] = model
-    models.move_to_end(digest)
-    while len(models) > KEPT_MODELS:
-        models.popitem(last=False)
-    return model
+def _received(files: socket.socket) -> tuple[bytes, list[int]]:
+    names, descriptors, _, _ = socket.recv_fds(files, LONGEST_LIST, MOST_FILES)
+    return names, descriptors
 
 
-def validate(folder: str, _work: ValidateWork, models: Models, _send: Send) -> Reply:
+def _names(message: tuple[bytes, list[int]]) -> list[str]:
+    names: list[str] | None = json.loads(message[0])
+    if names is None:
+        raise ModelNotFound("the model was deleted while the request waited", to_do="Upload it again")
+    return names
+
+
+def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> Reply:
     """Load an uploaded model."""
-    model = read(folder)
-    return Reply(digest=_kept(model.digest, model, models).digest)
+    model = read(models, send)
+    return Reply(digest=models.kept.add(model.digest, model).digest)
 
 
-def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: Models, _send: Send) -> Reply:
+def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: Models, send: Send) -> Reply:
     """The model's facts."""
-    return Reply(info=to_info(loaded(folder, models).info))
+    return Reply(info=to_info(loaded(folder, models, send).info))
 
 
-def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, _send: Send) -> Reply:
+def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, send: Send) -> Reply:
     """The model's outputs."""
-    outputs = loaded(folder, models).predict(from_named(work.inputs))
+    outputs = loaded(folder, models, send).predict(from_named(work.inputs))
     return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
 
 
-def _asked(folder: str, work: Asking, models: Models) -> Model:
-    model = loaded(folder, models)
+def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
+    model = loaded(folder, models, send)
     return model.straight_through if work.straight_through else model
 
 
-def explain(folder: str, work: ExplainRequest, models: Models, _send: Send) -> Reply:
+def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> Reply:
     """One explanation."""
     question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(attribution=to_attribution(_asked(folder, work, models).explain(feeds, seed=work.seed, **question)))
+    return Reply(attribution=to_attribution(_asked(folder, work, models, send).explain(feeds, seed=work.seed, **question)))
 
 
-def compile_(folder: str, work: CompileExplanationRequest, models: Models, _send: Send) -> Reply:
+def explain_together(folder: str, work: ExplainTogether, models: Models, send: Send) -> Reply:
+    """Several explanations as one batch where that gives what each gives alone; an error is that of its own request."""
+    model = _asked(folder, work.requests[0], models, send)
+    found = together(model, work.requests, models.kept.proven[model.digest])
+    if found is not None:
+        return Reply(answers=Answers(replies=[Reply(attribution=to_attribution(one)) for one in found]))
+    alone = (answer(Job(model_folder=folder, explain=request), models, send) for request in work.requests)
+    return Reply(answers=Answers(replies=alone))
+
+
+def compile_(folder: str, work: CompileExplanationRequest, models: Models, send: Send) -> Reply:
     """An explanation as ONNX."""
-    return Reply(compiled=_asked(folder, work, models).compile(**from_fields(work)).proto.SerializeToString())
+    return Reply(compiled=_asked(folder, work, models, send).compile(**from_fields(work)).proto.SerializeToString())
 
 
-def ledger(folder: str, work: GetLedgerRequest, models: Models, _send: Send) -> Reply:
+def ledger(folder: str, work: GetLedgerRequest, models: Models, send: Send) -> Reply:
     """The books of one explanation."""
     question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(ledger=to_ledger(_asked(folder, work, models).ledger(feeds, **question)))
+    return Reply(ledger=to_ledger(_asked(folder, work, models, send).ledger(feeds, **question)))
 
 
-def dry_run(folder: str, work: DryRunRequest, models: Models, _send: Send) -> Reply:
+def dry_run(folder: str, work: DryRunRequest, models: Models, send: Send) -> Reply:
     """The rule of every node."""
-    return Reply(plan=to_plan(_asked(folder, work, models).dry_run(**from_fields(work))))
+    return Reply(plan=to_plan(_asked(folder, work, models, send).dry_run(**from_fields(work))))
 
 
 @dataclass(frozen=True)
@@ -198,7 +251,7 @@ class Piped:
 def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
     """The report of an audit; progress and rows go ahead of it."""
     feeds, question = from_audit_request(work.request)
-    report = loaded(folder, models).audit(
+    report = loaded(folder, models, send).audit(
         feeds,
         **question,
         on_standing=lambda standing: send(Reply(progress=to_progress(standing))),
@@ -206,6 +259,11 @@ def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
         journal=Piped(work, send),
     )
     return Reply(report=json.dumps(report.to_json(), allow_nan=False).encode())
+
+
+def probe(_folder: str, _work: ProbeWork, _models: Models, _send: Send) -> Reply:
+    """What comes of the attempts to break out."""
+    return Reply(probes=Probes(probes=[Probe(name=a.name, denied=a.denied, detail=a.detail) for a in attempts()]))
 
 
 WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
@@ -217,6 +275,8 @@ WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "ledger": ledger,
     "dry_run": dry_run,
     "audit": audit,
+    "together": explain_together,
+    "probe": probe,
 }
 
 

@@ -314,15 +314,18 @@ def test_doctor(printed: Printed, tmp_path: Path) -> None:
     code, text, _ = printed("doctor", "--store", str(tmp_path / "store"), "--json")
     document = json.loads(text)
     assert (code, document["works"]) == (0, True)
-    assert {finding["name"] for finding in document["findings"]} >= {"onnxruntime", "cpu", "worker", "store"}
+    assert {finding["name"] for finding in document["findings"]} >= {"onnxruntime", "cpu", "worker", "sandbox", "store"}
 
 
 def test_doctor_tells_what_fails(printed: Printed, tmp_path: Path) -> None:
-    """A store that cannot be written is a failure with its reason."""
+    """A store that cannot be written is a failure with its reason; so is a worker that nothing confines."""
     (tmp_path / "file").write_text("")
-    code, text, _ = printed("doctor", "--store", str(tmp_path / "file" / "store"))
+    code, text, _ = printed("doctor", "--store", str(tmp_path / "file" / "store"), "--sandbox", "off")
     assert code == 1
     assert "NotADirectoryError" in text
+    doors = ("read a file", "write a file", "list a folder", "listen on the network", "run a program", "start a process",
+             "signal the server")  # fmt: skip
+    assert all(f"{door} (it succeeded)" in text for door in doors)
 
 
 def test_console_script() -> None:

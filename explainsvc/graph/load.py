@@ -66,6 +66,7 @@ def load_model(source: Source, external_data: Mapping[str, bytes] | None = None,
     raw, proto, folder = _read(source, limits)
     check_counts(proto, limits)
     dense, sparse = _tensors(proto)
+    _check_sparse(sparse)
     stored = check_tensors(dense, sparse, limits)
     names = _locations(proto, limits)
     files = {name: data for name, data in (external_data or {}).items() if name in names}
@@ -158,6 +159,16 @@ def _tensors(proto: onnx.ModelProto) -> tuple[list[onnx.TensorProto], list[onnx.
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [t for t in _tensors(proto)[0] if uses_external_data(t)]
+
+
+def _check_sparse(sparse: list[onnx.SparseTensorProto]) -> None:
+    """No exporter writes sparse tensors into files of their own, and onnxruntime has been caught out by those that claim it."""
+    for tensor in sparse:
+        if uses_external_data(tensor.values) or uses_external_data(tensor.indices):
+            raise ExternalDataForbidden(
+                "a sparse tensor is stored as external data", where=f'tensor "{tensor.values.name}"',
+                expected="sparse tensors inside the model", to_do="Save the model with its sparse tensors inside",
+            )  # fmt: skip
 
 
 def _locations(proto: onnx.ModelProto, limits: Limits) -> list[str]:

@@ -10,7 +10,7 @@ from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc.jobs import Pool
 from explainsvc.service.config import Config
 from explainsvc.service.principals import caller
-from explainsvc.store import Store, View, Viewer
+from explainsvc.store import Store, StoredModel, View, Viewer
 
 CHUNK = 2**20
 """Bytes a message of a streamed result: well below the 4 MB that every client accepts."""
@@ -28,6 +28,10 @@ class Backend:
     def store(self) -> View:
         """What the caller that is being answered may see of the store."""
         return self.whole.seen_by(viewer())
+
+    def model(self, digest: str) -> StoredModel:
+        """A stored model of the caller that is being answered; ModelNotFound."""
+        return self.store.model(digest)
 
     async def job(self, digest: str, by: Viewer | None = None, **work: object) -> Job:
         """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.jobs import Limits
+from explainsvc.sandbox import Mode
 from explainsvc.service import sources
 from explainsvc.service.principals import SCOPES
 from explainsvc.store import Retention
@@ -57,6 +58,20 @@ class Config:
     job_seconds: float = setting(600.0, "longest time for one request, or one part of an audit", minimum=0.001)
     worker_memory_bytes: int = setting(physical_memory, "address space of a worker; 0: no limit", minimum=0)
     worker_threads: int = setting(0, "threads of a worker; 0: one a core", minimum=0)
+    spare_workers: int = setting(1, "warm workers that wait for another to die", minimum=0)
+    sandbox: str = setting("best_effort", "of the workers", choices=tuple(Mode))
+    job_cpu_seconds: float = setting(0.0, "CPU time for one request; 0: job_seconds on every core", minimum=0)
+    worker_rss_bytes: int = setting(
+        lambda: physical_memory() // 3, "resident memory above which a worker is replaced after a request; 0: no limit", minimum=0
+    )
+    worker_cache_bytes: int = setting(2**30, "of the models that a worker keeps", minimum=0)
+    devices: tuple[str, ...] = setting((), "CUDA devices: one worker each; none: the CPU, or the only device")
+    gpu_mem_limit: int = setting(0, "bytes of a device for one worker; 0: no limit", minimum=0)
+    max_batch: int = setting(16, "Explain requests that may be computed as one; 1: none", minimum=1)
+    max_queue_delay_ms: float = setting(0.0, "that a request waits for others although a worker is idle", minimum=0)
+    quarantine_kills: int = setting(5, "workers that a model may bring down before it is refused", minimum=1)
+    quarantine_window_seconds: float = setting(600.0, "within which they are counted", minimum=0)
+    quarantine_seconds: float = setting(3600.0, "for which the model is refused", minimum=0)
     max_upload_bytes: int = setting(2**31 - 1, "largest model, all files", minimum=1)
     max_message_bytes: int = setting(2**28, "largest request or response", minimum=2**20)
     grace_seconds: float = setting(30.0, "time to finish running requests at the end", minimum=0)
@@ -106,6 +121,18 @@ class Config:
             job_seconds=self.job_seconds,
             memory_bytes=self.worker_memory_bytes,
             threads=self.worker_threads,
+            spares=self.spare_workers,
+            cpu_seconds=self.job_cpu_seconds,
+            rss_bytes=self.worker_rss_bytes,
+            cache_bytes=self.worker_cache_bytes,
+            sandbox=Mode(self.sandbox),
+            devices=self.devices,
+            gpu_memory_bytes=self.gpu_mem_limit,
+            strikes=self.quarantine_kills,
+            strike_seconds=self.quarantine_window_seconds,
+            quarantine_seconds=self.quarantine_seconds,
+            batch=self.max_batch,
+            batch_seconds=self.max_queue_delay_ms / 1000,
         )
 
     def retention(self) -> Retention:

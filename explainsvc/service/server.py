@@ -81,14 +81,13 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             running_audits(backend := Backend(store, pool, config)) as audits,
             receiving_uploads(backend) as uploads,
         ):
+            pool.listener = edge.metrics
             proof = asyncio.ensure_future(asyncio.to_thread(prove))
             readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))
             server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
             _add_services(server, backend, audits, uploads)
-            health_pb2_grpc.add_HealthServicer_to_server(
-                Health(readiness, SERVICES, lambda digest: backend.store.model(digest)), server
-            )
+            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, backend.model), server)
             address = _listen(server, config.address, edge.material)
             routes = own_routes(edge.gate, edge.metrics, readiness)
             async with _http(edge, routes) as http_address:
@@ -110,7 +109,7 @@ async def _drain(server: grpc.aio.Server, audits: AuditRuns, readiness: Readines
 
 def _workers(pool: Pool) -> str:
     """Why no job can be computed."""
-    return "" if any(worker.alive() for worker in pool.workers) else "none is alive"
+    return "" if pool.stats().workers else "none is alive"
 
 
 def _proven(proof: asyncio.Future[Sequence[str]]) -> str:
@@ -123,11 +122,14 @@ def _proven(proof: asyncio.Future[Sequence[str]]) -> str:
 
 def _numbers(pool: Pool, readiness: Readiness) -> dict[str, float]:
     """The gauges, now."""
+    stats = pool.stats()
     return {
-        "queue_length": len(pool.waiting),
-        "workers": len(pool.workers),
-        "workers_idle": len(pool.idle),
-        "models_loaded": len({worker.model_folder for worker in set(pool.workers) if worker.model_folder}),
+        "queue_length": stats.waiting,
+        "workers": stats.workers,
+        "workers_idle": stats.idle,
+        "workers_spare": stats.spares,
+        "models_loaded": stats.loaded,
+        "models_quarantined": len(stats.quarantined),
         "ready": not readiness.reasons(),
     }
 

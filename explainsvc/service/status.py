@@ -35,6 +35,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.NothingToDifferentiate: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MethodNotApplicable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PassChangedFunction: grpc.StatusCode.INTERNAL,
+    errors.ModelQuarantined: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
     errors.AuditNotFound: grpc.StatusCode.NOT_FOUND,
     errors.UploadNotFound: grpc.StatusCode.NOT_FOUND,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -20,6 +20,7 @@ from explainsvc.codec.tensors import from_tensor
 from explainsvc.methods import METHODS
 from explainsvc.service.access import REFLECTION, SCOPES_OF
 from explainsvc.service.calls import HTTP, Call, Silent
+from explainsvc.workers.stats import RESTARTS
 
 UNKNOWN = "unknown"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -27,19 +28,6 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIOS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10)
 CALL = ("grpc_type", "grpc_service", "grpc_method")
 KNOWN = frozenset({*SCOPES_OF, *REFLECTION})
-
-
-class PoolListener(Protocol):
-    """What a pool of workers tells whoever listens; ``Metrics`` is one."""
-
-    def queued(self, seconds: float) -> None:
-        """A job got its worker after so long."""
-
-    def batched(self, items: int) -> None:
-        """So many requests ran as one."""
-
-    def restarted(self, reason: str) -> None:
-        """A worker was followed by another: crashed, out_of_memory, timed_out, cancelled, recycled."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +56,11 @@ GAUGES = {
     "queue_length": "Jobs that wait for a worker",
     "workers": "Worker processes that are ready or compute",
     "workers_idle": "Worker processes that wait for a job",
-    "models_loaded": "Different models that workers hold",
+    "workers_spare": "Worker processes that wait for another to die",
+    "models_loaded": "Models that workers hold, each as often as it is held",
+    "models_quarantined": "Models that are refused because they brought down workers",
     "ready": "1 while /readyz says so",
 }
-REASONS = frozenset({"crashed", "out_of_memory", "timed_out", "cancelled", "recycled"})
 
 
 class Metrics(Silent):
@@ -146,17 +135,17 @@ class Metrics(Silent):
         """A quota refused a call."""
         self._refused.labels(reason).inc()
 
-    def queued(self, seconds: float) -> None:
-        """See :class:`PoolListener`."""
+    def waited(self, seconds: float) -> None:
+        """See :class:`explainsvc.workers.stats.Listener`."""
         self._queue.observe(seconds)
 
-    def batched(self, items: int) -> None:
-        """See :class:`PoolListener`."""
-        self._batch.observe(items)
+    def batched(self, requests: int) -> None:
+        """See there."""
+        self._batch.observe(requests)
 
     def restarted(self, reason: str) -> None:
-        """See :class:`PoolListener`."""
-        self._restarts.labels(reason if reason in REASONS else UNKNOWN).inc()
+        """See there."""
+        self._restarts.labels(reason if reason in RESTARTS else UNKNOWN).inc()
 
 
 def _labels(call: Call) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from tests.service import models
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with two workers, shared by the tests that leave it as they found it."""
     store = tmp_path_factory.mktemp("store")
-    with background(Config(address="127.0.0.1:0", store=store, workers=2, worker_threads=1)) as address:
+    with background(Config(address="127.0.0.1:0", store=store, workers=2, spare_workers=0, worker_threads=1)) as address:
         yield address
 
 
@@ -36,7 +36,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Client]]:
     with ExitStack() as stack:
 
         def start(**settings: object) -> Client:
-            config = Config(address="127.0.0.1:0", store=tmp_path / "store", worker_threads=1, **settings)
+            config = Config(address="127.0.0.1:0", store=tmp_path / "store", worker_threads=1, **{"spare_workers": 0} | settings)
             return stack.enter_context(Client(stack.enter_context(background(config))))
 
         yield start

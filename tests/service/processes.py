@@ -19,7 +19,7 @@ def server_process(store: Path, *options: str, address: str = "127.0.0.1:0") -> 
     python_path = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "explainsvc.service.server", "--address", address, "--workers", "1"]
     server = subprocess.Popen(
-        [*command, "--worker-threads", "1", "--store", str(store), *options],
+        [*command, "--worker-threads", "1", "--spare-workers", "0", "--store", str(store), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -63,3 +63,14 @@ def busy_worker(seconds: float = 20.0) -> int:
             if pid in before and used - before[pid] > 0.3:
                 return pid
     raise AssertionError("no worker became busy")
+
+
+def resident_bytes() -> int:
+    """Of this process, which holds the server, and of all its workers."""
+    pages = 0
+    for pid in (os.getpid(), *workers()):
+        try:
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE")

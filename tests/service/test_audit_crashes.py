@@ -57,7 +57,7 @@ def served(tmp_path: Path) -> Callable[..., Any]:
 
     @contextmanager
     def serve(**settings: Any) -> Iterator[Client]:
-        config = Config(address="127.0.0.1:0", store=tmp_path, workers=1, worker_threads=1, **settings)
+        config = Config(address="127.0.0.1:0", store=tmp_path, workers=1, spare_workers=0, worker_threads=1, **settings)
         with background(config) as address, Client(address) as client:
             yield client
 

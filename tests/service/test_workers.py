@@ -106,7 +106,7 @@ def test_nothing_of_a_refused_upload_stays(serve: Callable[..., Client], tmp_pat
 def test_nothing_outlives_the_server(tmp_path: Path) -> None:
     """A stopped server leaves no process and no lock; a second one on its port or its store is refused."""
     before = workers().keys()
-    config = Config(address="127.0.0.1:0", store=tmp_path / "store", workers=1)
+    config = Config(address="127.0.0.1:0", store=tmp_path / "store", workers=1, spare_workers=0)
     with background(config) as address:
         assert len(workers()) == len(before) + 1
         for twin in (replace(config, store=tmp_path / "other", address=address), config):

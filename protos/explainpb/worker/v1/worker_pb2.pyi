@@ -11,8 +11,9 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run")
+    __slots__ = ("model_folder", "number", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run", "together", "probe", "cancel")
     MODEL_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_FIELD_NUMBER: _ClassVar[int]
     INSPECT_FIELD_NUMBER: _ClassVar[int]
     PREDICT_FIELD_NUMBER: _ClassVar[int]
@@ -21,7 +22,11 @@ class Job(_message.Message):
     AUDIT_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    TOGETHER_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
     model_folder: str
+    number: int
     validate: ValidateWork
     inspect: _model_service_pb2.InspectModelRequest
     predict: _explanation_service_pb2.PredictRequest
@@ -30,9 +35,26 @@ class Job(_message.Message):
     audit: AuditWork
     ledger: _explanation_service_pb2.GetLedgerRequest
     dry_run: _explanation_service_pb2.DryRunRequest
-    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ...) -> None: ...
+    together: ExplainTogether
+    probe: ProbeWork
+    cancel: Cancel
+    def __init__(self, model_folder: _Optional[str] = ..., number: _Optional[int] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ..., together: _Optional[_Union[ExplainTogether, _Mapping]] = ..., probe: _Optional[_Union[ProbeWork, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ...) -> None: ...
 
 class ValidateWork(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExplainTogether(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[_explanation_service_pb2.ExplainRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]]] = ...) -> None: ...
+
+class ProbeWork(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Cancel(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -61,7 +83,7 @@ class AuditBegun(_message.Message):
     def __init__(self, question: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan", "begun", "part")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan", "begun", "part", "wanted", "answers", "probes", "cancelled", "held")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +99,11 @@ class Reply(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     BEGUN_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progress: _audit_service_pb2.Progress
     row: _audit_service_pb2.AuditRow
@@ -92,7 +119,42 @@ class Reply(_message.Message):
     plan: _explanation_service_pb2.RulePlan
     begun: AuditBegun
     part: FinishedPart
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ...) -> None: ...
+    wanted: Wanted
+    answers: Answers
+    probes: Probes
+    cancelled: Cancelled
+    held: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., probes: _Optional[_Union[Probes, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., held: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Wanted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Cancelled(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Answers(_message.Message):
+    __slots__ = ("replies",)
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
+    replies: _containers.RepeatedCompositeFieldContainer[Reply]
+    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+
+class Probes(_message.Message):
+    __slots__ = ("probes",)
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    probes: _containers.RepeatedCompositeFieldContainer[Probe]
+    def __init__(self, probes: _Optional[_Iterable[_Union[Probe, _Mapping]]] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("name", "denied", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    denied: bool
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., denied: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ()

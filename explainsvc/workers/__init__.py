@@ -1,0 +1,1 @@
+"""The server's side of its worker processes: each of them, the line before them, and what is counted."""

@@ -1,0 +1,74 @@
+"""The line before the workers and the quarantine of models, without any worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from explainsvc.errors import ModelQuarantined, QueueFull
+from explainsvc.workers.line import Line
+from explainsvc.workers.quarantine import Quarantine
+
+
+def served(line: Line[int], places: dict[str, list[asyncio.Future[int]]], number: int) -> list[str]:
+    """Whose future is done after each of so many servings."""
+    order = []
+    for _ in range(number):
+        assert line.serve(1)
+        order += [model for model, futures in places.items() if futures and futures[0].done()]
+        places[order[-1]].pop(0)
+    return order
+
+
+def test_models_take_turns() -> None:
+    """Forty requests of one model keep one of another waiting for a single turn."""
+
+    async def run() -> list[str]:
+        line: Line[int] = Line(100)
+        places = {model: [line.join(model).given for _ in range(count)] for model, count in (("busy", 40), ("b", 1), ("c", 2))}
+        assert len(line) == 43
+        return served(line, places, 6)
+
+    assert asyncio.run(run()) == ["busy", "b", "c", "busy", "c", "busy"]
+
+
+def test_the_line_is_bounded_and_can_be_left() -> None:
+    """One too many is QUEUE_FULL; whoever leaves or gives up makes room and is handed nothing."""
+
+    async def run() -> None:
+        line: Line[int] = Line(2)
+        first, second = line.join("a"), line.join("b")
+        with pytest.raises(QueueFull):
+            line.join("c")
+        line.leave(first)
+        third = line.join("c")
+        second.given.cancel()
+        assert line.serve(7)
+        assert third.given.result() == 7
+        assert not line.serve(8)
+        assert len(line) == 0
+
+    asyncio.run(run())
+
+
+def test_quarantine_counts_within_its_window() -> None:
+    """Three strikes within ten seconds, for a minute; older ones, other models and released ones do not count."""
+    now = [0.0]
+    quarantine = Quarantine(3, 10.0, 60.0, clock=lambda: now[0])
+    for time in (0.0, 9.0, 18.0):  # the first is over when the third comes
+        now[0] = time
+        quarantine.strike("slow")
+        quarantine.check("slow")
+    for _ in range(3):
+        quarantine.strike("bad")
+    quarantine.check("slow")
+    with pytest.raises(ModelQuarantined, match="another 60 seconds"):
+        quarantine.check("bad")
+    assert quarantine.models() == ("bad",)
+    now[0] += 60.0
+    quarantine.check("bad")
+    for _ in range(3):
+        quarantine.strike("bad")
+    quarantine.release("bad")
+    quarantine.check("bad")
