@@ -20,12 +20,18 @@ test: .venv/.dev              ## all tests; make test ARGS="-k lrp --cov"
 exhaustive: .venv/.dev        ## the tests that CI leaves out: more exports and larger networks of the same kinds
 	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive $(ARGS)
 
+peers: .venv/.dev             ## clients that nobody here wrote against the server, each in an environment of its own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m exhaustive tests/peers $(ARGS)
+
 check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python protos/lint.py
 	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/operators.py --check
+	$(BIN)/python docs/api.py --check
+	$(BIN)/python docs/errors.py --check
 
 lint: .venv/.dev              ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -37,10 +43,12 @@ types: .venv/.dev             ## mypy --strict
 protos: .venv/.dev            ## protos/explainpb from protos/explainsvc
 	$(BIN)/python protos/generate.py
 
-docs: .venv/.dev              ## README's tables, docs/methods.md and docs/operators.md from the registries and the case rows
+docs: .venv/.dev              ## README's tables and the generated pages of docs/ from the registries, the case rows, the protos
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/operators.py
+	$(BIN)/python docs/api.py
+	$(BIN)/python docs/errors.py
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -22,7 +22,7 @@ from explainsvc.codec.errors import from_error
 from explainsvc.errors import ExplainsvcError, QueueFull, WorkerCrashed, WorkerOutOfMemory, WorkerTimedOut
 
 LOG = logging.getLogger(__name__)
-INTERIM = frozenset({"progress", "row", "begun", "part"})
+INTERIM = frozenset({"progress", "row", "begun", "part", "streamed"})
 """Replies that are followed by others."""
 ALIVE = frozenset({"progress", "part"})
 """Replies that give a job its time anew: an audit may take hours, but none of its parts."""

@@ -81,6 +81,7 @@ class Store:
             raise ModelNotFound(
                 f"no model has the digest {digest[:80]!r}",
                 where="digest",
+                details={"name": digest[:80]},
                 expected="the digest that UploadModel returned: 64 hexadecimal digits",
                 to_do="Upload the model, or list the stored ones",
             )
@@ -183,6 +184,7 @@ class Store:
             raise AuditNotFound(
                 f"no audit has the id {audit_id[:80]!r}",
                 where="audit_id",
+                details={"name": audit_id[:80]},
                 expected="the audit_id of CreateAudit's first event: 32 hexadecimal digits",
             )
         return StoredAudit(**json.loads(path.read_text()))

@@ -17,22 +17,31 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any, BinaryIO
 
 import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
-from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, DryRunRequest, ExplainRequest, GetLedgerRequest
+from explainpb.v1.audit_service_pb2 import CreateAuditRequest
+from explainpb.v1.explanation_service_pb2 import (
+    CompileExplanationRequest,
+    DryRunRequest,
+    ExplainRequest,
+    ExplainResponse,
+    ExplainStreamRequest,
+    GetLedgerRequest,
+)
 from explainpb.worker.v1.worker_pb2 import Accepted, AuditBegun, AuditWork, Job, Ready, Reply, ValidateWork
-from explainsvc import frames
+from explainsvc import explain_work, frames
 from explainsvc.check import Part
 from explainsvc.checks.journal import Finished
-from explainsvc.codec.audits import from_audit_request
 from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
+from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
-from explainsvc.codec.tensors import from_named, to_named
-from explainsvc.errors import ExplainsvcError, WorkerOutOfMemory
+from explainsvc.codec.results import from_finished, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.tensors import to_named
+from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import providers
 from explainsvc.store import MODEL_FILE
@@ -97,6 +106,8 @@ def answer(job: Job, models: Models, send: Send) -> Reply:
     except Exception as error:  # whatever a library raises must reach the caller as an error, not as a dead worker
         if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
             return _out_of_memory()
+        if isinstance(error, NotDifferentiable):
+            error = explain_work.advised(error, loaded(job.model_folder, models))
         if isinstance(error, ExplainsvcError):
             return Reply(error=to_error(error))
         LOG.exception("%s failed", kind)
@@ -146,7 +157,8 @@ def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: M
 
 def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, _send: Send) -> Reply:
     """The model's outputs."""
-    outputs = loaded(folder, models).predict(from_named(work.inputs))
+    model = loaded(folder, models)
+    outputs = model.predict(from_inputs(work, model.inputs).feeds)
     return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
 
 
@@ -157,19 +169,41 @@ def _asked(folder: str, work: Asking, models: Models) -> Model:
 
 def explain(folder: str, work: ExplainRequest, models: Models, _send: Send) -> Reply:
     """One explanation."""
-    question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(attribution=to_attribution(_asked(folder, work, models).explain(feeds, seed=work.seed, **question)))
+    return _timed(folder, work, models, lambda model: explain_work.explained(model, work))
+
+
+def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send: Send) -> Reply:
+    """One explanation; what is known of it on the way goes ahead."""
+    return _timed(
+        folder,
+        work.request,
+        models,
+        lambda model: explain_work.streamed(model, work, lambda event: send(Reply(streamed=event))),
+    )
+
+
+def _timed(folder: str, work: ExplainRequest, models: Models, compute: Callable[[Model], ExplainResponse]) -> Reply:
+    """The reply, with the time that it took to have the model ready."""
+    start = perf_counter()
+    model = _asked(folder, work, models)
+    model.prepared  # noqa: B018  (made now, where it is new, so that it counts as loading)
+    load, response = perf_counter() - start, compute(model)
+    if response.HasField("attribution"):
+        response.attribution.timings.load_milliseconds = 1000 * load
+    return Reply(explained=response)
 
 
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, _send: Send) -> Reply:
     """An explanation as ONNX."""
+    if work.validate_only:
+        return Reply(validation=explain_work.validated_compiling(_asked(folder, work, models), work))
     return Reply(compiled=_asked(folder, work, models).compile(**from_fields(work)).proto.SerializeToString())
 
 
 def ledger(folder: str, work: GetLedgerRequest, models: Models, _send: Send) -> Reply:
     """The books of one explanation."""
-    question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(ledger=to_ledger(_asked(folder, work, models).ledger(feeds, **question)))
+    model, question = _asked(folder, work, models), from_fields(work)
+    return Reply(ledger=to_ledger(model.ledger(from_inputs(work, model.inputs).feeds, **question)))
 
 
 def dry_run(folder: str, work: DryRunRequest, models: Models, _send: Send) -> Reply:
@@ -197,8 +231,9 @@ class Piped:
 
 def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
     """The report of an audit; progress and rows go ahead of it."""
-    feeds, question = from_audit_request(work.request)
-    report = loaded(folder, models).audit(
+    model = loaded(folder, models)
+    feeds, question = explain_work.audit_feeds(model, work.request)
+    report = model.audit(
         feeds,
         **question,
         on_standing=lambda standing: send(Reply(progress=to_progress(standing))),
@@ -208,15 +243,22 @@ def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
     return Reply(report=json.dumps(report.to_json(), allow_nan=False).encode())
 
 
+def validate_audit(folder: str, work: CreateAuditRequest, models: Models, _send: Send) -> Reply:
+    """What an audit would do."""
+    return Reply(audit_validation=explain_work.validated_audit(loaded(folder, models), work))
+
+
 WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "validate": validate,
     "inspect": inspect,
     "predict": predict,
     "explain": explain,
+    "explain_stream": explain_stream,
     "compile": compile_,
     "ledger": ledger,
     "dry_run": dry_run,
     "audit": audit,
+    "validate_audit": validate_audit,
 }
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from explainsvc.errors import ExplainsvcError, InvalidInput
-from explainsvc.service.status import CODES, DETAILS_KEY, to_status
+from explainsvc.errors import InvalidInput
+from explainsvc.service.status import CODES, DETAILS_KEY, to_status, told
 
-LOG = logging.getLogger(__name__)
-OWN = "/explainsvc."
+OWN = ("/explainsvc.", "/google.longrunning.")
 """Services whose errors are ours; health and reflection have their own."""
 
 Context = Any
@@ -24,9 +23,7 @@ Parse = Callable[[bytes], Any]
 
 async def fail(context: Context, error: Exception) -> NoReturn:
     """End the call with the error's status; an error that is not ours says nothing but that it happened."""
-    if not isinstance(error, ExplainsvcError):
-        LOG.error("unexpected error", exc_info=error)
-        error = ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
+    error = told(error)
     status = to_status(error)
     trailing = ((DETAILS_KEY, status.SerializeToString()),)
     await context.abort(CODES[type(error)], status.message, trailing_metadata=trailing)
@@ -70,10 +67,12 @@ def _upload(method: Callable[..., Awaitable[Any]], parse: Parse) -> Callable[...
     return guarded
 
 
-def _stream(method: Callable[..., AsyncIterator[Any]], parse: Parse) -> Callable[..., AsyncIterator[Any]]:
-    async def guarded(data: bytes, context: Context) -> AsyncIterator[Any]:
+def _stream(method: Callable[..., AsyncIterator[Any]], read: Callable[[Any], Any]) -> Callable[..., AsyncIterator[Any]]:
+    """``read``: makes what arrives, the bytes of one message or an iterator of such, into what the method takes."""
+
+    async def guarded(given: Any, context: Context) -> AsyncIterator[Any]:
         async with _errors_end(context):
-            responses: Any = method(_parsed(parse, data), context)
+            responses: Any = method(read(given), context)
             async with aclosing(responses):
                 async for response in responses:
                     yield response
@@ -94,8 +93,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         if handler is None or not handler_call_details.method.startswith(OWN):
             return handler  # type: ignore[no-any-return]
         parse, serializer = handler.request_deserializer, handler.response_serializer
+        if handler.request_streaming and handler.response_streaming:
+            both = _stream(handler.stream_stream, partial(_each_parsed, parse))
+            return grpc.stream_stream_rpc_method_handler(both, response_serializer=serializer)
         if handler.response_streaming:
-            stream = _stream(handler.unary_stream, parse)
+            stream = _stream(handler.unary_stream, partial(_parsed, parse))
             return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
         if handler.request_streaming:
             upload = _upload(handler.stream_unary, parse)

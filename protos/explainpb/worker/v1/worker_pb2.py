@@ -28,7 +28,7 @@ from explainpb.v1 import explanation_service_pb2 as explainsvc_dot_v1_dot_explan
 from explainpb.v1 import model_service_pb2 as explainsvc_dot_v1_dot_model__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/worker/v1/worker.proto\x12\x14\x65xplainsvc.worker.v1\x1a!explainsvc/v1/audit_service.proto\x1a\x19\x65xplainsvc/v1/error.proto\x1a\'explainsvc/v1/explanation_service.proto\x1a!explainsvc/v1/model_service.proto\"\xc9\x03\n\x03Job\x12\x14\n\x0cmodel_folder\x18\x01 \x01(\t\x12\x36\n\x08validate\x18\x02 \x01(\x0b\x32\".explainsvc.worker.v1.ValidateWorkH\x00\x12\x35\n\x07inspect\x18\x03 \x01(\x0b\x32\".explainsvc.v1.InspectModelRequestH\x00\x12\x30\n\x07predict\x18\x04 \x01(\x0b\x32\x1d.explainsvc.v1.PredictRequestH\x00\x12\x30\n\x07\x65xplain\x18\x05 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequestH\x00\x12;\n\x07\x63ompile\x18\x06 \x01(\x0b\x32(.explainsvc.v1.CompileExplanationRequestH\x00\x12\x30\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x1f.explainsvc.worker.v1.AuditWorkH\x00\x12\x31\n\x06ledger\x18\x08 \x01(\x0b\x32\x1f.explainsvc.v1.GetLedgerRequestH\x00\x12/\n\x07\x64ry_run\x18\t \x01(\x0b\x32\x1c.explainsvc.v1.DryRunRequestH\x00\x42\x06\n\x04work\"\x0e\n\x0cValidateWork\"u\n\tAuditWork\x12\x32\n\x07request\x18\x01 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequest\x12\x34\n\x08\x66inished\x18\x02 \x03(\x0b\x32\".explainsvc.worker.v1.FinishedPart\"T\n\x0c\x46inishedPart\x12\x0c\n\x04part\x18\x01 \x03(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12%\n\x04rows\x18\x03 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\"\x1e\n\nAuditBegun\x12\x10\n\x08question\x18\x01 \x01(\t\"\xef\x04\n\x05Reply\x12,\n\x05ready\x18\x01 \x01(\x0b\x32\x1b.explainsvc.worker.v1.ReadyH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.ErrorH\x00\x12\x10\n\x06\x64igest\x18\x05 \x01(\tH\x00\x12(\n\x04info\x18\x06 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfoH\x00\x12\x31\n\x07outputs\x18\x07 \x01(\x0b\x32\x1e.explainsvc.v1.PredictResponseH\x00\x12\x31\n\x0b\x61ttribution\x18\x08 \x01(\x0b\x32\x1a.explainsvc.v1.AttributionH\x00\x12\x12\n\x08\x63ompiled\x18\t \x01(\x0cH\x00\x12\x10\n\x06report\x18\n \x01(\x0cH\x00\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x0b \x01(\x0b\x32\x1e.explainsvc.worker.v1.AcceptedH\x00\x12\'\n\x06ledger\x18\x0c \x01(\x0b\x32\x15.explainsvc.v1.LedgerH\x00\x12\'\n\x04plan\x18\r \x01(\x0b\x32\x17.explainsvc.v1.RulePlanH\x00\x12\x31\n\x05\x62\x65gun\x18\x0e \x01(\x0b\x32 .explainsvc.worker.v1.AuditBegunH\x00\x12\x32\n\x04part\x18\x0f \x01(\x0b\x32\".explainsvc.worker.v1.FinishedPartH\x00\x42\x07\n\x05\x65vent\"\x07\n\x05Ready\"\n\n\x08\x41\x63\x63\x65ptedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/worker/v1/worker.proto\x12\x14\x65xplainsvc.worker.v1\x1a!explainsvc/v1/audit_service.proto\x1a\x19\x65xplainsvc/v1/error.proto\x1a\'explainsvc/v1/explanation_service.proto\x1a!explainsvc/v1/model_service.proto\"\xc5\x04\n\x03Job\x12\x14\n\x0cmodel_folder\x18\x01 \x01(\t\x12\x36\n\x08validate\x18\x02 \x01(\x0b\x32\".explainsvc.worker.v1.ValidateWorkH\x00\x12\x35\n\x07inspect\x18\x03 \x01(\x0b\x32\".explainsvc.v1.InspectModelRequestH\x00\x12\x30\n\x07predict\x18\x04 \x01(\x0b\x32\x1d.explainsvc.v1.PredictRequestH\x00\x12\x30\n\x07\x65xplain\x18\x05 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequestH\x00\x12;\n\x07\x63ompile\x18\x06 \x01(\x0b\x32(.explainsvc.v1.CompileExplanationRequestH\x00\x12\x30\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x1f.explainsvc.worker.v1.AuditWorkH\x00\x12\x31\n\x06ledger\x18\x08 \x01(\x0b\x32\x1f.explainsvc.v1.GetLedgerRequestH\x00\x12/\n\x07\x64ry_run\x18\t \x01(\x0b\x32\x1c.explainsvc.v1.DryRunRequestH\x00\x12=\n\x0e\x65xplain_stream\x18\x14 \x01(\x0b\x32#.explainsvc.v1.ExplainStreamRequestH\x00\x12;\n\x0evalidate_audit\x18\x15 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequestH\x00\x42\x06\n\x04work\"\x0e\n\x0cValidateWork\"u\n\tAuditWork\x12\x32\n\x07request\x18\x01 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequest\x12\x34\n\x08\x66inished\x18\x02 \x03(\x0b\x32\".explainsvc.worker.v1.FinishedPart\"T\n\x0c\x46inishedPart\x12\x0c\n\x04part\x18\x01 \x03(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12%\n\x04rows\x18\x03 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\"\x1e\n\nAuditBegun\x12\x10\n\x08question\x18\x01 \x01(\t\"\x9e\x06\n\x05Reply\x12,\n\x05ready\x18\x01 \x01(\x0b\x32\x1b.explainsvc.worker.v1.ReadyH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.ErrorH\x00\x12\x10\n\x06\x64igest\x18\x05 \x01(\tH\x00\x12(\n\x04info\x18\x06 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfoH\x00\x12\x31\n\x07outputs\x18\x07 \x01(\x0b\x32\x1e.explainsvc.v1.PredictResponseH\x00\x12\x33\n\texplained\x18\x14 \x01(\x0b\x32\x1e.explainsvc.v1.ExplainResponseH\x00\x12\x38\n\x08streamed\x18\x15 \x01(\x0b\x32$.explainsvc.v1.ExplainStreamResponseH\x00\x12/\n\nvalidation\x18\x16 \x01(\x0b\x32\x19.explainsvc.v1.ValidationH\x00\x12:\n\x10\x61udit_validation\x18\x17 \x01(\x0b\x32\x1e.explainsvc.v1.AuditValidationH\x00\x12\x12\n\x08\x63ompiled\x18\t \x01(\x0cH\x00\x12\x10\n\x06report\x18\n \x01(\x0cH\x00\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x0b \x01(\x0b\x32\x1e.explainsvc.worker.v1.AcceptedH\x00\x12\'\n\x06ledger\x18\x0c \x01(\x0b\x32\x15.explainsvc.v1.LedgerH\x00\x12\'\n\x04plan\x18\r \x01(\x0b\x32\x17.explainsvc.v1.RulePlanH\x00\x12\x31\n\x05\x62\x65gun\x18\x0e \x01(\x0b\x32 .explainsvc.worker.v1.AuditBegunH\x00\x12\x32\n\x04part\x18\x0f \x01(\x0b\x32\".explainsvc.worker.v1.FinishedPartH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x08\x10\t\"\x07\n\x05Ready\"\n\n\x08\x41\x63\x63\x65ptedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explainsvc.worker.v1.worker
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB']._serialized_start=198
-  _globals['_JOB']._serialized_end=655
-  _globals['_VALIDATEWORK']._serialized_start=657
-  _globals['_VALIDATEWORK']._serialized_end=671
-  _globals['_AUDITWORK']._serialized_start=673
-  _globals['_AUDITWORK']._serialized_end=790
-  _globals['_FINISHEDPART']._serialized_start=792
-  _globals['_FINISHEDPART']._serialized_end=876
-  _globals['_AUDITBEGUN']._serialized_start=878
-  _globals['_AUDITBEGUN']._serialized_end=908
-  _globals['_REPLY']._serialized_start=911
-  _globals['_REPLY']._serialized_end=1534
-  _globals['_READY']._serialized_start=1536
-  _globals['_READY']._serialized_end=1543
-  _globals['_ACCEPTED']._serialized_start=1545
-  _globals['_ACCEPTED']._serialized_end=1555
+  _globals['_JOB']._serialized_end=779
+  _globals['_VALIDATEWORK']._serialized_start=781
+  _globals['_VALIDATEWORK']._serialized_end=795
+  _globals['_AUDITWORK']._serialized_start=797
+  _globals['_AUDITWORK']._serialized_end=914
+  _globals['_FINISHEDPART']._serialized_start=916
+  _globals['_FINISHEDPART']._serialized_end=1000
+  _globals['_AUDITBEGUN']._serialized_start=1002
+  _globals['_AUDITBEGUN']._serialized_end=1032
+  _globals['_REPLY']._serialized_start=1035
+  _globals['_REPLY']._serialized_end=1833
+  _globals['_READY']._serialized_start=1835
+  _globals['_READY']._serialized_end=1842
+  _globals['_ACCEPTED']._serialized_start=1844
+  _globals['_ACCEPTED']._serialized_end=1854
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run")
+    __slots__ = ("model_folder", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run", "explain_stream", "validate_audit")
     MODEL_FOLDER_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_FIELD_NUMBER: _ClassVar[int]
     INSPECT_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,8 @@ class Job(_message.Message):
     AUDIT_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_STREAM_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_AUDIT_FIELD_NUMBER: _ClassVar[int]
     model_folder: str
     validate: ValidateWork
     inspect: _model_service_pb2.InspectModelRequest
@@ -30,7 +32,9 @@ class Job(_message.Message):
     audit: AuditWork
     ledger: _explanation_service_pb2.GetLedgerRequest
     dry_run: _explanation_service_pb2.DryRunRequest
-    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ...) -> None: ...
+    explain_stream: _explanation_service_pb2.ExplainStreamRequest
+    validate_audit: _audit_service_pb2.CreateAuditRequest
+    def __init__(self, model_folder: _Optional[str] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ..., explain_stream: _Optional[_Union[_explanation_service_pb2.ExplainStreamRequest, _Mapping]] = ..., validate_audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ...) -> None: ...
 
 class ValidateWork(_message.Message):
     __slots__ = ()
@@ -61,7 +65,7 @@ class AuditBegun(_message.Message):
     def __init__(self, question: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "attribution", "compiled", "report", "accepted", "ledger", "plan", "begun", "part")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "explained", "streamed", "validation", "audit_validation", "compiled", "report", "accepted", "ledger", "plan", "begun", "part")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -69,7 +73,10 @@ class Reply(_message.Message):
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     INFO_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
-    ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    STREAMED_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_VALIDATION_FIELD_NUMBER: _ClassVar[int]
     COMPILED_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
@@ -84,7 +91,10 @@ class Reply(_message.Message):
     digest: str
     info: _model_service_pb2.ModelInfo
     outputs: _explanation_service_pb2.PredictResponse
-    attribution: _explanation_service_pb2.Attribution
+    explained: _explanation_service_pb2.ExplainResponse
+    streamed: _explanation_service_pb2.ExplainStreamResponse
+    validation: _explanation_service_pb2.Validation
+    audit_validation: _audit_service_pb2.AuditValidation
     compiled: bytes
     report: bytes
     accepted: Accepted
@@ -92,7 +102,7 @@ class Reply(_message.Message):
     plan: _explanation_service_pb2.RulePlan
     begun: AuditBegun
     part: FinishedPart
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., attribution: _Optional[_Union[_explanation_service_pb2.Attribution, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., explained: _Optional[_Union[_explanation_service_pb2.ExplainResponse, _Mapping]] = ..., streamed: _Optional[_Union[_explanation_service_pb2.ExplainStreamResponse, _Mapping]] = ..., validation: _Optional[_Union[_explanation_service_pb2.Validation, _Mapping]] = ..., audit_validation: _Optional[_Union[_audit_service_pb2.AuditValidation, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ()
