@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test exhaustive check serve protos docs bench fuzz lint types upgrade clean
+.PHONY: demo test exhaustive test-peers check serve protos docs bench fuzz lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -20,7 +20,7 @@ test: .venv/.dev              ## all tests; make test ARGS="-k lrp --cov"
 exhaustive: .venv/.dev        ## the tests that CI leaves out: more exports and larger networks of the same kinds
 	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive $(ARGS)
 
-peers: .venv/.dev             ## clients that nobody here wrote against the server, each in an environment of its own
+test-peers: .venv/.dev        ## clients that nobody here wrote against the server, each in an environment of its own
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m exhaustive tests/peers $(ARGS)
 
 check: lint types             ## everything that needs no test run

@@ -20,7 +20,7 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── ModelNotFound             MODEL_NOT_FOUND
     ├── AuditNotFound             AUDIT_NOT_FOUND
     ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
-    ├── QueueFull                 QUEUKindFULL                 come back later
+    ├── QueueFull                 QUEUE_FULL                 come back later
     ├── ServerStopping            SERVER_STOPPING            the server ends; what it accepted goes on when it runs again
     ├── WorkerCrashed             WORKER_CRASHED             the compute process died
     ├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
@@ -202,7 +202,7 @@ class JournalMismatch(ExplainsvcError):
 class QueueFull(ExplainsvcError):
     """The server has no room for more work now."""
 
-    REASON = "QUEUKindFULL"
+    REASON = "QUEUE_FULL"
 
 
 class ServerStopping(ExplainsvcError):

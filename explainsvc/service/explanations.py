@@ -8,10 +8,15 @@ from contextlib import aclosing
 from time import perf_counter
 from typing import Any
 
-import explainsvc
 from explainpb.v1 import explanation_service_pb2 as pb
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceServicer
+from explainsvc.check import Check
+from explainsvc.checks import CHECKS
+from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.results import to_card
+from explainsvc.method import Method
+from explainsvc.methods import METHODS
+from explainsvc.schemas import schema_of
 from explainsvc.service.backend import Backend, chunks
 from explainsvc.service.items import as_they_end
 from explainsvc.service.status import to_status, told
@@ -87,9 +92,15 @@ class ExplanationService(ExplanationServiceServicer):
     async def ListMethods(self, request: pb.ListMethodsRequest, context: Any) -> Any:
         """All cards."""
         return pb.ListMethodsResponse(
-            methods=[to_card(card) for card in explainsvc.methods().values()],
-            checks=[to_card(card) for card in explainsvc.checks().values()],
+            methods=[_with_schema(method) for method in METHODS.values()],
+            checks=[_with_schema(check) for check in CHECKS.values()],
         )
+
+
+def _with_schema(one: Method | Check) -> pb.Card:
+    card = to_card(one.card)
+    card.parameters_schema.CopyFrom(to_struct(schema_of(one.params, one.card.name)))
+    return card
 
 
 def _timed(response: pb.ExplainResponse, start: float) -> pb.ExplainResponse:

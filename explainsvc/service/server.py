@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
+from google.longrunning.operations_pb2_grpc import add_OperationsServicer_to_server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -29,8 +30,10 @@ from explainsvc.service.config import Config, add_options, configured
 from explainsvc.service.explanations import ExplanationService
 from explainsvc.service.interceptor import ErrorInterceptor
 from explainsvc.service.models import ModelService
+from explainsvc.service.operations import OperationsService
 from explainsvc.store import opened
 
+OPERATIONS = "google.longrunning.Operations"
 LOG = logging.getLogger(__name__)
 SERVICES = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
@@ -72,8 +75,9 @@ def _options(config: Config) -> list[tuple[str, Any]]:
 def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) -> None:
     add_ModelServiceServicer_to_server(ModelService(backend), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
-    add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
-    reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    add_AuditServiceServicer_to_server(service := AuditService(backend, audits), server)
+    add_OperationsServicer_to_server(OperationsService(service), server)
+    reflection.enable_server_reflection([*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
 
 
 async def _add_health(server: grpc.aio.Server) -> Any:

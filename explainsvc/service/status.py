@@ -134,7 +134,11 @@ def _cut(text: str, length: int) -> str:
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> ExplainsvcError:
     """The library's error that a failed call carries; for calls that never reached the server, one that says so."""
-    status = _status(error)
+    return from_status(_status(error)) or _without_details(error, target)
+
+
+def from_status(status: status_pb2.Status) -> ExplainsvcError | None:
+    """The library's error that a status carries, if it does."""
     for detail in status.details:
         info = details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.reason in errors.ERRORS:
@@ -142,7 +146,7 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> ExplainsvcError:
             more = {key: text for key, text in info.metadata.items() if key not in TEXTS}
             texts = dict(zip(TEXTS[1:], rest, strict=True))
             return errors.ERRORS[info.reason](what, **texts, violations=_violations(status), details=more)
-    return _without_details(error, target)
+    return None
 
 
 def _status(error: Any) -> status_pb2.Status:
