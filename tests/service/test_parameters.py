@@ -46,7 +46,7 @@ def test_what_schemas_refuse_is_refused(client: Client, digest: str) -> None:
     assert schemas.keys() == METHODS.keys() | CHECKS.keys()
     for name in METHODS:
         Draft202012Validator.check_schema(schemas[name])
-        wrong: dict[str, Any] = {"zebra": 1} | dict.fromkeys(schemas[name]["properties"], [None])
+        wrong: dict[str, Any] = {"zebra": 1} | {key: [None] for key in schemas[name]["properties"]}
         assert not Draft202012Validator(schemas[name]).is_valid(wrong)
         with pytest.raises(InvalidParameter) as error:
             client.explanations.validate(Asked(digest, Question(name, 1, None, wrong), models.image()))
