@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from explainsvc.service.server import background
 from tests import models as small
 from tests.graph import bombs
 from tests.service import models
-from tests.service.processes import busy_worker
+from tests.service.processes import workers
 
 Code = grpc.StatusCode
 
@@ -73,10 +74,10 @@ def stubs(address: str, client: Client) -> Iterator[Stubs]:
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stubs]:
-    """Of a server with one worker, no queue, two seconds a job, and little memory."""
+    """Of a server with one worker, no queue, three seconds a job, and little memory."""
     store = tmp_path_factory.mktemp("narrow")
     config = Config(
-        address="127.0.0.1:0", store=store, workers=1, queue=0, job_seconds=2.0, worker_memory_bytes=4 * 2**30, worker_threads=1
+        address="127.0.0.1:0", store=store, workers=1, queue=0, job_seconds=3.0, worker_memory_bytes=4 * 2**30, worker_threads=1
     )
     with background(config) as address, grpc.insecure_channel(address) as channel, Client(address) as client:
         yield Stubs(channel, client)
@@ -208,8 +209,11 @@ def test_a_dead_worker(stubs: Stubs) -> None:
     loop = stubs.upload(models.loop())
     with ThreadPoolExecutor() as threads:
         doomed = threads.submit(status_of, lambda: stubs.predict(loop, models.rounds(models.ENDLESS)))
-        os.kill(busy_worker(), signal.SIGKILL)
-        code, details = doomed.result(timeout=20)
+        while not doomed.done():  # a worker that had not accepted the job yet is followed by another one
+            time.sleep(0.3)
+            for pid in workers():
+                os.kill(pid, signal.SIGKILL)
+        code, details = doomed.result()
     assert (code, details["ErrorInfo"].reason) == (Code.INTERNAL, "WORKER_CRASHED")
 
 
@@ -218,7 +222,7 @@ def test_backpressure_and_limits(narrow: Stubs) -> None:
     loop, bomb = narrow.upload(models.loop()), narrow.upload(models.bomb())
     with ThreadPoolExecutor() as threads:
         slow = threads.submit(status_of, lambda: narrow.predict(loop, models.rounds(models.ENDLESS)))
-        busy_worker()
+        time.sleep(0.5)
         code, details = status_of(lambda: narrow.predict(loop, models.rounds(1)))
         assert (code, details["ErrorInfo"].reason) == (Code.RESOURCE_EXHAUSTED, "QUEUE_FULL")
         assert details["RetryInfo"].retry_delay.seconds >= 1
