@@ -31,6 +31,7 @@ from explainsvc.service.explanations import ExplanationService
 from explainsvc.service.interceptor import ErrorInterceptor
 from explainsvc.service.models import ModelService
 from explainsvc.service.operations import OperationsService
+from explainsvc.service.symbols import Symbols
 from explainsvc.store import opened
 
 OPERATIONS = "google.longrunning.Operations"
@@ -77,7 +78,8 @@ def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns) 
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
     add_AuditServiceServicer_to_server(service := AuditService(backend, audits), server)
     add_OperationsServicer_to_server(OperationsService(service), server)
-    reflection.enable_server_reflection([*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    names = [*SERVICES, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server, Symbols())  # type: ignore[arg-type]  # the part of a pool that it uses
 
 
 async def _add_health(server: grpc.aio.Server) -> Any:
