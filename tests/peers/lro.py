@@ -28,15 +28,12 @@ try:
     missing = ""
 except exceptions.NotFound as error:
     missing = error.reason
-print(
-    json.dumps(
-        {
-            "rows": len(future.result().rows),
-            "metadata": future.metadata.audit_id,
-            "listed": listed,
-            "before": before,
-            "cancelled": other.cancelled(),
-            "missing": missing,
-        }
-    )
-)
+found = {
+    "rows": len(future.result().rows),
+    "metadata": future.metadata.audit_id,
+    "listed": listed,
+    "before": before,
+    "cancelled": other.cancelled(),
+    "missing": missing,
+}
+sys.stdout.write(json.dumps(found))

@@ -50,7 +50,7 @@ def test_ghz(address: str, digest: str, tmp_path: Path) -> None:
     """Of 500 calls over 8 connections none fails."""
     tool = environments.go("github.com/bojand/ghz/cmd/ghz", "v0.121.0")
     (tmp_path / "request.json").write_text(json.dumps(request(digest)))
-    command = [tool, "--insecure", "--call", EXPLAIN, "-D", "request.json", "-n", "500", "-c", "8", "--connections", "8"]
+    command = [str(tool), "--insecure", "--call", EXPLAIN, "-D", "request.json", "-n", "500", "-c", "8", "--connections", "8"]
     done = subprocess.run(
         [*command, "--format", "json", address], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
