@@ -21,7 +21,7 @@ exhaustive: .venv/.dev        ## the tests that CI leaves out: more exports and 
 	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive $(ARGS)
 
 test-peers: .venv/.dev        ## clients that nobody here wrote, each in an environment of its own below .cache/peers/; needs Go and a module proxy
-	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -m exhaustive tests/service/peers $(ARGS)
+	OMP_NUM_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m pytest -m exhaustive tests/peers tests/service/peers $(ARGS)
 
 drains: .venv/.dev            ## 50 SIGTERM while clients wait: none may lose a call; make drains ARGS="--drains 5"
 	$(BIN)/python -m benchmarks.drains $(ARGS)
@@ -32,10 +32,13 @@ overhead: .venv/.dev          ## what the service adds to the call in process: 5
 check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python protos/lint.py
 	$(BIN)/python docs/tables.py --check
 	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/operators.py --check
 	$(BIN)/python docs/settings.py --check
+	$(BIN)/python docs/api.py --check
+	$(BIN)/python docs/errors.py --check
 
 lint: .venv/.dev              ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -47,11 +50,13 @@ types: .venv/.dev             ## mypy --strict
 protos: .venv/.dev            ## protos/explainpb from protos/explainsvc
 	$(BIN)/python protos/generate.py
 
-docs: .venv/.dev              ## README's tables, docs/methods.md, operators.md and operations.md from registries, schema and case rows
+docs: .venv/.dev              ## README's tables and the generated pages of docs/ from registries, settings, case rows, protos
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/operators.py
 	$(BIN)/python docs/settings.py
+	$(BIN)/python docs/api.py
+	$(BIN)/python docs/errors.py
 
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)

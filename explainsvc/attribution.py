@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -35,6 +35,8 @@ class Attribution:
         model_digest: sha256 of the model.
         versions: explainsvc, onnxruntime and its provider, numpy, python.
         caveats: What a reader of the map must know.
+        timings: Milliseconds by stage (queue, load, compute), where a server computed it; no part of ``to_json``, which a
+            repetition must reproduce.
     """
 
     method: str
@@ -48,6 +50,7 @@ class Attribution:
     model_digest: str
     versions: dict[str, str]
     caveats: tuple[str, ...]
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings; values as nested lists."""

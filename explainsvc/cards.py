@@ -71,12 +71,23 @@ def param(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    beside: tuple[str, ...] = (),
 ) -> Any:
-    """A field of a ``Params`` dataclass with its type, meaning and range (inclusive bounds)."""
+    """A field of a ``Params`` dataclass with its type, meaning and range (inclusive bounds).
+
+    ``beside``: other parameters that must be given where this one is.
+    """
     assert kind in KINDS, kind
     return dataclasses.field(
         default=default,
-        metadata={"kind": kind, "description": description, "low": low, "high": high, "choices": choices},
+        metadata={
+            "kind": kind,
+            "description": description,
+            "low": low,
+            "high": high,
+            "choices": choices,
+            "beside": beside,
+        },
     )
 
 
@@ -130,6 +141,8 @@ def read_params(params: type[P], given: Mapping[str, Any], owner: str) -> P:
             values[name] = _convert(value, fields[name].metadata)
         except (TypeError, ValueError) as error:
             violations.append(Violation(f"parameters.{name}", str(error)))
+        missing = [other for other in fields[name].metadata["beside"] if other not in given]
+        violations += [Violation(f"parameters.{other}", f"is required where {name} is given") for other in missing]
     if violations:
         raise InvalidParameter(f"parameters of {owner} are not valid", violations=violations)
     return params(**values)

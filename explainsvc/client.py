@@ -37,6 +37,7 @@ from explainsvc.codec.results import from_attribution, from_card, from_info
 from explainsvc.codec.tensors import from_named, to_named
 from explainsvc.dry_run import DryRun
 from explainsvc.errors import ModelNotFound
+from explainsvc.explanation_client import Explanations
 from explainsvc.graph.load import digest_of, read_files
 from explainsvc.ledger import Ledger
 from explainsvc.report.report import Report
@@ -64,6 +65,7 @@ class Client:
         )
         self._models = ModelServiceStub(self._channel)
         self._explanations = ExplanationServiceStub(self._channel)
+        self.explanations = Explanations(self._explanations, target)
         self.audits = Audits(AuditServiceStub(self._channel), target)
 
     def __enter__(self) -> Client:

@@ -105,7 +105,7 @@ def checks(options: argparse.Namespace) -> int:
 def serve(options: argparse.Namespace) -> int:
     """The server, until it is told to stop; ready once the doctor finds nothing wrong."""
     settings = config.configured(options)
-    return server.run(settings, lambda: [finding.name for finding in doctor.examine(settings.store) if not finding.works])
+    return server.run(settings, lambda: [finding.name for finding in doctor.examine(settings) if not finding.works])
 
 
 def configuration(options: argparse.Namespace) -> int:

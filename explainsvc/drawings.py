@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from explainsvc.arguments import UsageError
 from explainsvc.attribution import Attribution
 from explainsvc.images import Layout
 from explainsvc.report import render
+from explainsvc.report.colors import Mode
 from explainsvc.report.kinds import Kind, kind_of
 
 Array = npt.NDArray[Any]
@@ -29,11 +30,18 @@ class Given:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the options say about pictures: the kind, the text of every token (item after item), the columns' names."""
+    """What the options say about pictures.
+
+    The kind, the text of every token (item after item), the columns' names; the colours and where the strongest one stands;
+    ``bare``: without the input.
+    """
 
     kind: Kind | None = None
     tokens: Sequence[str] | None = None
     names: Sequence[str] | None = None
+    mode: Mode | None = None
+    percentile: float | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Drawing:
     layout: Layout | None = None
     tokens: Sequence[str] | None = None
     names: Sequence[str] | None = None
+    mode: Mode | None = None
+    percentile: float | None = None
 
     @property
     def label(self) -> str:
@@ -58,8 +68,9 @@ class Drawing:
     def png(self) -> bytes:
         """The picture."""
         return render.attributions_png(
-            self.maps, kind=self.kind, x=self.x, layout=self.layout, tokens=self.tokens, names=self.names, title=self.title
-        )
+            self.maps, kind=self.kind, x=self.x, layout=self.layout, tokens=self.tokens, names=self.names, title=self.title,
+            mode=self.mode, percentile=self.percentile,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,9 @@ class Answers:
         for option, given, kind in (("--tokens", self.wishes.tokens, "tokens"), ("--names", self.wishes.names, "bars")):
             if given is not None and all(drawing.kind != kind for drawing in found):
                 raise UsageError(f"{option}: nothing here is drawn as {kind}; --render {kind} draws it so")
-        return self._with_tables(found)
+        wishes = self.wishes
+        coloured = [replace(one, mode=wishes.mode, percentile=wishes.percentile) for one in self._with_tables(found)]
+        return [replace(one, x=None) for one in coloured] if wishes.bare else coloured
 
     @property
     def count(self) -> int:

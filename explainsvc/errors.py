@@ -11,6 +11,7 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── InvalidInput              INVALID_INPUT              tensors of a request (name, dtype, shape, NaN)
     ├── InvalidParameter          INVALID_PARAMETER          unknown or ill-typed method/check parameter
     ├── UnknownMethod             UNKNOWN_METHOD             no such method or check
+    ├── InvalidRequest            INVALID_REQUEST            several of the three above, or fields that exclude one another
     ├── TargetOutOfRange          TARGET_OUT_OF_RANGE        target index outside the output
     ├── NotDifferentiable         OPERATOR_NOT_DIFFERENTIABLE  a node on the path has no rule
     ├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
@@ -36,9 +37,9 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class Violation:
 
 
 class ExplainsvcError(Exception):
-    """Base of all errors: ``what`` happened, ``where``, what was ``expected``, what ``to_do``."""
+    """Base of all errors: ``what`` happened, ``where``, what was ``expected``, what ``to_do``.
+
+    ``details`` are for programs, such as the node that has no rule; people read the texts.
+    """
 
     REASON: ClassVar[str] = "INTERNAL"
 
@@ -62,12 +66,14 @@ class ExplainsvcError(Exception):
         expected: str = "",
         to_do: str = "",
         violations: Iterable[Violation] = (),
+        details: Mapping[str, str] | None = None,
     ) -> None:
         self.what = what
         self.where = where
         self.expected = expected
         self.to_do = to_do
         self.violations: tuple[Violation, ...] = tuple(violations)
+        self.details: dict[str, str] = dict(details or {})
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -81,13 +87,22 @@ class ExplainsvcError(Exception):
         return ". ".join(part.rstrip(".") for part in parts) + "."
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.what, self.where, self.expected, self.to_do, self.violations))
+        texts = {"where": self.where, "expected": self.expected, "to_do": self.to_do}
+        return (_rebuild, (type(self), self.what, texts, self.violations, self.details))
+
+    def knowing(self, **details: str) -> Self:
+        """The same error with more details; those that it has stay."""
+        texts = {"where": self.where, "expected": self.expected, "to_do": self.to_do}
+        return _rebuild(type(self), self.what, texts, self.violations, details | self.details)
+
+
+Kind = TypeVar("Kind", bound="ExplainsvcError")
 
 
 def _rebuild(
-    kind: type[ExplainsvcError], what: str, where: str, expected: str, to_do: str, violations: Sequence[Violation]
-) -> ExplainsvcError:
-    return kind(what, where=where, expected=expected, to_do=to_do, violations=violations)
+    kind: type[Kind], what: str, texts: Mapping[str, str], violations: Sequence[Violation], details: Mapping[str, str]
+) -> Kind:
+    return kind(what, **texts, violations=violations, details=details)
 
 
 class ModelMalformed(ExplainsvcError):
@@ -136,6 +151,12 @@ class UnknownMethod(ExplainsvcError):
     """No method or check has this name."""
 
     REASON = "UNKNOWN_METHOD"
+
+
+class InvalidRequest(ExplainsvcError):
+    """Fields of several kinds are wrong, or fields exclude one another; ``violations`` lists all of them."""
+
+    REASON = "INVALID_REQUEST"
 
 
 class TargetOutOfRange(ExplainsvcError):

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from explainsvc.asking import Question, understood
 from explainsvc.attribution import Attribution, versions
 from explainsvc.autograd.shapes import Array
-from explainsvc.cards import plain, read_params, recorded
+from explainsvc.cards import plain, recorded
 from explainsvc.engine import attribute
 from explainsvc.errors import ExplainsvcError
-from explainsvc.inputs import check_feeds, check_seed
 from explainsvc.inspection import target_name, wanted_inputs
-from explainsvc.method import Progress, Request, Result
-from explainsvc.methods import find_method
+from explainsvc.method import Progress, Request, Result, Watch, silent
 from explainsvc.rest import inner_values, of_the_whole, rest_at
 from explainsvc.target import Target, is_explicit, resolve_target
 
@@ -37,22 +36,21 @@ def explain(
     seed: int,
     progress: Progress,
     parameters: Mapping[str, Any],
+    watch: Watch = silent,
 ) -> Attribution:
     """See :meth:`explainsvc.model.Model.explain`."""
-    found = find_method(method)
-    params: Any = read_params(found.params, parameters, method)
-    checked = check_feeds(feeds, model.inputs, model.frozen_batch)
+    known = understood(model, feeds, Question(method, target, inputs, seed, parameters))
+    found, params, checked, random = known.method, known.params, known.feeds, known.seed
     if inner := inner_values(model, inputs or ()):
         rest, at = rest_at(model, inner, checked)
-        return of_the_whole(model, explain(rest, at, method, target, inputs, seed, progress, parameters))
+        return of_the_whole(model, explain(rest, at, method, target, inputs, seed, progress, parameters, watch))
     name, notes = target_name(model, found if found.inner is None else found.inner(params), target)
     wanted = wanted_inputs(model, inputs, found, name)
-    random = check_seed(seed)
 
     batched, value_of = model.batched(checked), cache(partial(model.value_of, checked))
 
     def run(value_of: Callable[[str], Array]) -> tuple[Request, Result]:
-        request = Request(model, checked, wanted, resolve_target(target, name, value_of, batched), random, progress)
+        request = Request(model, checked, wanted, resolve_target(target, name, value_of, batched), random, progress, watch=watch)
         return request, attribute(found, params, request)
 
     if found.run is None and not (model.prepared.upcast or model.prepared.dequantized):

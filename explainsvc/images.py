@@ -19,11 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from explainsvc.errors import InvalidInput
+from explainsvc.errors import InvalidInput, Violation
 
 Layout = Literal["nchw", "nhwc"]
+Resize = Literal["cover", "stretch", "pad"]
 Shape = Sequence[int | str | None] | None
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FORMATS = ("JPEG", "PNG")
+"""What a stranger may send: Pillow's other decoders are many, and some are old."""
+MOST_PIXELS = 2**25
+"""A picture of more is refused before it is decoded: 100 MB as RGB, twice as large as any camera phone's."""
+LONGEST_SIDE = 2**14
+"""Pixels of what a picture is resized to."""
 COLOURS = (1, 3)
 """Channel counts that a decoded image can fill: grey, RGB."""
 
@@ -41,6 +48,10 @@ class Preprocessing:
     channels: int | None = None
     size: tuple[int, int] | None = None
     """Height and width, for inputs that leave them open."""
+    resize: Resize = "cover"
+    """Keep the aspect ratio and crop around the centre, stretch, or keep the aspect ratio and frame in black."""
+    shorter: int | None = None
+    """With cover: the length of the shorter side before the crop; by default as little as covers the input."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +78,25 @@ def is_image(path: str | os.PathLike[str]) -> bool:
 
 
 def preprocess(
-    source: str | os.PathLike[str] | bytes, shape: Shape, dtype: str = "float32", how: Preprocessing | None = None
+    source: str | os.PathLike[str] | bytes,
+    shape: Shape,
+    dtype: str = "float32",
+    how: Preprocessing | None = None,
+    formats: tuple[str, ...] | None = None,
 ) -> Picture:
     """The image as the tensor of an input of this shape ([N, C, H, W] or [N, H, W, C]; open sizes are None or names).
 
-    The picture keeps its aspect ratio: resized until it covers H × W, then cropped around the centre.
+    By default the picture keeps its aspect ratio: resized until it covers H × W, then cropped around the centre. ``formats``:
+    of Pillow's, those that are read; by default all.
 
     Raises:
-        InvalidInput: not an image, or no input that an image can fill.
+        InvalidInput: not an image, too large a one, or no input that an image can fill.
     """
     how = how or Preprocessing()
     plan = _plan(shape, how)
-    image = _decode(source)
+    image = _decode(source, formats)
     if plan.size is not None:
-        image = ImageOps.fit(image, (plan.size[1], plan.size[0]), Image.Resampling.BILINEAR)
+        image = _resized(image, (plan.size[1], plan.size[0]), how)
     rgb = np.asarray(image, np.uint8)
     pixels = np.asarray(image.convert("L"), np.uint8)[..., None] if plan.channels == 1 else rgb
     tensor = _normalise(pixels[..., ::-1] if how.bgr else pixels, dtype, how)
@@ -89,17 +105,52 @@ def preprocess(
     return Picture(np.ascontiguousarray(tensor)[None], rgb if plan.channels == 3 else _grey(pixels), plan.layout)
 
 
-def _decode(source: str | os.PathLike[str] | bytes) -> Image.Image:
+def _resized(image: Image.Image, size: tuple[int, int], how: Preprocessing) -> Image.Image:
+    """The picture at (width, height)."""
+    if max(size) > LONGEST_SIDE or size[0] * size[1] > MOST_PIXELS:
+        raise _too_large(*size, "image")
+    bilinear = Image.Resampling.BILINEAR
+    if how.resize == "stretch":
+        return image.resize(size, bilinear)
+    if how.resize == "pad":
+        return ImageOps.pad(image, size, bilinear)
+    if how.shorter is None:
+        return ImageOps.fit(image, size, bilinear)
+    width, height = image.size
+    short, long = how.shorter, how.shorter * max(width, height) // min(width, height)
+    between = (short, long) if width <= height else (long, short)
+    if short < max(size):
+        wrong = f"is {short}, less than the input's {size[1]} × {size[0]}"
+        raise InvalidInput("the picture would not fill the input", violations=[Violation("preprocessing.shorter_side", wrong)])
+    if between[0] * between[1] > MOST_PIXELS:
+        raise _too_large(*between, "image, resized")
+    left, top = (round((n - wanted) / 2) for n, wanted in zip(between, size, strict=True))
+    return image.resize(between, bilinear).crop((left, top, left + size[0], top + size[1]))
+
+
+def _too_large(width: int, height: int, where: str) -> InvalidInput:
+    return InvalidInput(
+        f"{width} × {height} pixels are too many",
+        where=where,
+        expected=f"at most {MOST_PIXELS:,} in all, and {LONGEST_SIDE:,} a side of what it is resized to",
+        to_do="Send a smaller picture, or the tensor itself",
+    )
+
+
+def _decode(source: str | os.PathLike[str] | bytes, formats: tuple[str, ...] | None) -> Image.Image:
     where = "image" if isinstance(source, bytes) else os.fspath(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise _too_large(image.width, image.height, where)
                 return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         raise InvalidInput("no such file", where=where, to_do="Check the path") from None
     except UnidentifiedImageError:
-        raise InvalidInput("not an image", where=where, expected="PNG, JPEG or another format of Pillow") from None
+        known = "PNG, JPEG or another format of Pillow" if formats is None else " or ".join(formats)
+        raise InvalidInput("not an image", where=where, expected=known) from None
     except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidInput(f"the image cannot be read ({error})", where=where, expected="a whole image file") from error
 

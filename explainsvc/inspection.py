@@ -52,7 +52,19 @@ def wanted_inputs(model: Model, inputs: Sequence[str] | None, method: Method, ou
     """
     if inputs is None:
         return reachable_inputs(model, method, output)
+    check_names(model, inputs)
     known = {t.name: t for t in model.inputs}
+    require_kind([known[n] for n in inputs], method)
+    return tuple(inputs)
+
+
+def check_names(model: Model, inputs: Sequence[str]) -> None:
+    """Names of inputs to explain.
+
+    Raises:
+        InvalidInput: Unknown or repeated names, or none.
+    """
+    known = [t.name for t in model.inputs]
     wrong = [
         Violation("inputs", f'"{n}" is neither an input of the model ({", ".join(known)}) nor a value inside it')
         for n in inputs
@@ -61,8 +73,6 @@ def wanted_inputs(model: Model, inputs: Sequence[str] | None, method: Method, ou
     wrong += [Violation("inputs", f'"{n}" is named more than once') for n in dict.fromkeys(inputs) if list(inputs).count(n) > 1]
     if wrong or not inputs:
         raise InvalidInput("these inputs cannot be explained", where="inputs", violations=wrong, expected="names of inputs")
-    require_kind([known[n] for n in inputs], method)
-    return tuple(inputs)
 
 
 def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ...]:
@@ -206,3 +216,10 @@ def _alternatives(name: str, methods: Mapping[str, str]) -> tuple[str, ...]:
     family = METHODS[name].family
     fitting = [n for n, reason in methods.items() if not reason and METHODS[n].family != "control"]
     return tuple(sorted(fitting, key=lambda n: METHODS[n].family != family))
+
+
+def ways_around(model: Model) -> tuple[str, ...]:
+    """The methods that apply without a rule for every node, or with those of the gradient, which is rehearsed once."""
+    trials = Trials(model)
+    plain = {n: m for n, m in METHODS.items() if n == "gradient" or m.family in ("sampling", "perturbation")}
+    return tuple(n for n, method in plain.items() if not _reason(model, trials, method))

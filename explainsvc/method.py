@@ -21,6 +21,27 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, what)."""
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a result that is a mean of independent samples would be if the sampling ended now.
+
+    Attributes:
+        samples: So far.
+        total: In the end.
+        values: Input → their mean, of the input's shape.
+        standard_errors: Input → the standard error of every element of it.
+    """
+
+    samples: int
+    total: int
+    values: Mapping[str, Array]
+    standard_errors: Mapping[str, Array]
+
+
+Watch = Callable[[int, int, Callable[[], Estimate]], None]
+"""Called with (samples, total, estimate) after every sample from the second on; nothing is computed unless it asks for it."""
+
+
 def silent(*_: object) -> None:
     """The progress of work that nobody watches."""
 
@@ -48,6 +69,7 @@ class Request:
     """One explanation to compute: checked feeds, the inputs wanted, the resolved target.
 
     ``first``: the number of the first item among those that the user gave; not 0 where they are explained in groups.
+    ``watch``: hears of the estimates on the way, of methods that are means of samples.
     """
 
     model: Model
@@ -57,6 +79,7 @@ class Request:
     seed: int
     progress: Progress
     first: int = 0
+    watch: Watch = silent
 
     @property
     def batched(self) -> bool:

@@ -27,7 +27,7 @@ from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
 from explainsvc.ledger import Ledger, ledger
-from explainsvc.method import Progress, silent
+from explainsvc.method import Progress, Watch, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
 from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
@@ -61,8 +61,6 @@ class Model:
             self.prepared = prepared
         else:
             self._runnable  # noqa: B018  (what onnxruntime does not run is refused now)
-
-    # Facts --------------------------------------------------------------------------------------------------------
 
     @property
     def proto(self) -> onnx.ModelProto:
@@ -212,7 +210,8 @@ class Model:
 
     def explain(
         self, feeds: Mapping[str, Any], /, method: str = "gradient", target: Target = None, *,
-        inputs: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None, **parameters: Any,
+        inputs: Sequence[str] | None = None, seed: int = 0, progress: Progress | None = None, watch: Watch | None = None,
+        **parameters: Any,
     ) -> Attribution:  # fmt: skip
         """Explains what the target of each item owes to its inputs.
 
@@ -224,12 +223,13 @@ class Model:
                 model name a layer: the rest from there on is explained as a model of its own, baselines included.
             seed: Of all random numbers.
             progress: Called with (done, total, what) on long work.
+            watch: Hears of the estimates on the way; see :data:`explainsvc.method.Watch`.
             parameters: As the method's card lists them.
 
         Raises:
             ExplainsvcError: See :mod:`explainsvc.errors`; every failure has its own class.
         """
-        return explain(self, feeds, method, target, inputs, seed, progress or silent, parameters)
+        return explain(self, feeds, method, target, inputs, seed, progress or silent, parameters, watch or silent)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -278,8 +278,6 @@ class Model:
             InvalidParameter: Wrong parameters, such as a rulebook with wrong rows.
         """
         return dry_run(self, method, target, inputs=inputs, **parameters)
-
-    # Checks -------------------------------------------------------------------------------------------------------
 
     def with_weights(self, weights: Mapping[str, Array]) -> Model:
         """A model whose named initializers (of the prepared graph) hold other numbers of the same shape and type."""

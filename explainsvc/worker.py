@@ -15,11 +15,20 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any, BinaryIO
 
 import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
-from explainpb.v1.explanation_service_pb2 import CompileExplanationRequest, DryRunRequest, ExplainRequest, GetLedgerRequest
+from explainpb.v1.audit_service_pb2 import CreateAuditRequest
+from explainpb.v1.explanation_service_pb2 import (
+    CompileExplanationRequest,
+    DryRunRequest,
+    ExplainRequest,
+    ExplainResponse,
+    ExplainStreamRequest,
+    GetLedgerRequest,
+)
 from explainpb.worker.v1.worker_pb2 import (
     Accepted,
     Answers,
@@ -36,16 +45,17 @@ from explainpb.worker.v1.worker_pb2 import (
     ValidateWork,
     Wanted,
 )  # fmt: skip
-from explainsvc import frames, sandbox
+from explainsvc import explain_work, frames, sandbox
+from explainsvc.attribution import Attribution
 from explainsvc.check import Part
 from explainsvc.checks.journal import Finished
-from explainsvc.codec.audits import from_audit_request
 from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
+from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
-from explainsvc.codec.tensors import from_named, to_named
-from explainsvc.errors import ExplainsvcError, ModelNotFound, WorkerOutOfMemory
+from explainsvc.codec.tensors import to_named
+from explainsvc.errors import ExplainsvcError, ModelNotFound, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
@@ -126,6 +136,8 @@ def answer(job: Job, models: Models, send: Send) -> Reply:
     except Stopped:
         return Reply(cancelled=Cancelled())
     except Exception as error:  # whatever a library raises must reach the caller as an error, not as a dead worker
+        if isinstance(error, NotDifferentiable):
+            error = explain_work.advised(error, loaded(job.model_folder, models, send))
         return _failed(error, kind)
 
 
@@ -189,7 +201,8 @@ def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: M
 
 def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, send: Send) -> Reply:
     """The model's outputs."""
-    outputs = loaded(folder, models, send).predict(from_named(work.inputs))
+    model = loaded(folder, models, send)
+    outputs = model.predict(from_inputs(work, model.inputs).feeds)
     return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
 
 
@@ -200,29 +213,68 @@ def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
 
 def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> Reply:
     """One explanation."""
-    question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(attribution=to_attribution(_asked(folder, work, models, send).explain(feeds, seed=work.seed, **question)))
+    return _timed(_Asked(folder, work, models, send), lambda model: explain_work.explained(model, work))
+
+
+def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send: Send) -> Reply:
+    """One explanation; what is known of it on the way goes ahead."""
+    asked = _Asked(folder, work.request, models, send)
+    return _timed(asked, lambda model: explain_work.streamed(model, work, lambda event: send(Reply(streamed=event))))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an explanation is asked of."""
+
+    folder: str
+    work: ExplainRequest
+    models: Models
+    send: Send
+
+    def model(self) -> Model:
+        return _asked(self.folder, self.work, self.models, self.send)
+
+
+def _timed(asked: _Asked, compute: Callable[[Model], ExplainResponse]) -> Reply:
+    """The reply, with the time that it took to have the model ready."""
+    start = perf_counter()
+    model = asked.model()
+    model.prepared  # noqa: B018  (made now, where it is new, so that it counts as loading)
+    load, response = perf_counter() - start, compute(model)
+    if response.HasField("attribution"):
+        response.attribution.timings.load_milliseconds = 1000 * load
+    return Reply(explained=response)
 
 
 def explain_together(folder: str, work: ExplainTogether, models: Models, send: Send) -> Reply:
     """Several explanations as one batch where that gives what each gives alone; an error is that of its own request."""
     model = _asked(folder, work.requests[0], models, send)
+    start = perf_counter()
     found = together(model, work.requests, models.kept.proven[model.digest])
     if found is not None:
-        return Reply(answers=Answers(replies=[Reply(attribution=to_attribution(one)) for one in found]))
+        return Reply(answers=Answers(replies=[_shared(one, start) for one in found]))
     alone = (answer(Job(model_folder=folder, explain=request), models, send) for request in work.requests)
     return Reply(answers=Answers(replies=alone))
 
 
+def _shared(attribution: Attribution, start: float) -> Reply:
+    """The reply to one of several; all took the time of the batch."""
+    response = ExplainResponse(attribution=to_attribution(attribution))
+    response.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
+    return Reply(explained=response)
+
+
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, send: Send) -> Reply:
     """An explanation as ONNX."""
+    if work.validate_only:
+        return Reply(validation=explain_work.validated_compiling(_asked(folder, work, models, send), work))
     return Reply(compiled=_asked(folder, work, models, send).compile(**from_fields(work)).proto.SerializeToString())
 
 
 def ledger(folder: str, work: GetLedgerRequest, models: Models, send: Send) -> Reply:
     """The books of one explanation."""
-    question, feeds = from_fields(work), from_named(work.inputs)
-    return Reply(ledger=to_ledger(_asked(folder, work, models, send).ledger(feeds, **question)))
+    model, question = _asked(folder, work, models, send), from_fields(work)
+    return Reply(ledger=to_ledger(model.ledger(from_inputs(work, model.inputs).feeds, **question)))
 
 
 def dry_run(folder: str, work: DryRunRequest, models: Models, send: Send) -> Reply:
@@ -250,8 +302,9 @@ class Piped:
 
 def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
     """The report of an audit; progress and rows go ahead of it."""
-    feeds, question = from_audit_request(work.request)
-    report = loaded(folder, models, send).audit(
+    model = loaded(folder, models, send)
+    feeds, question = explain_work.audit_feeds(model, work.request)
+    report = model.audit(
         feeds,
         **question,
         on_standing=lambda standing: send(Reply(progress=to_progress(standing))),
@@ -266,17 +319,24 @@ def probe(_folder: str, _work: ProbeWork, _models: Models, _send: Send) -> Reply
     return Reply(probes=Probes(probes=[Probe(name=a.name, denied=a.denied, detail=a.detail) for a in attempts()]))
 
 
+def validate_audit(folder: str, work: CreateAuditRequest, models: Models, send: Send) -> Reply:
+    """What an audit would do."""
+    return Reply(audit_validation=explain_work.validated_audit(loaded(folder, models, send), work))
+
+
 WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "validate": validate,
     "inspect": inspect,
     "predict": predict,
     "explain": explain,
+    "explain_stream": explain_stream,
     "compile": compile_,
     "ledger": ledger,
     "dry_run": dry_run,
     "audit": audit,
     "together": explain_together,
     "probe": probe,
+    "validate_audit": validate_audit,
 }
 
 

@@ -20,15 +20,21 @@ IMPORT = re.compile(r"^(from|import) explainsvc(?=[. ])", re.MULTILINE)
 HEADER = '"""Generated from ``protos/explainsvc`` by ``make protos``; not edited by hand."""\n'
 
 
-def generated(out: Path) -> dict[str, str]:
-    """Every file of the generated package: path inside ``explainpb`` → text."""
-    from grpc_tools import protoc  # here, so that `--help` and imports work without the dev environment
+def compiled(outs: list[str]) -> None:
+    """Run protoc on all our files; ``google/rpc`` is that of googleapis-common-protos."""
+    from google.rpc import status_pb2  # here, so that `--help` and imports work without the dev environment
+    from grpc_tools import protoc
 
     protos = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / SOURCES).rglob("*.proto"))]
-    well_known = str(resources.files("grpc_tools") / "_proto")
-    outs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
-    if not protos or protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *outs, *protos]) != 0:
+    well_known = resources.files("grpc_tools") / "_proto"
+    common = Path(status_pb2.__file__).parents[2]
+    if not protos or protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", f"-I{common}", *outs, *protos]) != 0:
         raise SystemExit(f"protoc refused {', '.join(protos) or f'{ROOT / SOURCES}: no .proto file there'}")
+
+
+def generated(out: Path) -> dict[str, str]:
+    """Every file of the generated package: path inside ``explainpb`` → text."""
+    compiled([f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")])
     files = {path.relative_to(out / SOURCES).as_posix(): path.read_text() for path in (out / SOURCES).rglob("*.py*")}
     folders = {folder for name in files for folder in Path(name).parents}
     inits = {(folder / "__init__.py").as_posix(): HEADER for folder in folders}

@@ -39,7 +39,7 @@ REQUESTS: dict[str, Row] = {
     "parameter's value": (MLP, X, {"method": "integrated_gradients", "steps": 0}, errors.InvalidParameter, "parameters.steps"),
     "parameter of a method without any": (MLP, X, {"steps": 3}, errors.InvalidParameter, "parameters.steps"),
     "base method": (MLP, X, {"method": "smoothgrad", "base": "deep_dream"}, errors.UnknownMethod, "deep_dream"),
-    "base is none": (MLP, X, {"method": "smoothgrad", "base": "gradiet"}, errors.UnknownMethod, "parameters.base: no method"),
+    "base is none": (MLP, X, {"method": "smoothgrad", "base": "gradiet"}, errors.UnknownMethod, "parameters.base: is"),
     "base that wraps": (MLP, X, {"method": "smoothgrad", "base": "vargrad"}, errors.InvalidParameter, "expected a method that"),
     "layer is none": (CNN, IMAGES, {"method": "grad_cam", "layer": "nope"}, errors.TargetOutOfRange, "parameters.layer: the"),
     "bounds crossed": (CNN, IMAGES, {"method": "lrp_z_box", "low": [1, 3], "high": 2}, errors.InvalidParameter,

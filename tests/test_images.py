@@ -30,6 +30,25 @@ def test_torchvision_preprocessing() -> None:
     np.testing.assert_allclose(ours[0], truth.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize(("height", "width"), [(41, 67), (67, 41), (40, 40)])
+def test_torchvision_resizing(height: int, width: int) -> None:
+    """shorter and size are torchvision's Resize and CenterCrop, stretch its Resize to a size, pixel for pixel."""
+    transforms = pytest.importorskip("torchvision.transforms")
+    pixels = np.random.default_rng(2).integers(0, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    truth = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(24)])(image)
+    np.testing.assert_array_equal(preprocess(png(pixels), (1, 3, 24, 24), how=Preprocessing(shorter=32)).rgb, truth)
+    stretched = preprocess(png(pixels), (1, 3, 24, 20), how=Preprocessing(resize="stretch")).rgb
+    np.testing.assert_array_equal(stretched, transforms.Resize((24, 20))(image))
+
+
+def test_padding_keeps_the_whole_picture() -> None:
+    """With pad a wide picture lies between black bars, all of it."""
+    wide = np.full((4, 8, 3), 255, np.uint8)
+    found = preprocess(png(wide), (1, 3, 8, 8), how=Preprocessing(resize="pad")).rgb
+    np.testing.assert_array_equal(found[..., 0], np.repeat([0, 255, 0], [2, 4, 2])[:, None] * np.ones((1, 8), np.uint8))
+
+
 def test_caffe_preprocessing() -> None:
     """scale=1, bgr and a mean per channel is blue, green, red minus 104, 117, 123."""
     ours = preprocess(png(RGB), (1, 3, 6, 8), how=Preprocessing(1.0, (104, 117, 123), bgr=True)).tensor

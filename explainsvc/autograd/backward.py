@@ -100,8 +100,17 @@ def contributions(
     """What one node sends back to its operands, and to ``reached`` that its subgraphs read.
 
     Raises:
-        NotDifferentiable: It has neither rule nor vjp.
+        NotDifferentiable: It has neither rule nor vjp, or its rule refuses it; names the node and the operator.
     """
+    try:
+        return list(_contributions(n, results, reached, rulebook))
+    except NotDifferentiable as error:
+        raise error.knowing(node=n.node.name or "", operator=f"{n.node.domain or 'ai.onnx'}::{n.op_type}") from error
+
+
+def _contributions(
+    n: NodeView, results: Sequence[Term | None], reached: Sequence[ir.Value], rulebook: Rulebook
+) -> Iterable[tuple[ir.Value, Term]]:
     rule = rulebook(n)
     if rule is None and is_stop(n):
         return []

@@ -31,7 +31,7 @@ from explainsvc.checks import (
     smooth_mprt,
     symmetry,
 )
-from explainsvc.errors import UnknownMethod
+from explainsvc.errors import UnknownMethod, Violation
 
 _ALL = (
     bam.CHECK,
@@ -71,5 +71,6 @@ def find_check(name: str) -> Check:
         UnknownMethod: There is none; lists those that there are.
     """
     if name not in CHECKS:
-        raise UnknownMethod(f'no check is called "{name}"', expected=f"one of {', '.join(sorted(CHECKS))}")
+        known = Violation("checks", f"is {name!r}; known: {', '.join(sorted(CHECKS))}")
+        raise UnknownMethod(f'no check is called "{name}"', violations=[known], to_do="`explainsvc checks` lists them")
     return CHECKS[name]

@@ -93,17 +93,17 @@ def plan_audit(model: Model, feeds: Mapping[str, Any], question: Question) -> Pl
 
 
 def _require_known(question: Question) -> None:
-    """One unknown name is the error of the registry; of several all are listed."""
-    methods = [(f"methods[{place}]", name) for place, name in enumerate(question.methods) if name not in METHODS]
-    checks = [(f"checks[{place}]", name) for place, name in enumerate(question.checks) if name not in CHECKS]
-    if len(methods) + len(checks) > 1:
-        violations = [Violation(field, f"{name!r} is unknown") for field, name in (*methods, *checks)]
+    """All names that no method and no check has."""
+    asked = (("methods", question.methods, METHODS), ("checks", question.checks, CHECKS))
+    violations = [
+        Violation(f"{field}[{place}]", f"is {name!r}; known: {', '.join(sorted(known))}")
+        for field, names, known in asked
+        for place, name in enumerate(names)
+        if name not in known
+    ]
+    if violations:
         raise UnknownMethod("the audit names what does not exist", violations=violations,
                             to_do="`explainsvc methods` and `explainsvc checks` list what there is")  # fmt: skip
-    for _, name in methods:
-        find_method(name)
-    for _, name in checks:
-        find_check(name)
 
 
 def _params(question: Question, owners: Mapping[str, Method | Check]) -> dict[str, Any]:

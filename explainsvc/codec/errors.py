@@ -16,6 +16,7 @@ def to_error(error: ExplainsvcError) -> pb.Error:
         expected=error.expected,
         to_do=error.to_do,
         violations=violations,
+        details=error.details,
     )
 
 
@@ -23,4 +24,5 @@ def from_error(error: pb.Error) -> ExplainsvcError:
     """The error of a message; a reason that this version does not know becomes the base class."""
     kind = ERRORS.get(error.reason, ExplainsvcError)
     violations = [Violation(v.field, v.description) for v in error.violations]
-    return kind(error.what, where=error.where, expected=error.expected, to_do=error.to_do, violations=violations)
+    texts = {"where": error.where, "expected": error.expected, "to_do": error.to_do}
+    return kind(error.what, **texts, violations=violations, details=error.details)

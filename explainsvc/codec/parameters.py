@@ -12,7 +12,7 @@ from explainpb.v1 import tensor_pb2
 from explainsvc.codec.tensors import from_named, to_named
 from explainsvc.errors import InvalidParameter, Violation
 
-RESERVED = frozenset({"method", "target", "inputs", "seed", "progress"})
+RESERVED = frozenset({"method", "target", "inputs", "seed", "progress", "watch"})
 """Fields of the request of their own; as parameters they would override those."""
 
 EXACT = 2**53

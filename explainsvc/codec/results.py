@@ -22,24 +22,28 @@ from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tenso
 from explainsvc.info import ModelInfo
 from explainsvc.report.report import Report
 
+STAGES = ("queue", "load", "compute")
 CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name not in ("parameters", "axioms")]
 
 
 def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribution:
     """The message of a result."""
-    optional = {"baseline_value": attribution.baseline_value, "residual": attribution.residual}
-    return explanation_service_pb2.Attribution(
+    optional = (("baseline_value", attribution.baseline_value), ("residual", attribution.residual))
+    message = explanation_service_pb2.Attribution(
         method=attribution.method,
         values=to_named(attribution.values, "values"),
         target=to_resolved(attribution.target),
         output_value=to_tensor(attribution.output_value),
-        **{name: to_tensor(array) for name, array in optional.items() if array is not None},
         parameters=to_struct(attribution.parameters),
         seed=attribution.seed,
         model_digest=attribution.model_digest,
         versions=attribution.versions,
         caveats=attribution.caveats,
     )
+    for name, array in optional:
+        if array is not None:
+            getattr(message, name).CopyFrom(to_tensor(array))
+    return message
 
 
 def from_attribution(message: explanation_service_pb2.Attribution) -> Attribution:
@@ -56,6 +60,7 @@ def from_attribution(message: explanation_service_pb2.Attribution) -> Attributio
         model_digest=message.model_digest,
         versions=dict(message.versions),
         caveats=tuple(message.caveats),
+        timings={stage: getattr(message.timings, f"{stage}_milliseconds") for stage in STAGES},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from explainsvc.errors import UnknownMethod
+from explainsvc.errors import UnknownMethod, Violation
 from explainsvc.method import Method
 
 
@@ -25,5 +25,6 @@ def find_method(name: str, where: str = "method") -> Method:
         UnknownMethod: There is none; lists those that there are.
     """
     if name not in METHODS:
-        raise UnknownMethod(f'no method is called "{name}"', where=where, expected=f"one of {', '.join(sorted(METHODS))}")
+        known = Violation(where, f"is {name!r}; known: {', '.join(sorted(METHODS))}")
+        raise UnknownMethod(f'no method is called "{name}"', violations=[known], to_do="`explainsvc methods` lists them")
     return METHODS[name]

@@ -13,7 +13,7 @@ from explainsvc.cards import param, read_params
 from explainsvc.engine import attribute
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Method, Request, Result, silent
-from explainsvc.methods._moments import moments
+from explainsvc.methods._moments import Told, moments
 from explainsvc.variations import per_variation, split_values
 
 WRAPPERS = ("smoothgrad", "smoothgrad_squared", "vargrad")
@@ -39,21 +39,21 @@ class Noisy:
     caveats: tuple[str, ...]
 
 
-def noisy_explanations(request: Request, p: NoiseParams, owner: str) -> Noisy:
+def noisy_explanations(request: Request, p: NoiseParams, owner: str, told: Told = silent) -> Noisy:
     """Moments of E(x + g_n), g ~ N(0, σ²), σ = noise · (max − min) of each item's input (Smilkov et al. 2017, section 3.1)."""
     base = base_method(p)
     params: Any = read_params(base.params, p.base_parameters or {}, p.base)
     caveats = dict.fromkeys(base.caveats)
 
     def explained() -> Iterator[Mapping[str, Array]]:
-        quiet = replace(request, progress=silent)  # the base method would count from one for every copy
+        quiet = replace(request, progress=silent, watch=silent)  # the base method would count from one for every copy
         results = per_variation(quiet, _copies(request, p), lambda r: attribute(base, params, r), _split, p.batch_size)
         for k, result in enumerate(results):
             caveats.update(dict.fromkeys(result.caveats))
             request.progress(k + 1, p.samples, owner)
             yield result.values
 
-    mean, variance = moments(explained())
+    mean, variance = moments(explained(), told)
     return Noisy(mean, variance, tuple(caveats))
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainsvc.cards import param
-from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.methods._lrp import HIGH, LOW, lrp_method
 from explainsvc.rules.lrp_presets import deep_taylor
 
@@ -25,15 +24,8 @@ from explainsvc.rules.lrp_presets import deep_taylor
 class Params:
     """Bounds of the input."""
 
-    low: Any = param(None, "value", LOW)
-    high: Any = param(None, "value", HIGH)
-
-    def __post_init__(self) -> None:
-        """Both bounds or none."""
-        if (self.low is None) != (self.high is None):
-            missing = "low" if self.low is None else "high"
-            violation = Violation(f"parameters.{missing}", "is required where the other bound is given")
-            raise InvalidParameter("the bounds of the input are not valid", violations=[violation])
+    low: Any = param(None, "value", LOW, beside=("high",))
+    high: Any = param(None, "value", HIGH, beside=("low",))
 
     @property
     def counted(self) -> bool:

@@ -26,7 +26,7 @@ from explainsvc.cards import param, read_card
 from explainsvc.coalitions import background_rows
 from explainsvc.errors import InvalidParameter, Violation
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._moments import moments, standard_error
+from explainsvc.methods._moments import moments, standard_error, telling
 from explainsvc.methods._noise import value_range
 from explainsvc.methods._path import Step, along, differences, mean_value, typed
 from explainsvc.variations import target_values
@@ -55,7 +55,7 @@ def run(request: Request, p: Params) -> Result:
             request.progress(len(sums), p.samples, "expected_gradients")
             yield term
 
-    mean, variance = moments(samples())
+    mean, variance = moments(samples(), telling(request, p.samples, lambda arrays: typed(arrays, request)))
     errors = {
         "standard_error": {n: standard_error(v, p.samples).max(initial=0.0) for n, v in variance.items()},
         "residual_standard_error": standard_error(np.var(sums, axis=0), p.samples),

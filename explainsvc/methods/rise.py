@@ -15,7 +15,7 @@ of any number of axes; where an input has none, every element (of integers: toke
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -27,8 +27,8 @@ from explainsvc.axioms import exactly
 from explainsvc.baselines import baselines
 from explainsvc.cards import param, read_card
 from explainsvc.features import result_type
-from explainsvc.method import Method, Request, Result
-from explainsvc.methods._moments import standard_error
+from explainsvc.method import Method, Request, Result, silent
+from explainsvc.methods._moments import standard_error, telling
 from explainsvc.methods._positions import along, interpolation, position_axes
 from explainsvc.variations import per_variation, split_array, target_values
 
@@ -97,11 +97,14 @@ def run(request: Request, p: Params) -> Result:
             yield {n: blended(request.feeds[n], fade[n], m) for n, m in drawn[-1].items()}
 
     moments = {n: [np.zeros(()), np.zeros(())] for n in request.wanted}
+    told = telling(request, p.samples, lambda arrays: _shown(request, arrays))
     for k, score in enumerate(per_variation(request, masked(), target_values, split_array, p.batch_size)):
         for name, mask in drawn.popleft().items():
             seen = _per_item(request, name, score / p.probability) * mask
             moments[name] = [moments[name][0] + seen, moments[name][1] + seen**2]
         request.progress(k + 1, p.samples, "rise")
+        if told is not silent:
+            told(k + 1, *_moments(moments, k + 1))
     return _result(request, moments, p.samples)
 
 
@@ -121,17 +124,27 @@ def _per_item(request: Request, name: str, score: Array) -> Array:
 
 
 def _result(request: Request, moments: dict[str, list[Array]], samples: int) -> Result:
-    values, errors, caveats = {}, {}, []
-    for name, (first, second) in moments.items():
-        mean = first / samples
-        error = standard_error(np.clip(second / samples - mean**2, 0, None), samples)
-        values[name] = np.array(np.broadcast_to(mean, request.feeds[name].shape), result_type(request.feeds[name]))
-        errors[name] = float(error.mean())
+    errors, caveats = {}, []
+    means, variances = _moments(moments, samples)
+    for name, mean in means.items():
+        errors[name] = float(standard_error(variances[name], samples).mean())
         spread = float(np.mean([item.std() for item in (mean if request.has_items(name) else mean[None])]))
         if errors[name] > NOISY * spread:
             caveats.append(f'the map of "{name}" is noisy: its standard error is {errors[name]:.2g}, its spread {spread:.2g}; '
                            f"raise samples ({samples})")  # fmt: skip
-    return Result(values, caveats=tuple(caveats), parameters={"standard_error": errors})
+    return Result(_shown(request, means), caveats=tuple(caveats), parameters={"standard_error": errors})
+
+
+def _moments(sums: Mapping[str, list[Array]], samples: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Mean and variance (divided by the number of masks), from the sums of S m / p and of its square."""
+    means = {name: first / samples for name, (first, _) in sums.items()}
+    return means, {name: np.clip(second / samples - means[name] ** 2, 0, None) for name, (_, second) in sums.items()}
+
+
+def _shown(request: Request, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """In the inputs' shapes and types; channels share the numbers of their position."""
+    feeds = request.feeds
+    return {name: np.array(np.broadcast_to(a, feeds[name].shape), result_type(feeds[name])) for name, a in arrays.items()}
 
 
 CLAIMS = exactly("linearity", "implementation_invariance")

@@ -22,7 +22,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import param, read_card
 from explainsvc.method import Method, Request, Result
-from explainsvc.methods._moments import moments, standard_error
+from explainsvc.methods._moments import moments, standard_error, telling
 from explainsvc.methods._shapley import GameParams, Play, play, standard_error_caveat
 
 
@@ -42,7 +42,8 @@ def run(request: Request, p: Params) -> Result:
             request.progress(k, pairs, "sampling_shap")
             yield {"φ": gain}
 
-    mean, variance = (moment["φ"] for moment in moments(gains()))
+    told = telling(request, pairs, lambda arrays: game.result(arrays["φ"], {}).values, each=2)
+    mean, variance = (moment["φ"] for moment in moments(gains(), told))
     error = standard_error(variance, pairs)
     in_force = {"samples": 2 * pairs, "standard_error": error.max(axis=1, initial=0)}
     return game.result(mean, in_force, standard_error_caveat(error, mean))

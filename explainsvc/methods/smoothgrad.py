@@ -16,13 +16,15 @@ from __future__ import annotations
 from explainsvc.axioms import exactly, up_to_sampling
 from explainsvc.cards import read_card
 from explainsvc.method import Method, Request, Result
+from explainsvc.methods._moments import telling
 from explainsvc.methods._noise import NoiseParams, base_method, noisy_explanations
 from explainsvc.methods._path import typed
 
 
 def run(request: Request, p: NoiseParams) -> Result:
     """mean_n E(x + g_n), g ~ N(0, σ²)."""
-    noisy = noisy_explanations(request, p, "smoothgrad")
+    told = telling(request, p.samples, lambda arrays: typed(arrays, request))
+    noisy = noisy_explanations(request, p, "smoothgrad", told)
     return Result(typed(noisy.mean, request), caveats=noisy.caveats)
 
 

@@ -19,6 +19,8 @@ SCOPES_OF: dict[str, frozenset[str]] = {
     f"{_MODELS}/ListModels": ANY,
     f"{_MODELS}/InspectModel": ANY,
     f"{_EXPLANATIONS}/Explain": EXPLAIN,
+    f"{_EXPLANATIONS}/ExplainStream": EXPLAIN,
+    f"{_EXPLANATIONS}/ExplainBatch": EXPLAIN,
     f"{_EXPLANATIONS}/Predict": EXPLAIN,
     f"{_EXPLANATIONS}/CompileExplanation": EXPLAIN,
     f"{_EXPLANATIONS}/GetLedger": EXPLAIN,

@@ -166,6 +166,12 @@ class AuditRuns:
         if run is not None:
             await asyncio.wait([_cancel(run)])
 
+    async def ended(self, audit_id: str) -> None:
+        """Returns when the audit has ended, or at once where it does not run."""
+        run = self.runs.get(audit_id)
+        while run is not None and not run.over:
+            await run.changed.wait()
+
     async def park(self) -> None:
         """Stop all; they stay what they are in the store: running."""
         self.stopping = True

@@ -15,6 +15,7 @@ from explainpb.v1 import audit_service_pb2 as pb
 from explainpb.v1 import error_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceServicer
 from explainsvc import store
+from explainsvc.codec.audits import written_out
 from explainsvc.codec.errors import from_error
 from explainsvc.codec.models import to_timestamp
 from explainsvc.codec.results import to_row, to_verdicts
@@ -43,7 +44,11 @@ class AuditService(AuditServiceServicer):
         self.runs = runs
 
     async def CreateAudit(self, request: pb.CreateAuditRequest, context: Any) -> AsyncIterator[pb.CreateAuditResponse]:
-        """Accept an audit; its events as they come."""
+        """Accept an audit; its events as they come. With validate_only what it would do, and nothing else."""
+        if request.validate_only:
+            job = await self.backend.job(request.model_digest, validate_audit=written_out(request))
+            yield pb.CreateAuditResponse(validation=(await self.backend.pool.result(job)).audit_validation)
+            return
         run = await self.runs.start(request)
         try:
             async with aclosing(self._events(run.audit.audit_id, 0)) as events:  # type: ignore[type-var]  # it has aclose

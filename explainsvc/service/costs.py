@@ -57,6 +57,17 @@ class Size:
     elements: int = 1
 
 
+PICTURE = Size(1, 3 * 224 * 224)
+"""A picture file has as many elements as the model says, whom nobody asks here."""
+
+
+def _size(request: Any) -> Size:
+    """Of a request's tensors and picture files."""
+    size, pictures = size_of(request.inputs), max((len(named.images) for named in request.images), default=0)
+    elements = size.elements + PICTURE.elements * len(request.images) if pictures else size.elements
+    return Size(max(size.items, pictures), elements)
+
+
 def size_of(inputs: Any) -> Size:
     """Of named tensors; what their shapes claim counts no further than the bytes that came with them."""
     items, elements = 1, 0
@@ -114,7 +125,7 @@ def _rows(request: Any) -> int:
 
 def explained(request: Any) -> float:
     """An explanation of all items."""
-    size = size_of(request.inputs)
+    size = _size(request)
     return size.items * passes(request.method, dict(request.parameters.items()), size, _rows(request))
 
 
@@ -124,7 +135,7 @@ def audited(request: audit.CreateAuditRequest) -> float:
         whole = written_out(request)
     except ExplainsvcError:
         return READ  # it is refused for that
-    size = size_of(whole.inputs)
+    size = _size(whole)
     each = sum((passes(name, _plain(whole.parameters, name), size) for name in whole.methods), 0.0)
     price = each
     for name in whole.checks or DEFAULT_CHECKS:
@@ -161,11 +172,13 @@ def uploaded(request: model.UploadModelRequest) -> float:
 
 def predicted(request: explanation.PredictRequest) -> float:
     """A forward an item."""
-    return float(size_of(request.inputs).items)
+    return float(_size(request).items)
 
 
 PRICES: dict[str, Callable[[Any], float]] = {
     explanation.ExplainRequest.DESCRIPTOR.full_name: explained,
+    explanation.ExplainStreamRequest.DESCRIPTOR.full_name: lambda request: explained(request.request),
+    explanation.ExplainBatchRequest.DESCRIPTOR.full_name: lambda request: explained(request.request),
     explanation.PredictRequest.DESCRIPTOR.full_name: predicted,
     explanation.CompileExplanationRequest.DESCRIPTOR.full_name: lambda _: BUILD,
     explanation.GetLedgerRequest.DESCRIPTOR.full_name: lambda request: BUILD + explained(request),

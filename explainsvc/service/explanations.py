@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from time import perf_counter
 from typing import Any
 
-import explainsvc
 from explainpb.v1 import explanation_service_pb2 as pb
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceServicer
+from explainsvc.check import Check
+from explainsvc.checks import CHECKS
+from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.results import to_card
+from explainsvc.method import Method
+from explainsvc.methods import METHODS
+from explainsvc.schemas import schema_of
 from explainsvc.service.backend import Backend, chunks
+from explainsvc.service.items import as_they_end
+from explainsvc.service.status import to_status, told
 
 
 class ExplanationService(ExplanationServiceServicer):
@@ -21,8 +30,38 @@ class ExplanationService(ExplanationServiceServicer):
 
     async def Explain(self, request: pb.ExplainRequest, context: Any) -> Any:
         """One explanation."""
+        return await self._explained(request)
+
+    async def ExplainStream(self, request: pb.ExplainStreamRequest, context: Any) -> AsyncIterator[pb.ExplainStreamResponse]:
+        """One explanation, and what is known of it on the way."""
+        start = perf_counter()
+        job = await self.backend.job(request.request.model_digest, explain_stream=request)
+        async with aclosing(self.backend.pool.run(job)) as replies:  # type: ignore[type-var]  # it has aclose
+            async for reply in replies:
+                if reply.HasField("streamed"):
+                    yield reply.streamed
+                else:
+                    yield pb.ExplainStreamResponse(result=_timed(reply.explained, start))
+
+    async def ExplainBatch(
+        self, request_iterator: AsyncIterator[pb.ExplainBatchRequest], context: Any
+    ) -> AsyncIterator[pb.ExplainBatchResponse]:
+        """Many explanations, as many at once as there are workers, each with a status of its own."""
+        outcomes = as_they_end(request_iterator, self._item, self.backend.config.workers)
+        async with aclosing(outcomes) as responses:  # type: ignore[type-var]  # it has aclose
+            async for response in responses:
+                yield response
+
+    async def _item(self, item: pb.ExplainBatchRequest) -> pb.ExplainBatchResponse:
+        try:
+            return pb.ExplainBatchResponse(id=item.id, result=await self._explained(item.request))
+        except Exception as error:  # noqa: BLE001  # whatever becomes of one item, the others go on
+            return pb.ExplainBatchResponse(id=item.id, error=to_status(told(error)))
+
+    async def _explained(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
+        start = perf_counter()
         reply = await self.backend.pool.result(await self.backend.job(request.model_digest, explain=request))
-        return pb.ExplainResponse(attribution=reply.attribution)
+        return _timed(reply.explained, start)
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> Any:
         """The model's own outputs."""
@@ -34,6 +73,9 @@ class ExplanationService(ExplanationServiceServicer):
     ) -> AsyncIterator[pb.CompileExplanationResponse]:
         """The explanation as ONNX, in chunks."""
         reply = await self.backend.pool.result(await self.backend.job(request.model_digest, compile=request))
+        if request.validate_only:
+            yield pb.CompileExplanationResponse(validation=reply.validation)
+            return
         for chunk in chunks(reply.compiled):
             yield pb.CompileExplanationResponse(chunk=chunk, total_bytes=len(reply.compiled))
 
@@ -50,6 +92,21 @@ class ExplanationService(ExplanationServiceServicer):
     async def ListMethods(self, request: pb.ListMethodsRequest, context: Any) -> Any:
         """All cards."""
         return pb.ListMethodsResponse(
-            methods=[to_card(card) for card in explainsvc.methods().values()],
-            checks=[to_card(card) for card in explainsvc.checks().values()],
+            methods=[_with_schema(method) for method in METHODS.values()],
+            checks=[_with_schema(check) for check in CHECKS.values()],
         )
+
+
+def _with_schema(one: Method | Check) -> pb.Card:
+    card = to_card(one.card)
+    card.parameters_schema.CopyFrom(to_struct(schema_of(one.params, one.card.name)))
+    return card
+
+
+def _timed(response: pb.ExplainResponse, start: float) -> pb.ExplainResponse:
+    """The response, with the rest of the time since ``start``: what neither loading nor computing took."""
+    if response.HasField("attribution"):
+        timings = response.attribution.timings
+        rest = 1000 * (perf_counter() - start) - timings.load_milliseconds - timings.compute_milliseconds
+        timings.queue_milliseconds = max(rest, 0.0)
+    return response

@@ -6,7 +6,6 @@ One interceptor and not a chain: each link of a chain would wrap the handler and
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from explainsvc.service.costs import price
 from explainsvc.service.principals import CALLER, Principal
 from explainsvc.service.quotas import Quotas
 from explainsvc.service.security import NOBODY, Authenticator, identity
-from explainsvc.service.status import CODES, DETAILS_KEY, to_status
+from explainsvc.service.status import CODES, DETAILS_KEY, to_status, told
 
-LOG = logging.getLogger(__name__)
 KINDS = {(False, False): "unary", (True, False): "client_stream", (False, True): "server_stream", (True, True): "bidi_stream"}
 """(request streams, response streams) → kind, by the names of go-grpc-prometheus."""
 Context = Any
@@ -36,9 +34,7 @@ Parse = Callable[[bytes], Any]
 
 async def fail(context: Context, error: Exception, request_id: str = "") -> NoReturn:
     """End the call with the error's status; an error that is not ours says nothing but that it happened."""
-    if not isinstance(error, ExplainsvcError):
-        LOG.error("unexpected error", exc_info=error)
-        error = ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
+    error = told(error)
     status = to_status(error)
     trailing = ((DETAILS_KEY, status.SerializeToString()), (REQUEST_ID, request_id))
     await context.abort(CODES[type(error)], status.message, trailing_metadata=trailing)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.longrunning.operations_pb2_grpc import add_OperationsServicer_to_server
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -34,11 +35,14 @@ from explainsvc.service.health import Health, Readiness
 from explainsvc.service.interceptor import Edge
 from explainsvc.service.model_uploads import ModelUploads, receiving_uploads
 from explainsvc.service.models import ModelService
+from explainsvc.service.operations import OperationsService
 from explainsvc.service.reloading import Reloading
+from explainsvc.service.symbols import Symbols
 from explainsvc.service.telemetry import Gauges
 from explainsvc.service.web import Route, own_routes, serving_http
 from explainsvc.store import opened
 
+OPERATIONS = "google.longrunning.Operations"
 LOG = logging.getLogger(__name__)
 KEEPALIVE_TIMEOUT_MS = 20_000
 FASTEST_PING_MS = 10_000
@@ -163,9 +167,11 @@ def _options(config: Config) -> list[tuple[str, Any]]:
 def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, uploads: ModelUploads) -> None:
     add_ModelServiceServicer_to_server(ModelService(backend, uploads), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
-    add_AuditServiceServicer_to_server(AuditService(backend, audits), server)
+    add_AuditServiceServicer_to_server(service := AuditService(backend, audits), server)
+    add_OperationsServicer_to_server(OperationsService(service), server)
     if backend.config.reflection != "off":
-        reflection.enable_server_reflection([*SERVICES, health.SERVICE, reflection.SERVICE_NAME], server)
+        names = [*SERVICES, OPERATIONS, health.SERVICE, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, server, Symbols())  # type: ignore[arg-type]  # the part of a pool that it uses
 
 
 def _listen(server: grpc.aio.Server, address: str, material: Reloading[tls.Material] | None) -> str:

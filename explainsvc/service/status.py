@@ -1,12 +1,15 @@
 """The one table of errors: the library's error ↔ the status of a failed call.
 
 A failed call carries ``google.rpc.Status`` in ``grpc-status-details-bin``: ErrorInfo (reason, domain, and what, where,
-expected, to_do as metadata), BadRequest for violations, ResourceInfo, RetryInfo.
+expected, to_do and the error's details as metadata), BadRequest for violations, PreconditionFailure where the code is
+FAILED_PRECONDITION, ResourceInfo where something was not found, RetryInfo where the same request may do better later.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -30,6 +33,7 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.InvalidParameter: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnknownMethod: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.TargetOutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.NotDifferentiable: grpc.StatusCode.UNIMPLEMENTED,
     errors.NothingToDifferentiate: grpc.StatusCode.FAILED_PRECONDITION,
@@ -53,13 +57,32 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.WorkerTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     ExplainsvcError: grpc.StatusCode.INTERNAL,
 }
-RESOURCES = {errors.ModelNotFound: "model", errors.AuditNotFound: "audit", errors.UploadNotFound: "upload"}
-RETRY = Duration(seconds=1)
+RESOURCES: dict[type[ExplainsvcError], str] = {
+    errors.ModelNotFound: "model",
+    errors.AuditNotFound: "audit",
+    errors.UploadNotFound: "upload",
+}
+"""What was not found; its name is the error's detail ``name``."""
+RETRIES: dict[type[ExplainsvcError], Duration] = {
+    errors.QueueFull: Duration(seconds=1),
+    errors.ServerStopping: Duration(seconds=5),
+}
+"""How long to wait before the same request is sent again."""
+TEXTS = ("what", "where", "expected", "to_do")
 
+LOG = logging.getLogger(__name__)
 LARGEST = 7500
 """Bytes of a status as headers: more than 8 kB in all are refused by many clients."""
 CUTS = ((10_000, 100), (1000, 20), (500, 10), (250, 8), (80, 5))
 """Characters a text, and number of violations; the first that fits is taken."""
+
+
+def told(error: Exception) -> ExplainsvcError:
+    """What a caller is told of an error; one that is not ours says nothing but that it happened, and the log the rest."""
+    if isinstance(error, ExplainsvcError):
+        return error
+    LOG.error("unexpected error", exc_info=error)
+    return ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
 
 
 def to_status(error: ExplainsvcError) -> status_pb2.Status:
@@ -82,14 +105,16 @@ def _status_within(error: ExplainsvcError, length: int, violations: int) -> stat
 
 
 def _details(error: ExplainsvcError, length: int, violations: int) -> list[Message]:
-    texts = {"what": error.what, "where": error.where, "expected": error.expected, "to_do": error.to_do}
+    kind, texts = type(error), error.details | {key: getattr(error, key) for key in TEXTS}
     metadata = {key: _cut(text, length) for key, text in texts.items() if text}
     found: list[Message] = [details_pb2.ErrorInfo(reason=error.REASON, domain=DOMAIN, metadata=metadata)]
     if error.violations:
         found.append(_bad_request(error, length, violations))
-    if type(error) in RESOURCES:
-        kind = RESOURCES[type(error)]
-        found.append(details_pb2.ResourceInfo(resource_type=kind, description=metadata["what"]))
+    if CODES[kind] == grpc.StatusCode.FAILED_PRECONDITION:
+        found.append(_precondition(error, metadata))
+    if kind in RESOURCES:
+        name, text = metadata.get("name", ""), metadata.get("what", "")
+        found.append(details_pb2.ResourceInfo(resource_type=RESOURCES[kind], resource_name=name, description=text))
     delay = _retry_delay(error)
     if delay is not None:
         found.append(details_pb2.RetryInfo(retry_delay=delay))
@@ -98,11 +123,17 @@ def _details(error: ExplainsvcError, length: int, violations: int) -> list[Messa
 
 def _retry_delay(error: ExplainsvcError) -> Duration | None:
     """When the same call may be answered; None where it never will be."""
-    if isinstance(error, errors.QueueFull):
-        return RETRY
     if isinstance(error, errors.QuotaExceeded) and error.retry_seconds is not None:
         return Duration(nanos=round(error.retry_seconds % 1 * 1e9) % 10**9, seconds=math.floor(error.retry_seconds))
-    return None
+    return RETRIES.get(type(error))
+
+
+def _precondition(error: ExplainsvcError, metadata: Mapping[str, str]) -> Message:
+    """What must be otherwise before the same request can succeed; the subject is where it is."""
+    said = [f"{words}{metadata[key]}" for key, words in (("what", ""), ("expected", "expected ")) if key in metadata]
+    violation = {"type": error.REASON, "subject": metadata.get("where", ""), "description": "; ".join(said)}
+    failure: Message = details_pb2.PreconditionFailure(violations=[violation])
+    return failure
 
 
 def _bad_request(error: ExplainsvcError, length: int, violations: int) -> Message:
@@ -124,13 +155,19 @@ def _cut(text: str, length: int) -> str:
 
 def from_rpc_error(error: grpc.RpcError, target: str) -> ExplainsvcError:
     """The library's error that a failed call carries; for calls that never reached the server, one that says so."""
-    status = _status(error)
+    return from_status(_status(error)) or _without_details(error, target)
+
+
+def from_status(status: status_pb2.Status) -> ExplainsvcError | None:
+    """The library's error that a status carries, if it does."""
     for detail in status.details:
         info = details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.reason in errors.ERRORS:
-            texts = {key: info.metadata.get(key, "") for key in ("where", "expected", "to_do")}
-            return errors.ERRORS[info.reason](info.metadata.get("what", ""), **texts, violations=_violations(status))
-    return _without_details(error, target)
+            what, *rest = (info.metadata.get(key, "") for key in TEXTS)
+            more = {key: text for key, text in info.metadata.items() if key not in TEXTS}
+            texts = dict(zip(TEXTS[1:], rest, strict=True))
+            return errors.ERRORS[info.reason](what, **texts, violations=_violations(status), details=more)
+    return None
 
 
 def _status(error: Any) -> status_pb2.Status:

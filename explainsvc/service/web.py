@@ -20,7 +20,7 @@ from explainsvc.service import tls
 from explainsvc.service.access import ADMIN, ANY, OPEN
 from explainsvc.service.calls import HTTP, REQUEST_ID, Call
 from explainsvc.service.health import Readiness
-from explainsvc.service.interceptor import LOG, Gate, code_of
+from explainsvc.service.interceptor import Gate, code_of
 from explainsvc.service.reloading import Reloading
 from explainsvc.service.security import identity
 from explainsvc.service.status import to_status

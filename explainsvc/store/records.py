@@ -104,6 +104,7 @@ def no_model(digest: str) -> ModelNotFound:
     return ModelNotFound(
         f"no model has the digest {digest[:80]!r}",
         where="digest",
+        details={"name": digest[:80]},
         expected="the digest that UploadModel returned: 64 hexadecimal digits",
         to_do="Upload the model, or list the stored ones",
     )
@@ -114,6 +115,7 @@ def no_audit(audit_id: str) -> AuditNotFound:
     return AuditNotFound(
         f"no audit has the id {audit_id[:80]!r}",
         where="audit_id",
+        details={"name": audit_id[:80]},
         expected="the audit_id of CreateAudit's first event: 32 hexadecimal digits",
     )
 

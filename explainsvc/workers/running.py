@@ -15,7 +15,7 @@ from explainsvc.errors import ExplainsvcError, WorkerCrashed, WorkerOutOfMemory,
 from explainsvc.workers.limits import Limits
 from explainsvc.workers.process import Worker, death_in_words
 
-INTERIM = frozenset({"accepted", "wanted", "progress", "row", "begun", "part"})
+INTERIM = frozenset({"accepted", "wanted", "progress", "row", "begun", "part", "streamed"})
 """Replies that are followed by others."""
 ALIVE = frozenset({"progress", "part"})
 """Replies that give a job its time anew: an audit may take hours, but none of its parts."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not CHECKOUT, reason="the list of files comes fr
 # Written in two parts, so that this file does not find itself.
 REGISTRIES = ("pypi" + ".org", "python" + "hosted", "index" + "-url", "find" + "-links", "download" + ".pytorch.org")
 PLACES = ("/" + "work/", "/" + "root/", "/" + "home/", "/" + "Users/")
-BINARY = frozenset({".onnx", ".npz", ".npy", ".png", ".jpg", ".pb"})
+BINARY = frozenset({".onnx", ".npz", ".npy", ".png", ".jpg", ".pb", ".binpb"})
 LARGEST = 1_000_000
 
 

@@ -53,6 +53,16 @@ def test_services_are_listed(channel: grpc.Channel) -> None:
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) >= SERVICES
 
 
+@pytest.mark.parametrize("symbol", ["ExplanationService", "ExplanationService.Explain", "ExplainRequest"])
+def test_symbols_are_found(channel: grpc.Channel, symbol: str) -> None:
+    """Services, rpcs and messages lead to their file; an rpc that no service has leads nowhere."""
+    database = ProtoReflectionDescriptorDatabase(channel)
+    found = database.FindFileContainingSymbol(f"explainsvc.v1.{symbol}")
+    assert found.name == "explainsvc/v1/explanation_service.proto"
+    with pytest.raises(KeyError):
+        ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(f"explainsvc.v1.{symbol}.Zebra")
+
+
 def test_a_client_from_reflection_alone(channel: grpc.Channel, cnn_bytes: bytes, cnn: Model) -> None:
     """Uploading and explaining need no generated code, and give the library's numbers."""
     reflected = Reflected(channel)

@@ -196,7 +196,7 @@ def test_requests_that_wait_are_computed_together(bench: Bench, cnn: Model) -> N
             assert isinstance(reply, Reply)
             own = cnn.explain(given, "gradient", 1).values["x"]
             np.testing.assert_allclose(
-                from_attribution(reply.attribution).values["x"], own, rtol=0, atol=TOLERANCE * np.abs(own).max()
+                from_attribution(reply.explained.attribution).values["x"], own, rtol=0, atol=TOLERANCE * np.abs(own).max()
             )
     assert isinstance(replies[6], InvalidInput)
 

@@ -30,7 +30,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/v1/audit_service.proto\x12\rexplainsvc.v1\x1a\x19\x65xplainsvc/v1/error.proto\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n\x05\x41udit\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.explainsvc.v1.AuditState\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.explainsvc.v1.Error\x12%\n\x04rows\x18\x07 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\x12(\n\x08verdicts\x18\x08 \x03(\x0b\x32\x16.explainsvc.v1.Verdict\x12)\n\x08progress\x18\t \x01(\x0b\x32\x17.explainsvc.v1.Progress\"\xc4\x01\n\x08\x41uditRow\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05order\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07measure\x18\x06 \x01(\t\x12\x0c\n\x04mean\x18\x07 \x01(\x01\x12\x0b\n\x03std\x18\x08 \x01(\x01\x12\x0b\n\x03low\x18\t \x01(\x01\x12\x0c\n\x04high\x18\n \x01(\x01\x12\t\n\x01n\x18\x0b \x01(\x05\x12\x0c\n\x04note\x18\x0c \x01(\t\x12\x0e\n\x06\x61mount\x18\r \x01(\x01\"I\n\x07Verdict\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63heck\x18\x02 \x01(\t\x12\x0f\n\x07verdict\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xbc\x03\n\x12\x43reateAuditRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0f\n\x07methods\x18\x03 \x03(\t\x12\x0e\n\x06\x63hecks\x18\x04 \x03(\t\x12%\n\x06target\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12%\n\x06labels\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x45\n\nparameters\x18\x08 \x03(\x0b\x32\x31.explainsvc.v1.CreateAuditRequest.ParametersEntry\x12\x0e\n\x06preset\x18\t \x01(\t\x12\x0c\n\x04plan\x18\n \x01(\t\x12\x14\n\x0ckeep_running\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\x07\n\x05_seed\"\xd8\x01\n\x13\x43reateAuditResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12(\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x42\x07\n\x05\x65vent\"=\n\x11WatchAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\xd7\x01\n\x12WatchAuditResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12(\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x42\x07\n\x05\x65vent\"c\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x0c\n\x04what\x18\x03 \x01(\t\x12,\n\tremaining\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"#\n\x0fGetAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\"7\n\x10GetAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Audit\"V\n\x15\x44ownloadReportRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12+\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1b.explainsvc.v1.ReportFormat\"<\n\x16\x44ownloadReportResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\":\n\x11ListAuditsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListAuditsResponse\x12$\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x14.explainsvc.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x43\x61ncelAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\":\n\x13\x43\x61ncelAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Audit\"&\n\x12\x44\x65leteAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteAuditResponse*\xa9\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_STATE_RUNNING\x10\x01\x12\x19\n\x15\x41UDIT_STATE_SUCCEEDED\x10\x02\x12\x16\n\x12\x41UDIT_STATE_FAILED\x10\x03\x12\x19\n\x15\x41UDIT_STATE_CANCELLED\x10\x04\x12\x17\n\x13\x41UDIT_STATE_ABORTED\x10\x05*]\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12REPORT_FORMAT_JSON\x10\x01\x12\x16\n\x12REPORT_FORMAT_HTML\x10\x02\x32\xe8\x04\n\x0c\x41uditService\x12V\n\x0b\x43reateAudit\x12!.explainsvc.v1.CreateAuditRequest\x1a\".explainsvc.v1.CreateAuditResponse0\x01\x12K\n\x08GetAudit\x12\x1e.explainsvc.v1.GetAuditRequest\x1a\x1f.explainsvc.v1.GetAuditResponse\x12_\n\x0e\x44ownloadReport\x12$.explainsvc.v1.DownloadReportRequest\x1a%.explainsvc.v1.DownloadReportResponse0\x01\x12S\n\nWatchAudit\x12 .explainsvc.v1.WatchAuditRequest\x1a!.explainsvc.v1.WatchAuditResponse0\x01\x12Q\n\nListAudits\x12 .explainsvc.v1.ListAuditsRequest\x1a!.explainsvc.v1.ListAuditsResponse\x12T\n\x0b\x43\x61ncelAudit\x12!.explainsvc.v1.CancelAuditRequest\x1a\".explainsvc.v1.CancelAuditResponse\x12T\n\x0b\x44\x65leteAudit\x12!.explainsvc.v1.DeleteAuditRequest\x1a\".explainsvc.v1.DeleteAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/v1/audit_service.proto\x12\rexplainsvc.v1\x1a\x19\x65xplainsvc/v1/error.proto\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n\x05\x41udit\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.explainsvc.v1.AuditState\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.explainsvc.v1.Error\x12%\n\x04rows\x18\x07 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\x12(\n\x08verdicts\x18\x08 \x03(\x0b\x32\x16.explainsvc.v1.Verdict\x12)\n\x08progress\x18\t \x01(\x0b\x32\x17.explainsvc.v1.Progress\"\xc4\x01\n\x08\x41uditRow\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05order\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07measure\x18\x06 \x01(\t\x12\x0c\n\x04mean\x18\x07 \x01(\x01\x12\x0b\n\x03std\x18\x08 \x01(\x01\x12\x0b\n\x03low\x18\t \x01(\x01\x12\x0c\n\x04high\x18\n \x01(\x01\x12\t\n\x01n\x18\x0b \x01(\x05\x12\x0c\n\x04note\x18\x0c \x01(\t\x12\x0e\n\x06\x61mount\x18\r \x01(\x01\"I\n\x07Verdict\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63heck\x18\x02 \x01(\t\x12\x0f\n\x07verdict\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xff\x03\n\x12\x43reateAuditRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0f\n\x07methods\x18\x03 \x03(\t\x12\x0e\n\x06\x63hecks\x18\x04 \x03(\t\x12%\n\x06target\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12%\n\x06labels\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x45\n\nparameters\x18\x08 \x03(\x0b\x32\x31.explainsvc.v1.CreateAuditRequest.ParametersEntry\x12\x0e\n\x06preset\x18\t \x01(\t\x12\x0c\n\x04plan\x18\n \x01(\t\x12\x14\n\x0ckeep_running\x18\x0b \x01(\x08\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x15\n\rvalidate_only\x18\r \x01(\x08\x12*\n\x06images\x18\x0e \x03(\x0b\x32\x1a.explainsvc.v1.NamedImages\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\x07\n\x05_seed\"\x8e\x02\n\x13\x43reateAuditResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12(\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12\x34\n\nvalidation\x18\x06 \x01(\x0b\x32\x1e.explainsvc.v1.AuditValidationH\x00\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x42\x07\n\x05\x65vent\"\x81\x02\n\x0f\x41uditValidation\x12\x0f\n\x07methods\x18\x01 \x03(\t\x12\x10\n\x08\x63ontrols\x18\x02 \x03(\t\x12\x0e\n\x06\x63hecks\x18\x03 \x03(\t\x12\x42\n\nparameters\x18\x04 \x03(\x0b\x32..explainsvc.v1.AuditValidation.ParametersEntry\x12\x0e\n\x06output\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\r\n\x05items\x18\x07 \x01(\x03\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"=\n\x11WatchAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\xd7\x01\n\x12WatchAuditResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12(\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.AuditH\x00\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x42\x07\n\x05\x65vent\"c\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x0c\n\x04what\x18\x03 \x01(\t\x12,\n\tremaining\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"#\n\x0fGetAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\"7\n\x10GetAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Audit\"V\n\x15\x44ownloadReportRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12+\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1b.explainsvc.v1.ReportFormat\"<\n\x16\x44ownloadReportResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\":\n\x11ListAuditsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x12ListAuditsResponse\x12$\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x14.explainsvc.v1.Audit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x43\x61ncelAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\":\n\x13\x43\x61ncelAuditResponse\x12#\n\x05\x61udit\x18\x01 \x01(\x0b\x32\x14.explainsvc.v1.Audit\"&\n\x12\x44\x65leteAuditRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteAuditResponse*\xa9\x01\n\nAuditState\x12\x1b\n\x17\x41UDIT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_STATE_RUNNING\x10\x01\x12\x19\n\x15\x41UDIT_STATE_SUCCEEDED\x10\x02\x12\x16\n\x12\x41UDIT_STATE_FAILED\x10\x03\x12\x19\n\x15\x41UDIT_STATE_CANCELLED\x10\x04\x12\x17\n\x13\x41UDIT_STATE_ABORTED\x10\x05*]\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12REPORT_FORMAT_JSON\x10\x01\x12\x16\n\x12REPORT_FORMAT_HTML\x10\x02\x32\xe8\x04\n\x0c\x41uditService\x12V\n\x0b\x43reateAudit\x12!.explainsvc.v1.CreateAuditRequest\x1a\".explainsvc.v1.CreateAuditResponse0\x01\x12K\n\x08GetAudit\x12\x1e.explainsvc.v1.GetAuditRequest\x1a\x1f.explainsvc.v1.GetAuditResponse\x12_\n\x0e\x44ownloadReport\x12$.explainsvc.v1.DownloadReportRequest\x1a%.explainsvc.v1.DownloadReportResponse0\x01\x12S\n\nWatchAudit\x12 .explainsvc.v1.WatchAuditRequest\x1a!.explainsvc.v1.WatchAuditResponse0\x01\x12Q\n\nListAudits\x12 .explainsvc.v1.ListAuditsRequest\x1a!.explainsvc.v1.ListAuditsResponse\x12T\n\x0b\x43\x61ncelAudit\x12!.explainsvc.v1.CancelAuditRequest\x1a\".explainsvc.v1.CancelAuditResponse\x12T\n\x0b\x44\x65leteAudit\x12!.explainsvc.v1.DeleteAuditRequest\x1a\".explainsvc.v1.DeleteAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._loaded_options = None
   _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_AUDITSTATE']._serialized_start=2453
-  _globals['_AUDITSTATE']._serialized_end=2622
-  _globals['_REPORTFORMAT']._serialized_start=2624
-  _globals['_REPORTFORMAT']._serialized_end=2717
+  _globals['_AUDITVALIDATION_PARAMETERSENTRY']._loaded_options = None
+  _globals['_AUDITVALIDATION_PARAMETERSENTRY']._serialized_options = b'8\001'
+  _globals['_AUDITSTATE']._serialized_start=2834
+  _globals['_AUDITSTATE']._serialized_end=3003
+  _globals['_REPORTFORMAT']._serialized_start=3005
+  _globals['_REPORTFORMAT']._serialized_end=3098
   _globals['_AUDIT']._serialized_start=231
   _globals['_AUDIT']._serialized_end=576
   _globals['_AUDITROW']._serialized_start=579
@@ -50,37 +52,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERDICT']._serialized_start=777
   _globals['_VERDICT']._serialized_end=850
   _globals['_CREATEAUDITREQUEST']._serialized_start=853
-  _globals['_CREATEAUDITREQUEST']._serialized_end=1297
-  _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._serialized_start=1214
-  _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._serialized_end=1288
-  _globals['_CREATEAUDITRESPONSE']._serialized_start=1300
-  _globals['_CREATEAUDITRESPONSE']._serialized_end=1516
-  _globals['_WATCHAUDITREQUEST']._serialized_start=1518
-  _globals['_WATCHAUDITREQUEST']._serialized_end=1579
-  _globals['_WATCHAUDITRESPONSE']._serialized_start=1582
-  _globals['_WATCHAUDITRESPONSE']._serialized_end=1797
-  _globals['_PROGRESS']._serialized_start=1799
-  _globals['_PROGRESS']._serialized_end=1898
-  _globals['_GETAUDITREQUEST']._serialized_start=1900
-  _globals['_GETAUDITREQUEST']._serialized_end=1935
-  _globals['_GETAUDITRESPONSE']._serialized_start=1937
-  _globals['_GETAUDITRESPONSE']._serialized_end=1992
-  _globals['_DOWNLOADREPORTREQUEST']._serialized_start=1994
-  _globals['_DOWNLOADREPORTREQUEST']._serialized_end=2080
-  _globals['_DOWNLOADREPORTRESPONSE']._serialized_start=2082
-  _globals['_DOWNLOADREPORTRESPONSE']._serialized_end=2142
-  _globals['_LISTAUDITSREQUEST']._serialized_start=2144
-  _globals['_LISTAUDITSREQUEST']._serialized_end=2202
-  _globals['_LISTAUDITSRESPONSE']._serialized_start=2204
-  _globals['_LISTAUDITSRESPONSE']._serialized_end=2287
-  _globals['_CANCELAUDITREQUEST']._serialized_start=2289
-  _globals['_CANCELAUDITREQUEST']._serialized_end=2327
-  _globals['_CANCELAUDITRESPONSE']._serialized_start=2329
-  _globals['_CANCELAUDITRESPONSE']._serialized_end=2387
-  _globals['_DELETEAUDITREQUEST']._serialized_start=2389
-  _globals['_DELETEAUDITREQUEST']._serialized_end=2427
-  _globals['_DELETEAUDITRESPONSE']._serialized_start=2429
-  _globals['_DELETEAUDITRESPONSE']._serialized_end=2450
-  _globals['_AUDITSERVICE']._serialized_start=2720
-  _globals['_AUDITSERVICE']._serialized_end=3336
+  _globals['_CREATEAUDITREQUEST']._serialized_end=1364
+  _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._serialized_start=1281
+  _globals['_CREATEAUDITREQUEST_PARAMETERSENTRY']._serialized_end=1355
+  _globals['_CREATEAUDITRESPONSE']._serialized_start=1367
+  _globals['_CREATEAUDITRESPONSE']._serialized_end=1637
+  _globals['_AUDITVALIDATION']._serialized_start=1640
+  _globals['_AUDITVALIDATION']._serialized_end=1897
+  _globals['_AUDITVALIDATION_PARAMETERSENTRY']._serialized_start=1281
+  _globals['_AUDITVALIDATION_PARAMETERSENTRY']._serialized_end=1355
+  _globals['_WATCHAUDITREQUEST']._serialized_start=1899
+  _globals['_WATCHAUDITREQUEST']._serialized_end=1960
+  _globals['_WATCHAUDITRESPONSE']._serialized_start=1963
+  _globals['_WATCHAUDITRESPONSE']._serialized_end=2178
+  _globals['_PROGRESS']._serialized_start=2180
+  _globals['_PROGRESS']._serialized_end=2279
+  _globals['_GETAUDITREQUEST']._serialized_start=2281
+  _globals['_GETAUDITREQUEST']._serialized_end=2316
+  _globals['_GETAUDITRESPONSE']._serialized_start=2318
+  _globals['_GETAUDITRESPONSE']._serialized_end=2373
+  _globals['_DOWNLOADREPORTREQUEST']._serialized_start=2375
+  _globals['_DOWNLOADREPORTREQUEST']._serialized_end=2461
+  _globals['_DOWNLOADREPORTRESPONSE']._serialized_start=2463
+  _globals['_DOWNLOADREPORTRESPONSE']._serialized_end=2523
+  _globals['_LISTAUDITSREQUEST']._serialized_start=2525
+  _globals['_LISTAUDITSREQUEST']._serialized_end=2583
+  _globals['_LISTAUDITSRESPONSE']._serialized_start=2585
+  _globals['_LISTAUDITSRESPONSE']._serialized_end=2668
+  _globals['_CANCELAUDITREQUEST']._serialized_start=2670
+  _globals['_CANCELAUDITREQUEST']._serialized_end=2708
+  _globals['_CANCELAUDITRESPONSE']._serialized_start=2710
+  _globals['_CANCELAUDITRESPONSE']._serialized_end=2768
+  _globals['_DELETEAUDITREQUEST']._serialized_start=2770
+  _globals['_DELETEAUDITREQUEST']._serialized_end=2808
+  _globals['_DELETEAUDITRESPONSE']._serialized_start=2810
+  _globals['_DELETEAUDITRESPONSE']._serialized_end=2831
+  _globals['_AUDITSERVICE']._serialized_start=3101
+  _globals['_AUDITSERVICE']._serialized_end=3717
 # @@protoc_insertion_point(module_scope)

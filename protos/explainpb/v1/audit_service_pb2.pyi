@@ -104,7 +104,7 @@ class Verdict(_message.Message):
     def __init__(self, method: _Optional[str] = ..., check: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CreateAuditRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters", "preset", "plan", "keep_running", "request_id")
+    __slots__ = ("model_digest", "inputs", "methods", "checks", "target", "labels", "seed", "parameters", "preset", "plan", "keep_running", "request_id", "validate_only", "images")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +124,8 @@ class CreateAuditRequest(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     KEEP_RUNNING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     methods: _containers.RepeatedScalarFieldContainer[str]
@@ -136,21 +138,50 @@ class CreateAuditRequest(_message.Message):
     plan: str
     keep_running: bool
     request_id: str
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., preset: _Optional[str] = ..., plan: _Optional[str] = ..., keep_running: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    images: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedImages]
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., methods: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., labels: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., preset: _Optional[str] = ..., plan: _Optional[str] = ..., keep_running: _Optional[bool] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., images: _Optional[_Iterable[_Union[_tensor_pb2.NamedImages, _Mapping]]] = ...) -> None: ...
 
 class CreateAuditResponse(_message.Message):
-    __slots__ = ("started", "progress", "row", "finished", "sequence")
+    __slots__ = ("started", "progress", "row", "finished", "validation", "sequence")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     started: Audit
     progress: Progress
     row: AuditRow
     finished: Audit
+    validation: AuditValidation
     sequence: int
-    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, started: _Optional[_Union[Audit, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., row: _Optional[_Union[AuditRow, _Mapping]] = ..., finished: _Optional[_Union[Audit, _Mapping]] = ..., validation: _Optional[_Union[AuditValidation, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class AuditValidation(_message.Message):
+    __slots__ = ("methods", "controls", "checks", "parameters", "output", "seed", "items")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _struct_pb2.Struct
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    controls: _containers.RepeatedScalarFieldContainer[str]
+    checks: _containers.RepeatedScalarFieldContainer[str]
+    parameters: _containers.MessageMap[str, _struct_pb2.Struct]
+    output: str
+    seed: int
+    items: int
+    def __init__(self, methods: _Optional[_Iterable[str]] = ..., controls: _Optional[_Iterable[str]] = ..., checks: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Mapping[str, _struct_pb2.Struct]] = ..., output: _Optional[str] = ..., seed: _Optional[int] = ..., items: _Optional[int] = ...) -> None: ...
 
 class WatchAuditRequest(_message.Message):
     __slots__ = ("audit_id", "after_sequence")

@@ -24,15 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xplainsvc/v1/error.proto\x12\rexplainsvc.v1\"\x88\x01\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\r\n\x05to_do\x18\x05 \x01(\t\x12\x31\n\nviolations\x18\x06 \x03(\x0b\x32\x1d.explainsvc.v1.FieldViolation\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xplainsvc/v1/error.proto\x12\rexplainsvc.v1\"\xec\x01\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\r\n\x05where\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\r\n\x05to_do\x18\x05 \x01(\t\x12\x31\n\nviolations\x18\x06 \x03(\x0b\x32\x1d.explainsvc.v1.FieldViolation\x12\x32\n\x07\x64\x65tails\x18\x07 \x03(\x0b\x32!.explainsvc.v1.Error.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explainsvc.v1.error_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ERROR_DETAILSENTRY']._loaded_options = None
+  _globals['_ERROR_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_ERROR']._serialized_start=45
-  _globals['_ERROR']._serialized_end=181
-  _globals['_FIELDVIOLATION']._serialized_start=183
-  _globals['_FIELDVIOLATION']._serialized_end=235
+  _globals['_ERROR']._serialized_end=281
+  _globals['_ERROR_DETAILSENTRY']._serialized_start=235
+  _globals['_ERROR_DETAILSENTRY']._serialized_end=281
+  _globals['_FIELDVIOLATION']._serialized_start=283
+  _globals['_FIELDVIOLATION']._serialized_end=335
 # @@protoc_insertion_point(module_scope)

@@ -22,12 +22,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from explainpb.v1 import audit_service_pb2 as explainsvc_dot_v1_dot_audit__service__pb2
 from explainpb.v1 import target_pb2 as explainsvc_dot_v1_dot_target__pb2
 from explainpb.v1 import tensor_pb2 as explainsvc_dot_v1_dot_tensor__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'explainsvc/v1/explanation_service.proto\x12\rexplainsvc.v1\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xae\x02\n\x0e\x45xplainRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x08 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\t \x01(\x08\"B\n\x0f\x45xplainResponse\x12/\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32\x1a.explainsvc.v1.Attribution\"\xcc\x03\n\x0b\x41ttribution\x12\x0e\n\x06method\x18\x01 \x01(\t\x12*\n\x06values\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12+\n\x0coutput_value\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12-\n\x0e\x62\x61seline_value\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\'\n\x08residual\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\t \x01(\t\x12:\n\x08versions\x18\n \x03(\x0b\x32(.explainsvc.v1.Attribution.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x0ePredictRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\">\n\x0fPredictResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"\xff\x01\n\x19\x43ompileExplanationRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x07 \x01(\x08\"@\n\x1a\x43ompileExplanationResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\"\xa2\x02\n\x10GetLedgerRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x07 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x08 \x01(\x08\":\n\x11GetLedgerResponse\x12%\n\x06ledger\x18\x01 \x01(\x0b\x32\x15.explainsvc.v1.Ledger\"\x80\x03\n\x06Ledger\x12\x0e\n\x06method\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12\x18\n\x10\x65xplained_inputs\x18\x03 \x03(\t\x12\r\n\x05start\x18\x04 \x01(\x01\x12(\n\x08\x61\x63\x63ounts\x18\x05 \x03(\x0b\x32\x16.explainsvc.v1.Account\x12(\n\x06values\x18\x06 \x03(\x0b\x32\x18.explainsvc.v1.Relevance\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x14\n\x0cmodel_digest\x18\x08 \x01(\t\x12\x35\n\x08versions\x18\t \x03(\x0b\x32#.explainsvc.v1.Ledger.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\n \x03(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x07\x41\x63\x63ount\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x10\n\x08received\x18\x05 \x01(\x01\x12+\n\thanded_on\x18\x06 \x03(\x0b\x32\x18.explainsvc.v1.Relevance\x12\x0c\n\x04\x62ias\x18\x07 \x01(\x01\x12\x0c\n\x04rest\x18\x08 \x01(\x01\"&\n\tRelevance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03sum\x18\x02 \x01(\x01\"\xf3\x01\n\rDryRunRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x07 \x01(\x08\"7\n\x0e\x44ryRunResponse\x12%\n\x04plan\x18\x01 \x01(\x0b\x32\x17.explainsvc.v1.RulePlan\"l\n\x08RulePlan\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x18\n\x10\x65xplained_inputs\x18\x03 \x03(\t\x12&\n\x05nodes\x18\x04 \x03(\x0b\x32\x17.explainsvc.v1.NodeRule\"\x87\x01\n\x08NodeRule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"\x14\n\x12ListMethodsRequest\"`\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.explainsvc.v1.Card\x12#\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x13.explainsvc.v1.Card\"\xbb\x02\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x63omputes\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.explainsvc.v1.ParameterCard\x12\r\n\x05needs\x18\x06 \x01(\t\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x12\n\nproperties\x18\x08 \x01(\t\x12\x0e\n\x06limits\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0f\n\x07\x64iffers\x18\x0b \x01(\t\x12/\n\x06\x61xioms\x18\x0c \x03(\x0b\x32\x1f.explainsvc.v1.Card.AxiomsEntry\x1a-\n\x0b\x41xiomsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\rParameterCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05range\x18\x05 \x01(\t2\x82\x04\n\x12\x45xplanationService\x12H\n\x07\x45xplain\x12\x1d.explainsvc.v1.ExplainRequest\x1a\x1e.explainsvc.v1.ExplainResponse\x12H\n\x07Predict\x12\x1d.explainsvc.v1.PredictRequest\x1a\x1e.explainsvc.v1.PredictResponse\x12k\n\x12\x43ompileExplanation\x12(.explainsvc.v1.CompileExplanationRequest\x1a).explainsvc.v1.CompileExplanationResponse0\x01\x12N\n\tGetLedger\x12\x1f.explainsvc.v1.GetLedgerRequest\x1a .explainsvc.v1.GetLedgerResponse\x12\x45\n\x06\x44ryRun\x12\x1c.explainsvc.v1.DryRunRequest\x1a\x1d.explainsvc.v1.DryRunResponse\x12T\n\x0bListMethods\x12!.explainsvc.v1.ListMethodsRequest\x1a\".explainsvc.v1.ListMethodsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'explainsvc/v1/explanation_service.proto\x12\rexplainsvc.v1\x1a!explainsvc/v1/audit_service.proto\x1a\x1a\x65xplainsvc/v1/target.proto\x1a\x1a\x65xplainsvc/v1/tensor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x9b\x03\n\x0e\x45xplainRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x08 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\t \x01(\x08\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x12*\n\x06images\x18\x0b \x03(\x0b\x32\x1a.explainsvc.v1.NamedImages\x12(\n\x06render\x18\x0c \x01(\x0b\x32\x18.explainsvc.v1.Rendering\"\xb6\x01\n\x0f\x45xplainResponse\x12/\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32\x1a.explainsvc.v1.Attribution\x12(\n\x08pictures\x18\x02 \x03(\x0b\x32\x16.explainsvc.v1.Picture\x12\x19\n\x11pictures_left_out\x18\x03 \x01(\x05\x12-\n\nvalidation\x18\x04 \x01(\x0b\x32\x19.explainsvc.v1.Validation\"\xbe\x01\n\tRendering\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.explainsvc.v1.PictureKind\x12\'\n\x04mode\x18\x02 \x01(\x0e\x32\x19.explainsvc.v1.ColourMode\x12\x12\n\npercentile\x18\x03 \x01(\x01\x12\x15\n\rwithout_input\x18\x04 \x01(\x08\x12\x0e\n\x06tokens\x18\x05 \x03(\t\x12\r\n\x05names\x18\x06 \x03(\t\x12\x14\n\x0cmax_pictures\x18\x07 \x01(\x05\"]\n\x07Picture\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0c\n\x04item\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.explainsvc.v1.PictureKind\x12\x0b\n\x03png\x18\x04 \x01(\x0c\"\xc1\x01\n\nValidation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\x0f\n\x07\x63\x61veats\x18\x07 \x03(\t\"s\n\x14\x45xplainStreamRequest\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequest\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb2\x01\n\x15\x45xplainStreamResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12\x31\n\x07partial\x18\x02 \x01(\x0b\x32\x1e.explainsvc.v1.PartialEstimateH\x00\x12\x30\n\x06result\x18\x03 \x01(\x0b\x32\x1e.explainsvc.v1.ExplainResponseH\x00\x42\x07\n\x05\x65vent\"\x92\x01\n\x0fPartialEstimate\x12\x0f\n\x07samples\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12*\n\x06values\x18\x03 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x33\n\x0fstandard_errors\x18\x04 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"Q\n\x13\x45xplainBatchRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequest\"\x84\x01\n\x14\x45xplainBatchResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\x06result\x18\x02 \x01(\x0b\x32\x1e.explainsvc.v1.ExplainResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xf5\x03\n\x0b\x41ttribution\x12\x0e\n\x06method\x18\x01 \x01(\t\x12*\n\x06values\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12+\n\x0coutput_value\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12-\n\x0e\x62\x61seline_value\x18\x05 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12\'\n\x08residual\x18\x06 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\t \x01(\t\x12:\n\x08versions\x18\n \x03(\x0b\x32(.explainsvc.v1.Attribution.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\x0b \x03(\t\x12\'\n\x07timings\x18\x0c \x01(\x0b\x32\x16.explainsvc.v1.Timings\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x07Timings\x12\x1a\n\x12queue_milliseconds\x18\x01 \x01(\x01\x12\x19\n\x11load_milliseconds\x18\x02 \x01(\x01\x12\x1c\n\x14\x63ompute_milliseconds\x18\x03 \x01(\x01\"~\n\x0ePredictRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12*\n\x06images\x18\x03 \x03(\x0b\x32\x1a.explainsvc.v1.NamedImages\">\n\x0fPredictResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\"\x96\x02\n\x19\x43ompileExplanationRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x07 \x01(\x08\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"o\n\x1a\x43ompileExplanationResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12-\n\nvalidation\x18\x03 \x01(\x0b\x32\x19.explainsvc.v1.Validation\"\xce\x02\n\x10GetLedgerRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x0e\n\x06method\x18\x03 \x01(\t\x12%\n\x06target\x18\x04 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x05 \x03(\t\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x07 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x08 \x01(\x08\x12*\n\x06images\x18\t \x03(\x0b\x32\x1a.explainsvc.v1.NamedImages\":\n\x11GetLedgerResponse\x12%\n\x06ledger\x18\x01 \x01(\x0b\x32\x15.explainsvc.v1.Ledger\"\x80\x03\n\x06Ledger\x12\x0e\n\x06method\x18\x01 \x01(\t\x12-\n\x06target\x18\x02 \x01(\x0b\x32\x1d.explainsvc.v1.ResolvedTarget\x12\x18\n\x10\x65xplained_inputs\x18\x03 \x03(\t\x12\r\n\x05start\x18\x04 \x01(\x01\x12(\n\x08\x61\x63\x63ounts\x18\x05 \x03(\x0b\x32\x16.explainsvc.v1.Account\x12(\n\x06values\x18\x06 \x03(\x0b\x32\x18.explainsvc.v1.Relevance\x12+\n\nparameters\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x14\n\x0cmodel_digest\x18\x08 \x01(\t\x12\x35\n\x08versions\x18\t \x03(\x0b\x32#.explainsvc.v1.Ledger.VersionsEntry\x12\x0f\n\x07\x63\x61veats\x18\n \x03(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x07\x41\x63\x63ount\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x10\n\x08received\x18\x05 \x01(\x01\x12+\n\thanded_on\x18\x06 \x03(\x0b\x32\x18.explainsvc.v1.Relevance\x12\x0c\n\x04\x62ias\x18\x07 \x01(\x01\x12\x0c\n\x04rest\x18\x08 \x01(\x01\"&\n\tRelevance\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03sum\x18\x02 \x01(\x01\"\xf3\x01\n\rDryRunRequest\x12\x14\n\x0cmodel_digest\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12%\n\x06target\x18\x03 \x01(\x0b\x32\x15.explainsvc.v1.Target\x12\x18\n\x10\x65xplained_inputs\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x10\x61rray_parameters\x18\x06 \x03(\x0b\x32\x1a.explainsvc.v1.NamedTensor\x12\x18\n\x10straight_through\x18\x07 \x01(\x08\"7\n\x0e\x44ryRunResponse\x12%\n\x04plan\x18\x01 \x01(\x0b\x32\x17.explainsvc.v1.RulePlan\"l\n\x08RulePlan\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x18\n\x10\x65xplained_inputs\x18\x03 \x03(\t\x12&\n\x05nodes\x18\x04 \x03(\x0b\x32\x17.explainsvc.v1.NodeRule\"\x87\x01\n\x08NodeRule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0f\n\x07results\x18\x03 \x03(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07refusal\x18\x06 \x01(\t\"\x14\n\x12ListMethodsRequest\"`\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.explainsvc.v1.Card\x12#\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x13.explainsvc.v1.Card\"\xef\x02\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x10\n\x08\x63omputes\x18\x03 \x01(\t\x12\x0e\n\x06output\x18\x04 \x01(\t\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.explainsvc.v1.ParameterCard\x12\r\n\x05needs\x18\x06 \x01(\t\x12\x0c\n\x04\x63ost\x18\x07 \x01(\t\x12\x12\n\nproperties\x18\x08 \x01(\t\x12\x0e\n\x06limits\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x0f\n\x07\x64iffers\x18\x0b \x01(\t\x12/\n\x06\x61xioms\x18\x0c \x03(\x0b\x32\x1f.explainsvc.v1.Card.AxiomsEntry\x12\x32\n\x11parameters_schema\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x1a-\n\x0b\x41xiomsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\rParameterCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x07\x64\x65\x66\x61ult\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05range\x18\x05 \x01(\t*\xa5\x01\n\x0bPictureKind\x12\x1c\n\x18PICTURE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PICTURE_KIND_IMAGE\x10\x01\x12\x17\n\x13PICTURE_KIND_TOKENS\x10\x02\x12\x15\n\x11PICTURE_KIND_BARS\x10\x03\x12\x17\n\x13PICTURE_KIND_SERIES\x10\x04\x12\x17\n\x13PICTURE_KIND_VOLUME\x10\x05*[\n\nColourMode\x12\x1b\n\x17\x43OLOUR_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OLOUR_MODE_SIGNED\x10\x01\x12\x18\n\x14\x43OLOUR_MODE_ABSOLUTE\x10\x02\x32\xbd\x05\n\x12\x45xplanationService\x12H\n\x07\x45xplain\x12\x1d.explainsvc.v1.ExplainRequest\x1a\x1e.explainsvc.v1.ExplainResponse\x12\\\n\rExplainStream\x12#.explainsvc.v1.ExplainStreamRequest\x1a$.explainsvc.v1.ExplainStreamResponse0\x01\x12[\n\x0c\x45xplainBatch\x12\".explainsvc.v1.ExplainBatchRequest\x1a#.explainsvc.v1.ExplainBatchResponse(\x01\x30\x01\x12H\n\x07Predict\x12\x1d.explainsvc.v1.PredictRequest\x1a\x1e.explainsvc.v1.PredictResponse\x12k\n\x12\x43ompileExplanation\x12(.explainsvc.v1.CompileExplanationRequest\x1a).explainsvc.v1.CompileExplanationResponse0\x01\x12N\n\tGetLedger\x12\x1f.explainsvc.v1.GetLedgerRequest\x1a .explainsvc.v1.GetLedgerResponse\x12\x45\n\x06\x44ryRun\x12\x1c.explainsvc.v1.DryRunRequest\x1a\x1d.explainsvc.v1.DryRunResponse\x12T\n\x0bListMethods\x12!.explainsvc.v1.ListMethodsRequest\x1a\".explainsvc.v1.ListMethodsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,52 +43,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEDGER_VERSIONSENTRY']._serialized_options = b'8\001'
   _globals['_CARD_AXIOMSENTRY']._loaded_options = None
   _globals['_CARD_AXIOMSENTRY']._serialized_options = b'8\001'
-  _globals['_EXPLAINREQUEST']._serialized_start=145
-  _globals['_EXPLAINREQUEST']._serialized_end=447
-  _globals['_EXPLAINRESPONSE']._serialized_start=449
-  _globals['_EXPLAINRESPONSE']._serialized_end=515
-  _globals['_ATTRIBUTION']._serialized_start=518
-  _globals['_ATTRIBUTION']._serialized_end=978
-  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_start=931
-  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_end=978
-  _globals['_PREDICTREQUEST']._serialized_start=980
-  _globals['_PREDICTREQUEST']._serialized_end=1062
-  _globals['_PREDICTRESPONSE']._serialized_start=1064
-  _globals['_PREDICTRESPONSE']._serialized_end=1126
-  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_start=1129
-  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_end=1384
-  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_start=1386
-  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_end=1450
-  _globals['_GETLEDGERREQUEST']._serialized_start=1453
-  _globals['_GETLEDGERREQUEST']._serialized_end=1743
-  _globals['_GETLEDGERRESPONSE']._serialized_start=1745
-  _globals['_GETLEDGERRESPONSE']._serialized_end=1803
-  _globals['_LEDGER']._serialized_start=1806
-  _globals['_LEDGER']._serialized_end=2190
-  _globals['_LEDGER_VERSIONSENTRY']._serialized_start=931
-  _globals['_LEDGER_VERSIONSENTRY']._serialized_end=978
-  _globals['_ACCOUNT']._serialized_start=2193
-  _globals['_ACCOUNT']._serialized_end=2356
-  _globals['_RELEVANCE']._serialized_start=2358
-  _globals['_RELEVANCE']._serialized_end=2396
-  _globals['_DRYRUNREQUEST']._serialized_start=2399
-  _globals['_DRYRUNREQUEST']._serialized_end=2642
-  _globals['_DRYRUNRESPONSE']._serialized_start=2644
-  _globals['_DRYRUNRESPONSE']._serialized_end=2699
-  _globals['_RULEPLAN']._serialized_start=2701
-  _globals['_RULEPLAN']._serialized_end=2809
-  _globals['_NODERULE']._serialized_start=2812
-  _globals['_NODERULE']._serialized_end=2947
-  _globals['_LISTMETHODSREQUEST']._serialized_start=2949
-  _globals['_LISTMETHODSREQUEST']._serialized_end=2969
-  _globals['_LISTMETHODSRESPONSE']._serialized_start=2971
-  _globals['_LISTMETHODSRESPONSE']._serialized_end=3067
-  _globals['_CARD']._serialized_start=3070
-  _globals['_CARD']._serialized_end=3385
-  _globals['_CARD_AXIOMSENTRY']._serialized_start=3340
-  _globals['_CARD_AXIOMSENTRY']._serialized_end=3385
-  _globals['_PARAMETERCARD']._serialized_start=3387
-  _globals['_PARAMETERCARD']._serialized_end=3507
-  _globals['_EXPLANATIONSERVICE']._serialized_start=3510
-  _globals['_EXPLANATIONSERVICE']._serialized_end=4024
+  _globals['_PICTUREKIND']._serialized_start=5324
+  _globals['_PICTUREKIND']._serialized_end=5489
+  _globals['_COLOURMODE']._serialized_start=5491
+  _globals['_COLOURMODE']._serialized_end=5582
+  _globals['_EXPLAINREQUEST']._serialized_start=237
+  _globals['_EXPLAINREQUEST']._serialized_end=648
+  _globals['_EXPLAINRESPONSE']._serialized_start=651
+  _globals['_EXPLAINRESPONSE']._serialized_end=833
+  _globals['_RENDERING']._serialized_start=836
+  _globals['_RENDERING']._serialized_end=1026
+  _globals['_PICTURE']._serialized_start=1028
+  _globals['_PICTURE']._serialized_end=1121
+  _globals['_VALIDATION']._serialized_start=1124
+  _globals['_VALIDATION']._serialized_end=1317
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1319
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1434
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1437
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=1615
+  _globals['_PARTIALESTIMATE']._serialized_start=1618
+  _globals['_PARTIALESTIMATE']._serialized_end=1764
+  _globals['_EXPLAINBATCHREQUEST']._serialized_start=1766
+  _globals['_EXPLAINBATCHREQUEST']._serialized_end=1847
+  _globals['_EXPLAINBATCHRESPONSE']._serialized_start=1850
+  _globals['_EXPLAINBATCHRESPONSE']._serialized_end=1982
+  _globals['_ATTRIBUTION']._serialized_start=1985
+  _globals['_ATTRIBUTION']._serialized_end=2486
+  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_start=2439
+  _globals['_ATTRIBUTION_VERSIONSENTRY']._serialized_end=2486
+  _globals['_TIMINGS']._serialized_start=2488
+  _globals['_TIMINGS']._serialized_end=2582
+  _globals['_PREDICTREQUEST']._serialized_start=2584
+  _globals['_PREDICTREQUEST']._serialized_end=2710
+  _globals['_PREDICTRESPONSE']._serialized_start=2712
+  _globals['_PREDICTRESPONSE']._serialized_end=2774
+  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_start=2777
+  _globals['_COMPILEEXPLANATIONREQUEST']._serialized_end=3055
+  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_start=3057
+  _globals['_COMPILEEXPLANATIONRESPONSE']._serialized_end=3168
+  _globals['_GETLEDGERREQUEST']._serialized_start=3171
+  _globals['_GETLEDGERREQUEST']._serialized_end=3505
+  _globals['_GETLEDGERRESPONSE']._serialized_start=3507
+  _globals['_GETLEDGERRESPONSE']._serialized_end=3565
+  _globals['_LEDGER']._serialized_start=3568
+  _globals['_LEDGER']._serialized_end=3952
+  _globals['_LEDGER_VERSIONSENTRY']._serialized_start=2439
+  _globals['_LEDGER_VERSIONSENTRY']._serialized_end=2486
+  _globals['_ACCOUNT']._serialized_start=3955
+  _globals['_ACCOUNT']._serialized_end=4118
+  _globals['_RELEVANCE']._serialized_start=4120
+  _globals['_RELEVANCE']._serialized_end=4158
+  _globals['_DRYRUNREQUEST']._serialized_start=4161
+  _globals['_DRYRUNREQUEST']._serialized_end=4404
+  _globals['_DRYRUNRESPONSE']._serialized_start=4406
+  _globals['_DRYRUNRESPONSE']._serialized_end=4461
+  _globals['_RULEPLAN']._serialized_start=4463
+  _globals['_RULEPLAN']._serialized_end=4571
+  _globals['_NODERULE']._serialized_start=4574
+  _globals['_NODERULE']._serialized_end=4709
+  _globals['_LISTMETHODSREQUEST']._serialized_start=4711
+  _globals['_LISTMETHODSREQUEST']._serialized_end=4731
+  _globals['_LISTMETHODSRESPONSE']._serialized_start=4733
+  _globals['_LISTMETHODSRESPONSE']._serialized_end=4829
+  _globals['_CARD']._serialized_start=4832
+  _globals['_CARD']._serialized_end=5199
+  _globals['_CARD_AXIOMSENTRY']._serialized_start=5154
+  _globals['_CARD_AXIOMSENTRY']._serialized_end=5199
+  _globals['_PARAMETERCARD']._serialized_start=5201
+  _globals['_PARAMETERCARD']._serialized_end=5321
+  _globals['_EXPLANATIONSERVICE']._serialized_start=5585
+  _globals['_EXPLANATIONSERVICE']._serialized_end=6286
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,13 @@
+import datetime
+
+from explainpb.v1 import audit_service_pb2 as _audit_service_pb2
 from explainpb.v1 import target_pb2 as _target_pb2
 from explainpb.v1 import tensor_pb2 as _tensor_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -9,8 +15,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class PictureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PICTURE_KIND_UNSPECIFIED: _ClassVar[PictureKind]
+    PICTURE_KIND_IMAGE: _ClassVar[PictureKind]
+    PICTURE_KIND_TOKENS: _ClassVar[PictureKind]
+    PICTURE_KIND_BARS: _ClassVar[PictureKind]
+    PICTURE_KIND_SERIES: _ClassVar[PictureKind]
+    PICTURE_KIND_VOLUME: _ClassVar[PictureKind]
+
+class ColourMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COLOUR_MODE_UNSPECIFIED: _ClassVar[ColourMode]
+    COLOUR_MODE_SIGNED: _ClassVar[ColourMode]
+    COLOUR_MODE_ABSOLUTE: _ClassVar[ColourMode]
+PICTURE_KIND_UNSPECIFIED: PictureKind
+PICTURE_KIND_IMAGE: PictureKind
+PICTURE_KIND_TOKENS: PictureKind
+PICTURE_KIND_BARS: PictureKind
+PICTURE_KIND_SERIES: PictureKind
+PICTURE_KIND_VOLUME: PictureKind
+COLOUR_MODE_UNSPECIFIED: ColourMode
+COLOUR_MODE_SIGNED: ColourMode
+COLOUR_MODE_ABSOLUTE: ColourMode
+
 class ExplainRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "seed", "parameters", "array_parameters", "straight_through")
+    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "seed", "parameters", "array_parameters", "straight_through", "validate_only", "images", "render")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +50,9 @@ class ExplainRequest(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    RENDER_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     method: str
@@ -29,16 +62,121 @@ class ExplainRequest(_message.Message):
     parameters: _struct_pb2.Struct
     array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     straight_through: bool
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
+    validate_only: bool
+    images: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedImages]
+    render: Rendering
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., images: _Optional[_Iterable[_Union[_tensor_pb2.NamedImages, _Mapping]]] = ..., render: _Optional[_Union[Rendering, _Mapping]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("attribution",)
+    __slots__ = ("attribution", "pictures", "pictures_left_out", "validation")
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
     attribution: Attribution
-    def __init__(self, attribution: _Optional[_Union[Attribution, _Mapping]] = ...) -> None: ...
+    pictures: _containers.RepeatedCompositeFieldContainer[Picture]
+    pictures_left_out: int
+    validation: Validation
+    def __init__(self, attribution: _Optional[_Union[Attribution, _Mapping]] = ..., pictures: _Optional[_Iterable[_Union[Picture, _Mapping]]] = ..., pictures_left_out: _Optional[int] = ..., validation: _Optional[_Union[Validation, _Mapping]] = ...) -> None: ...
+
+class Rendering(_message.Message):
+    __slots__ = ("kind", "mode", "percentile", "without_input", "tokens", "names", "max_pictures")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_INPUT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PICTURES_FIELD_NUMBER: _ClassVar[int]
+    kind: PictureKind
+    mode: ColourMode
+    percentile: float
+    without_input: bool
+    tokens: _containers.RepeatedScalarFieldContainer[str]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    max_pictures: int
+    def __init__(self, kind: _Optional[_Union[PictureKind, str]] = ..., mode: _Optional[_Union[ColourMode, str]] = ..., percentile: _Optional[float] = ..., without_input: _Optional[bool] = ..., tokens: _Optional[_Iterable[str]] = ..., names: _Optional[_Iterable[str]] = ..., max_pictures: _Optional[int] = ...) -> None: ...
+
+class Picture(_message.Message):
+    __slots__ = ("input", "item", "kind", "png")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    input: str
+    item: str
+    kind: PictureKind
+    png: bytes
+    def __init__(self, input: _Optional[str] = ..., item: _Optional[str] = ..., kind: _Optional[_Union[PictureKind, str]] = ..., png: _Optional[bytes] = ...) -> None: ...
+
+class Validation(_message.Message):
+    __slots__ = ("method", "output", "target", "explained_inputs", "parameters", "seed", "caveats")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CAVEATS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    output: str
+    target: _target_pb2.ResolvedTarget
+    explained_inputs: _containers.RepeatedScalarFieldContainer[str]
+    parameters: _struct_pb2.Struct
+    seed: int
+    caveats: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, method: _Optional[str] = ..., output: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.ResolvedTarget, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., seed: _Optional[int] = ..., caveats: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExplainStreamRequest(_message.Message):
+    __slots__ = ("request", "interval")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    request: ExplainRequest
+    interval: _duration_pb2.Duration
+    def __init__(self, request: _Optional[_Union[ExplainRequest, _Mapping]] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ExplainStreamResponse(_message.Message):
+    __slots__ = ("progress", "partial", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: _audit_service_pb2.Progress
+    partial: PartialEstimate
+    result: ExplainResponse
+    def __init__(self, progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., partial: _Optional[_Union[PartialEstimate, _Mapping]] = ..., result: _Optional[_Union[ExplainResponse, _Mapping]] = ...) -> None: ...
+
+class PartialEstimate(_message.Message):
+    __slots__ = ("samples", "total", "values", "standard_errors")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    samples: int
+    total: int
+    values: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    standard_errors: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    def __init__(self, samples: _Optional[int] = ..., total: _Optional[int] = ..., values: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., standard_errors: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
+
+class ExplainBatchRequest(_message.Message):
+    __slots__ = ("id", "request")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    request: ExplainRequest
+    def __init__(self, id: _Optional[str] = ..., request: _Optional[_Union[ExplainRequest, _Mapping]] = ...) -> None: ...
+
+class ExplainBatchResponse(_message.Message):
+    __slots__ = ("id", "result", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    result: ExplainResponse
+    error: _status_pb2.Status
+    def __init__(self, id: _Optional[str] = ..., result: _Optional[_Union[ExplainResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class Attribution(_message.Message):
-    __slots__ = ("method", "values", "target", "output_value", "baseline_value", "residual", "parameters", "seed", "model_digest", "versions", "caveats")
+    __slots__ = ("method", "values", "target", "output_value", "baseline_value", "residual", "parameters", "seed", "model_digest", "versions", "caveats", "timings")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +195,7 @@ class Attribution(_message.Message):
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     CAVEATS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     method: str
     values: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     target: _target_pb2.ResolvedTarget
@@ -68,15 +207,28 @@ class Attribution(_message.Message):
     model_digest: str
     versions: _containers.ScalarMap[str, str]
     caveats: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, method: _Optional[str] = ..., values: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., target: _Optional[_Union[_target_pb2.ResolvedTarget, _Mapping]] = ..., output_value: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., baseline_value: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., residual: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., seed: _Optional[int] = ..., model_digest: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., caveats: _Optional[_Iterable[str]] = ...) -> None: ...
+    timings: Timings
+    def __init__(self, method: _Optional[str] = ..., values: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., target: _Optional[_Union[_target_pb2.ResolvedTarget, _Mapping]] = ..., output_value: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., baseline_value: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., residual: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., seed: _Optional[int] = ..., model_digest: _Optional[str] = ..., versions: _Optional[_Mapping[str, str]] = ..., caveats: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("queue_milliseconds", "load_milliseconds", "compute_milliseconds")
+    QUEUE_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    queue_milliseconds: float
+    load_milliseconds: float
+    compute_milliseconds: float
+    def __init__(self, queue_milliseconds: _Optional[float] = ..., load_milliseconds: _Optional[float] = ..., compute_milliseconds: _Optional[float] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs")
+    __slots__ = ("model_digest", "inputs", "images")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
+    images: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedImages]
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., images: _Optional[_Iterable[_Union[_tensor_pb2.NamedImages, _Mapping]]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("outputs",)
@@ -85,7 +237,7 @@ class PredictResponse(_message.Message):
     def __init__(self, outputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ...) -> None: ...
 
 class CompileExplanationRequest(_message.Message):
-    __slots__ = ("model_digest", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through")
+    __slots__ = ("model_digest", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through", "validate_only")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +245,7 @@ class CompileExplanationRequest(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     method: str
     target: _target_pb2.Target
@@ -100,18 +253,21 @@ class CompileExplanationRequest(_message.Message):
     parameters: _struct_pb2.Struct
     array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     straight_through: bool
-    def __init__(self, model_digest: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, model_digest: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CompileExplanationResponse(_message.Message):
-    __slots__ = ("chunk", "total_bytes")
+    __slots__ = ("chunk", "total_bytes", "validation")
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
     chunk: bytes
     total_bytes: int
-    def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+    validation: Validation
+    def __init__(self, chunk: _Optional[bytes] = ..., total_bytes: _Optional[int] = ..., validation: _Optional[_Union[Validation, _Mapping]] = ...) -> None: ...
 
 class GetLedgerRequest(_message.Message):
-    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through")
+    __slots__ = ("model_digest", "inputs", "method", "target", "explained_inputs", "parameters", "array_parameters", "straight_through", "images")
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +276,7 @@ class GetLedgerRequest(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     ARRAY_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     STRAIGHT_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     model_digest: str
     inputs: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     method: str
@@ -128,7 +285,8 @@ class GetLedgerRequest(_message.Message):
     parameters: _struct_pb2.Struct
     array_parameters: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     straight_through: bool
-    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ...) -> None: ...
+    images: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedImages]
+    def __init__(self, model_digest: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., method: _Optional[str] = ..., target: _Optional[_Union[_target_pb2.Target, _Mapping]] = ..., explained_inputs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., array_parameters: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., straight_through: _Optional[bool] = ..., images: _Optional[_Iterable[_Union[_tensor_pb2.NamedImages, _Mapping]]] = ...) -> None: ...
 
 class GetLedgerResponse(_message.Message):
     __slots__ = ("ledger",)
@@ -260,7 +418,7 @@ class ListMethodsResponse(_message.Message):
     def __init__(self, methods: _Optional[_Iterable[_Union[Card, _Mapping]]] = ..., checks: _Optional[_Iterable[_Union[Card, _Mapping]]] = ...) -> None: ...
 
 class Card(_message.Message):
-    __slots__ = ("name", "summary", "computes", "output", "parameters", "needs", "cost", "properties", "limits", "source", "differs", "axioms")
+    __slots__ = ("name", "summary", "computes", "output", "parameters", "needs", "cost", "properties", "limits", "source", "differs", "axioms", "parameters_schema")
     class AxiomsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +438,7 @@ class Card(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DIFFERS_FIELD_NUMBER: _ClassVar[int]
     AXIOMS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     computes: str
@@ -292,7 +451,8 @@ class Card(_message.Message):
     source: str
     differs: str
     axioms: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., computes: _Optional[str] = ..., output: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ParameterCard, _Mapping]]] = ..., needs: _Optional[str] = ..., cost: _Optional[str] = ..., properties: _Optional[str] = ..., limits: _Optional[str] = ..., source: _Optional[str] = ..., differs: _Optional[str] = ..., axioms: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    parameters_schema: _struct_pb2.Struct
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., computes: _Optional[str] = ..., output: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ParameterCard, _Mapping]]] = ..., needs: _Optional[str] = ..., cost: _Optional[str] = ..., properties: _Optional[str] = ..., limits: _Optional[str] = ..., source: _Optional[str] = ..., differs: _Optional[str] = ..., axioms: _Optional[_Mapping[str, str]] = ..., parameters_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ParameterCard(_message.Message):
     __slots__ = ("name", "type", "default", "description", "range")

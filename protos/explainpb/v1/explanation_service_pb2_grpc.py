@@ -40,6 +40,16 @@ class ExplanationServiceStub:
                 request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ExplainStream = channel.unary_stream(
+                '/explainsvc.v1.ExplanationService/ExplainStream',
+                request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
+                _registered_method=True)
+        self.ExplainBatch = channel.stream_stream(
+                '/explainsvc.v1.ExplanationService/ExplainBatch',
+                request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchResponse.FromString,
+                _registered_method=True)
         self.Predict = channel.unary_unary(
                 '/explainsvc.v1.ExplanationService/Predict',
                 request_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.PredictRequest.SerializeToString,
@@ -73,6 +83,22 @@ class ExplanationServiceServicer:
 
     def Explain(self, request, context):
         """One explanation of one batch of inputs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainStream(self, request, context):
+        """The same explanation with its progress, and what it would be if it ended now, for methods that are means of samples.
+        The last event is what Explain would have returned, bit for bit. Closing the stream cancels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainBatch(self, request_iterator, context):
+        """Many explanations over one stream, each with a status of its own, in the order in which they end. A bounded number is
+        computed at once; the stream is read no faster than that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +146,16 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainRequest.FromString,
                     response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ExplainStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainStream,
+                    request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.SerializeToString,
+            ),
+            'ExplainBatch': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExplainBatch,
+                    request_deserializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchResponse.SerializeToString,
             ),
             'Predict': grpc.unary_unary_rpc_method_handler(
                     servicer.Predict,
@@ -175,6 +211,60 @@ class ExplanationService:
             '/explainsvc.v1.ExplanationService/Explain',
             explainsvc_dot_v1_dot_explanation__service__pb2.ExplainRequest.SerializeToString,
             explainsvc_dot_v1_dot_explanation__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/explainsvc.v1.ExplanationService/ExplainStream',
+            explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamRequest.SerializeToString,
+            explainsvc_dot_v1_dot_explanation__service__pb2.ExplainStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainBatch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/explainsvc.v1.ExplanationService/ExplainBatch',
+            explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchRequest.SerializeToString,
+            explainsvc_dot_v1_dot_explanation__service__pb2.ExplainBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,17 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplainsvc/v1/tensor.proto\x12\rexplainsvc.v1\"^\n\x06Tensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.explainsvc.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0f\n\x07strings\x18\x04 \x03(\x0c\"B\n\x0bNamedTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x06tensor\x18\x02 \x01(\x0b\x32\x15.explainsvc.v1.Tensor*\xbe\x02\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x01\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x06\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x07\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x08\x12\x14\n\x10\x44\x41TA_TYPE_UINT64\x10\t\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\n\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x0b\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x0c\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplainsvc/v1/tensor.proto\x12\rexplainsvc.v1\"^\n\x06Tensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.explainsvc.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0f\n\x07strings\x18\x04 \x03(\x0c\"B\n\x0bNamedTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x06tensor\x18\x02 \x01(\x0b\x32\x15.explainsvc.v1.Tensor\"H\n\x0bNamedImages\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06images\x18\x02 \x03(\x0b\x32\x1b.explainsvc.v1.EncodedImage\"Q\n\x0c\x45ncodedImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x33\n\rpreprocessing\x18\x02 \x01(\x0b\x32\x1c.explainsvc.v1.Preprocessing\"\x9a\x02\n\rPreprocessing\x12)\n\x06resize\x18\x01 \x01(\x0e\x32\x19.explainsvc.v1.ResizeMode\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x14\n\x0cshorter_side\x18\x04 \x01(\x05\x12\x12\n\x05scale\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04mean\x18\x06 \x03(\x01\x12\x0b\n\x03std\x18\x07 \x03(\x01\x12\x32\n\rchannel_order\x18\x08 \x01(\x0e\x32\x1b.explainsvc.v1.ChannelOrder\x12*\n\x06layout\x18\t \x01(\x0e\x32\x1a.explainsvc.v1.ImageLayout\x12\x10\n\x08\x63hannels\x18\n \x01(\x05\x42\x08\n\x06_scale*\xbe\x02\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x01\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x05\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x06\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x07\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x08\x12\x14\n\x10\x44\x41TA_TYPE_UINT64\x10\t\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\n\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x0b\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x0c\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\r*n\n\nResizeMode\x12\x1b\n\x17RESIZE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11RESIZE_MODE_COVER\x10\x01\x12\x17\n\x13RESIZE_MODE_STRETCH\x10\x02\x12\x13\n\x0fRESIZE_MODE_PAD\x10\x03*[\n\x0c\x43hannelOrder\x12\x1d\n\x19\x43HANNEL_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HANNEL_ORDER_RGB\x10\x01\x12\x15\n\x11\x43HANNEL_ORDER_BGR\x10\x02*Y\n\x0bImageLayout\x12\x1c\n\x18IMAGE_LAYOUT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMAGE_LAYOUT_NCHW\x10\x01\x12\x15\n\x11IMAGE_LAYOUT_NHWC\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explainsvc.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=210
-  _globals['_DATATYPE']._serialized_end=528
+  _globals['_DATATYPE']._serialized_start=652
+  _globals['_DATATYPE']._serialized_end=970
+  _globals['_RESIZEMODE']._serialized_start=972
+  _globals['_RESIZEMODE']._serialized_end=1082
+  _globals['_CHANNELORDER']._serialized_start=1084
+  _globals['_CHANNELORDER']._serialized_end=1175
+  _globals['_IMAGELAYOUT']._serialized_start=1177
+  _globals['_IMAGELAYOUT']._serialized_end=1266
   _globals['_TENSOR']._serialized_start=45
   _globals['_TENSOR']._serialized_end=139
   _globals['_NAMEDTENSOR']._serialized_start=141
   _globals['_NAMEDTENSOR']._serialized_end=207
+  _globals['_NAMEDIMAGES']._serialized_start=209
+  _globals['_NAMEDIMAGES']._serialized_end=281
+  _globals['_ENCODEDIMAGE']._serialized_start=283
+  _globals['_ENCODEDIMAGE']._serialized_end=364
+  _globals['_PREPROCESSING']._serialized_start=367
+  _globals['_PREPROCESSING']._serialized_end=649
 # @@protoc_insertion_point(module_scope)

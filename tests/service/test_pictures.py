@@ -1,0 +1,130 @@
+"""Picture files in, drawings out: decoded and drawn by the worker as this process would."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import explainsvc
+from explainpb.v1 import explanation_service_pb2 as pb
+from explainsvc import errors
+from explainsvc.client import Client
+from explainsvc.codec.questions import Question
+from explainsvc.drawings import Answers, Given, Wishes
+from explainsvc.explanation_client import Asked
+from explainsvc.images import Preprocessing, preprocess
+from tests.service import models
+from tests.service.processes import workers
+from tests.service.test_loopback import assert_equal
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8)
+
+
+def encoded(form: str, pixels: np.ndarray = PIXELS) -> bytes:
+    """The pixels as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+def header(width: int, height: int) -> bytes:
+    """A PNG that claims a size, and has a few bytes for it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+PROFILES = [
+    Preprocessing(),
+    Preprocessing(1 / 255, (0.5,), (0.25,), resize="stretch"),
+    Preprocessing(1.0, (104.0,), bgr=True, resize="pad", layout="nchw"),
+    Preprocessing(shorter=8, channels=1),
+]
+
+
+@pytest.mark.parametrize("how", PROFILES, ids=str)
+def test_files_are_the_tensors_that_they_become(client: Client, digest: str, how: Preprocessing) -> None:
+    """A JPEG and a PNG, with any profile, are explained as the batch of their tensors."""
+    files = [encoded("JPEG"), encoded("PNG")]
+    asked = Asked(digest, Question("gradient", 1), images={"": files}, preprocessing=how)
+    x = np.concatenate([preprocess(data, ("batch", 1, 6, 6), how=how).tensor for data in files])
+    assert x.shape == (2, 1, 6, 6)
+    assert_equal(client.explain(digest, {"x": x}, target=1), client.explanations.explain(asked))
+
+
+BAD: dict[str, tuple[list[bytes], str]] = {
+    "a bomb": ([header(30_000, 30_000)], r'images\["x"\]\[0\].*900000000|30000 × 30000 pixels are too many'),
+    "no image": ([encoded("PNG"), b"zebra"], r'images\["x"\]\[1\].*not an image'),
+    "a format that strangers may not send": ([encoded("GIF")], "expected JPEG or PNG"),
+    "half a file": ([encoded("PNG")[:-40]], "cannot be read"),
+    "none": ([], "holds no picture"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(client: Client, digest: str, name: str) -> None:
+    """What is no picture, or too large a one, is refused by its place in the request before it is decoded; no worker dies."""
+    files, words = BAD[name]
+    before = workers().keys()
+    with pytest.raises(errors.InvalidInput, match=words):
+        client.explanations.explain(Asked(digest, Question("gradient"), images={"x": files}))
+    assert workers().keys() == before
+
+
+def test_bad_profiles(client: Client, digest: str) -> None:
+    """Everything wrong with a request's pictures is said at once."""
+    data = encoded("PNG")
+    asked = Asked(digest, Question("gradient"), {"x": models.image()["x"]}, {"x": [data], "z": [data]})
+    with pytest.raises(errors.InvalidInput) as error:
+        client.explanations.explain(asked)
+    assert [v.field for v in error.value.violations] == ['images["x"]', 'images["z"]']
+    how = Preprocessing(mean=(1.0, 2.0), shorter=2)
+    with pytest.raises(errors.InvalidInput) as error:
+        client.explanations.explain(Asked(digest, Question("gradient"), images={"x": [data]}, preprocessing=how))
+    assert [v.field for v in error.value.violations] == ['images["x"][0].preprocessing.shorter_side']
+
+
+def given(model: explainsvc.Model, feeds: dict[str, Any]) -> Answers:
+    """The explanation by this process, to be drawn."""
+    pictures = {name: list(values) for name, values in feeds.items()}
+    return Answers([model.explain(feeds, "input_x_gradient", 1)], Given(feeds, pictures))
+
+
+def test_drawings_are_those_of_the_library(client: Client, digest: str, cnn: explainsvc.Model) -> None:
+    """The same PNG bytes as drawn here, per item; colours, percentile and kind are those asked for; the rest is counted."""
+    x = models.image(3)
+    asked = Asked(digest, Question("input_x_gradient", 1), x)
+    found = client.explanations.draw(asked, pb.Rendering())
+    drawings = given(cnn, x).drawings()
+    assert [one.png for one in found] == [one.png() for one in drawings]
+    assert [(one.input, one.item, one.kind) for one in found] == [("x", str(i), pb.PICTURE_KIND_IMAGE) for i in range(3)]
+    wishes = Wishes(mode="absolute", percentile=80.0, bare=True)
+    answers = Answers(given(cnn, x).attributions, given(cnn, x).given, wishes)
+    asked_so = pb.Rendering(mode=pb.COLOUR_MODE_ABSOLUTE, percentile=80, without_input=True, max_pictures=1)
+    (one,) = client.explanations.draw(asked, asked_so)
+    assert one.png == answers.drawings()[0].png()
+    assert one.png != found[0].png
+
+
+def test_bars_and_tokens(client: Client) -> None:
+    """A table is drawn as named bars, a sequence of ids as tokens with the texts given."""
+    table = Asked(client.upload(models.linear()), Question("gradient", 1), {"x": np.ones((1, 4), np.float32)})
+    (bars,) = client.explanations.draw(table, pb.Rendering(names=["age", "height", "weight", "pulse"]))
+    words = Asked(client.upload(models.embedding()), Question("occlusion", 1), {"ids": np.ones((1, 5), np.int64)})
+    (tokens,) = client.explanations.draw(words, pb.Rendering(tokens=["a", "zebra", "is", "no", "horse"]))
+    assert (bars.kind, tokens.kind) == (pb.PICTURE_KIND_BARS, pb.PICTURE_KIND_TOKENS)
+    for picture in (bars, tokens):
+        assert min(Image.open(io.BytesIO(picture.png)).size) > 50
+    with pytest.raises(errors.InvalidParameter, match=r"render: tokens: 2 lines for 1 items|render"):
+        client.explanations.draw(table, pb.Rendering(tokens=["a"], kind=pb.PICTURE_KIND_BARS))
+    with pytest.raises(errors.InvalidParameter, match=r"render\.percentile"):
+        client.explanations.draw(table, pb.Rendering(percentile=101))
