@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import BinaryIO, TypeVar
+from dataclasses import dataclass
+from typing import BinaryIO, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -26,7 +27,18 @@ def read(pipe: BinaryIO, kind: type[M]) -> M | None:
     return kind.FromString(pipe.read(*PREFIX.unpack(prefix)))
 
 
-async def receive(pipe: asyncio.StreamReader, kind: type[M]) -> M:
-    """The next message of an asyncio pipe; IncompleteReadError at its end."""
-    (size,) = PREFIX.unpack(await pipe.readexactly(PREFIX.size))
-    return kind.FromString(await pipe.readexactly(size))
+@dataclass(eq=False)
+class Receiver(Generic[M]):
+    """Messages of an asyncio pipe. Whoever gives up waiting in the middle of one loses nothing of it."""
+
+    pipe: asyncio.StreamReader
+    kind: type[M]
+    size: int | None = None
+
+    async def receive(self) -> M:
+        """The next message; IncompleteReadError at the pipe's end."""
+        if self.size is None:
+            (self.size,) = PREFIX.unpack(await self.pipe.readexactly(PREFIX.size))
+        data = await self.pipe.readexactly(self.size)
+        self.size = None
+        return self.kind.FromString(data)

@@ -61,7 +61,10 @@ class Pool:
     batching: Batching = field(init=False)
 
     def __post_init__(self) -> None:
-        self.batching = Batching(self.limits, self.result_late, lambda requests: self.listener.batched(requests))  # noqa: PLW0108  # the listener may be exchanged
+        self.batching = Batching(self.limits, self.result_late, self._batched)
+
+    def _batched(self, requests: int) -> None:
+        self.listener.batched(requests)
 
     def stats(self) -> PoolStats:
         """The pool now."""
@@ -117,7 +120,11 @@ class Pool:
         One that was dying while it waited is no error of this job, which goes to another; a second one is.
         """
         worker = await self._acquire(folder)
-        job = make()
+        try:
+            job = make()
+        except BaseException:
+            self._offer(worker)
+            raise
         try:
             return await self._accepted(worker, job)
         except WorkerCrashed:

@@ -18,11 +18,17 @@ from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Cancel, Job, Reply
 from explainsvc import frames
+from explainsvc.frames import Receiver
 from explainsvc.workers.limits import Limits
 
 PIPE_BUFFER = 2**20
 FILES_AT_ONCE = 32
 """Descriptors in one message: the kernel takes 253, and a worker may have 256 open."""
+ENVIRONMENT = (
+    "PATH", "HOME", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "PYTHON", "VIRTUAL_ENV", "OMP_", "OPENBLAS_", "MKL_",
+    "ORT_", "CUDA_", "NVIDIA_", "EXPLAINSVC_LIMIT_", "EXPLAINSVC_SESSION_CACHE_BYTES", "EXPLAINSVC_PROVIDERS",
+)  # fmt: skip
+"""What variables that a worker is given start with: those of the server may hold credentials."""
 TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 UTIME, STIME, RSS = 11, 12, 1
 """Fields of ``/proc/PID/stat`` behind the name, and of ``statm`` (proc(5))."""
@@ -34,6 +40,7 @@ class Worker:
 
     process: asyncio.subprocess.Process
     files: socket.socket
+    replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
     ended: str = ""
@@ -48,8 +55,7 @@ class Worker:
 
     async def receive(self) -> Reply:
         """Its next reply; IncompleteReadError when it is dead."""
-        assert self.process.stdout is not None
-        reply = await frames.receive(self.process.stdout, Reply)
+        reply = await self.replies.receive()
         if reply.held:
             self.held = frozenset(reply.held)
         return reply
@@ -135,7 +141,9 @@ async def started(limits: Limits, device: str = "") -> Worker:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         ours.settimeout(limits.job_seconds)
-        worker = Worker(await _executed(limits, its.fileno(), device), ours, device)
+        process = await _executed(limits, its.fileno(), device)
+    assert process.stdout is not None, "it is a pipe"
+    worker = Worker(process, ours, Receiver(process.stdout, Reply), device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()
@@ -148,7 +156,8 @@ async def started(limits: Limits, device: str = "") -> Worker:
 
 async def _executed(limits: Limits, files: int, device: str) -> asyncio.subprocess.Process:
     path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    environment = os.environ | {"PYTHONPATH": path} | limits.environment(device)
+    kept = {name: text for name, text in os.environ.items() if name.startswith(ENVIRONMENT)}
+    environment = kept | {"PYTHONPATH": path} | limits.environment(device)
     arguments = [limits.memory_bytes, limits.sandbox, files, limits.cache_bytes]
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
