@@ -24,7 +24,7 @@ from explainsvc.explained import find_value
 from explainsvc.inputs import check_feeds, check_seed
 from explainsvc.inspection import check_names, target_name, wanted_inputs
 from explainsvc.method import Method
-from explainsvc.methods import METHODS, find_method
+from explainsvc.methods import find_method
 from explainsvc.rest import inner_values, rest_of
 from explainsvc.target import ResolvedTarget, Target, is_explicit, resolve_target
 
@@ -79,27 +79,24 @@ def understood(model: Model, feeds: Mapping[str, Any], question: Question) -> Un
         UnknownMethod, InvalidParameter, InvalidInput: One of them is wrong.
         InvalidRequest: Several are; lists all violations.
     """
-    q = question
-    found = METHODS.get(q.method)
-    errors = [
-        _refusal(find_method, q.method),
-        *([] if found is None else [_refusal(read_params, found.params, q.parameters or {}, q.method)]),
-        _refusal(check_feeds, feeds, model.inputs, model.frozen_batch),
-        *([] if q.inputs is None or inner_values(model, q.inputs) else [_refusal(check_names, model, q.inputs)]),
-        _refusal(check_seed, q.seed),
-    ]
-    refuse([error for error in errors if error is not None])
-    method = find_method(q.method)
-    params: Any = read_params(method.params, q.parameters or {}, q.method)
-    return Understood(method, params, check_feeds(feeds, model.inputs, model.frozen_batch), check_seed(q.seed))
+    q, errors = question, list[ExplainsvcError]()
+    found = _read(errors, find_method, q.method)
+    params = None if found is None else _read(errors, read_params, found.params, q.parameters or {}, q.method)
+    checked = _read(errors, check_feeds, feeds, model.inputs, model.frozen_batch)
+    if q.inputs is not None and not inner_values(model, q.inputs):
+        _read(errors, check_names, model, q.inputs)
+    seed = _read(errors, check_seed, q.seed)
+    refuse(errors)
+    return Understood(found, params, checked, seed)
 
 
-def _refusal(read: Callable[..., object], *given: Any) -> ExplainsvcError | None:
+def _read(errors: list[ExplainsvcError], read: Callable[..., Any], *given: Any) -> Any:
+    """What is read, or None and one error more."""
     try:
-        read(*given)
+        return read(*given)
     except REFUSALS as error:
-        return error
-    return None
+        errors.append(error)
+        return None
 
 
 def refuse(errors: Sequence[ExplainsvcError]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -27,6 +28,7 @@ from explainsvc.method import Estimate, Watch, silent
 from explainsvc.method import Progress as Done
 from explainsvc.model import Model
 
+LOG = logging.getLogger(__name__)
 Tell = Callable[[pb.ExplainStreamResponse], None]
 
 
@@ -156,5 +158,9 @@ def validated_audit(model: Model, request: CreateAuditRequest) -> AuditValidatio
 
 
 def advised(error: NotDifferentiable, model: Model) -> NotDifferentiable:
-    """The refusal of an operator, with the methods that do work."""
-    return error.knowing(methods=", ".join(ways_around(model)))
+    """The refusal of an operator, with the methods that do work; as it is where even finding them fails."""
+    try:
+        return error.knowing(methods=", ".join(ways_around(model)))
+    except Exception:  # it is an answer's ornament, and must not take the place of the answer
+        LOG.exception("no way around an operator was found")
+        return error

@@ -23,7 +23,7 @@ from explainsvc.service.health import Readiness
 from explainsvc.service.interceptor import Gate, code_of
 from explainsvc.service.reloading import Reloading
 from explainsvc.service.security import identity
-from explainsvc.service.status import to_status
+from explainsvc.service.status import to_status, told
 from explainsvc.service.telemetry import Metrics
 
 STATUSES = {
@@ -76,10 +76,7 @@ def own_routes(gate: Gate, metrics: Metrics, readiness: Readiness) -> list[Route
 
 def failure(error: Exception, call: Call) -> web.Response:
     """The same status, reason and details as over gRPC, as JSON."""
-    if not isinstance(error, ExplainsvcError):
-        LOG.error("unexpected error", exc_info=error)
-        error = ExplainsvcError("an unexpected error on the server", to_do="Report it with the server's log")
-    status = to_status(error)
+    status = to_status(told(error))
     headers = {"WWW-Authenticate": "Bearer"} if call.code == "UNAUTHENTICATED" else {}
     for detail in status.details:
         retry = error_details_pb2.RetryInfo()

@@ -7,15 +7,23 @@ import struct
 import zlib
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
 import explainsvc
 from explainpb.v1 import explanation_service_pb2 as pb
+from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
+from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainsvc import errors
 from explainsvc.client import Client
+from explainsvc.codec.audits import AuditQuestion, to_audit_request
+from explainsvc.codec.books import from_ledger
+from explainsvc.codec.pictures import to_images
 from explainsvc.codec.questions import Question
+from explainsvc.codec.results import from_row
+from explainsvc.codec.tensors import from_named
 from explainsvc.drawings import Answers, Given, Wishes
 from explainsvc.explanation_client import Asked
 from explainsvc.images import Preprocessing, preprocess
@@ -59,6 +67,26 @@ def test_files_are_the_tensors_that_they_become(client: Client, digest: str, how
     x = np.concatenate([preprocess(data, ("batch", 1, 6, 6), how=how).tensor for data in files])
     assert x.shape == (2, 1, 6, 6)
     assert_equal(client.explain(digest, {"x": x}, target=1), client.explanations.explain(asked))
+
+
+def test_files_in_other_requests(client: Client, address: str, digest: str) -> None:
+    """Predict, GetLedger and CreateAudit take files as Explain does."""
+    files = [encoded("PNG", pixels) for pixels in (PIXELS, PIXELS[::-1].copy(), PIXELS[:, ::-1].copy())]
+    x = {"x": np.concatenate([preprocess(data, ("batch", 1, 6, 6)).tensor for data in files])}
+    images = to_images({"x": files}, None)
+    question = AuditQuestion(methods=["gradient"], checks=["continuity"])
+    with grpc.insecure_channel(address) as channel:
+        stub = ExplanationServiceStub(channel)
+        outputs = from_named(stub.Predict(pb.PredictRequest(model_digest=digest, images=images)).outputs)
+        asked = pb.GetLedgerRequest(model_digest=digest, images=images, method="lrp_epsilon")
+        books = from_ledger(stub.GetLedger(asked).ledger)
+        request = to_audit_request(digest, {}, question, keep_running=False)
+        request.images.extend(images)
+        *_, last = AuditServiceStub(channel).CreateAudit(request)
+    np.testing.assert_array_equal(outputs["y"], client.predict(digest, x)["y"])
+    assert books.to_json() == client.ledger(digest, x, "lrp_epsilon").to_json()
+    report = client.audit(digest, x, methods=["gradient"], checks=["continuity"])
+    assert [from_row(row).to_json() for row in last.finished.rows] == [row.to_json() for row in report.rows]
 
 
 BAD: dict[str, tuple[list[bytes], str]] = {
