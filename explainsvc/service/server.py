@@ -82,7 +82,7 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), lambda: Counter(audit.state for audit in store.audits())))
             server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
             _add_services(server, backend, audits)
-            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, store.model), server)
+            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, partial(_model_of, backend)), server)
             address = _listen(server, config.address, edge.material)
             routes = own_routes(edge.gate, edge.metrics, readiness)
             async with _http(edge, routes) as http_address:
@@ -100,6 +100,11 @@ async def _drain(server: grpc.aio.Server, audits: AuditRuns, readiness: Readines
     await asyncio.sleep(config.drain_seconds)
     audits.stopping = True
     await server.stop(config.grace_seconds)
+
+
+def _model_of(backend: Backend, digest: str) -> object:
+    """A model that the caller of now may see: the store is asked at each call, never once for all callers."""
+    return backend.store.model(digest)
 
 
 def _workers(pool: Pool) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -27,19 +27,6 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 RATIOS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10)
 CALL = ("grpc_type", "grpc_service", "grpc_method")
 KNOWN = frozenset({*SCOPES_OF, *REFLECTION})
-
-
-class PoolListener(Protocol):
-    """What a pool of workers tells whoever listens; ``Metrics`` is one."""
-
-    def queued(self, seconds: float) -> None:
-        """A job got its worker after so long."""
-
-    def batched(self, items: int) -> None:
-        """So many requests ran as one."""
-
-    def restarted(self, reason: str) -> None:
-        """A worker was followed by another: crashed, out_of_memory, timed_out, cancelled, recycled."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,8 @@ GAUGES = {
     "models_loaded": "Different models that workers hold",
     "ready": "1 while /readyz says so",
 }
-REASONS = frozenset({"crashed", "out_of_memory", "timed_out", "cancelled", "recycled"})
+REASONS = frozenset({"crash", "cpu", "timeout", "cancel", "memory", "rss"})
+"""Why a worker was followed by another: it died of itself, of its CPU time, did not end in time, its caller had gone, memory."""
 
 
 class Metrics(Silent):
@@ -146,16 +134,16 @@ class Metrics(Silent):
         """A quota refused a call."""
         self._refused.labels(reason).inc()
 
-    def queued(self, seconds: float) -> None:
-        """See :class:`PoolListener`."""
+    def waited(self, seconds: float) -> None:
+        """The pool says: a request was given a worker after so long."""
         self._queue.observe(seconds)
 
-    def batched(self, items: int) -> None:
-        """See :class:`PoolListener`."""
-        self._batch.observe(items)
+    def batched(self, requests: int) -> None:
+        """The pool says: so many requests are computed as one."""
+        self._batch.observe(requests)
 
     def restarted(self, reason: str) -> None:
-        """See :class:`PoolListener`."""
+        """The pool says: a worker was followed by another."""
         self._restarts.labels(reason if reason in REASONS else UNKNOWN).inc()
 
 

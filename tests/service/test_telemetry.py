@@ -155,14 +155,14 @@ def test_labels_are_from_closed_sets() -> None:
         call.code = "OK"
         metrics.ended(call)
         metrics.restarted(f"reason {number}")
-    metrics.restarted("crashed")
-    metrics.queued(0.2)
+    metrics.restarted("crash")
+    metrics.waited(0.2)
     metrics.batched(3)
     text = metrics.text().decode()
     assert "evil" not in text
     assert 'grpc_server_started_total{grpc_method="unknown",grpc_service="unknown",grpc_type="unary"} 50.0' in text
     assert 'explainsvc_worker_restarts_total{reason="unknown"} 50.0' in text
-    assert 'explainsvc_worker_restarts_total{reason="crashed"} 1.0' in text
+    assert 'explainsvc_worker_restarts_total{reason="crash"} 1.0' in text
     assert 'explainsvc_queue_seconds_bucket{le="0.25"} 1.0' in text
     assert 'explainsvc_batch_size_bucket{le="4.0"} 1.0' in text
 
