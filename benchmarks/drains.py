@@ -69,10 +69,23 @@ class Outcome:
 
 
 @contextmanager
-def server(store: Path, grace: float) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A server process of one worker, its gRPC address and the URL of its HTTP port."""
-    command = [sys.executable, "-m", "explainsvc.service.server", "--address", "127.0.0.1:0", "--http-address", "127.0.0.1:0"]
-    command += ["--workers", "1", "--worker-threads", "1", "--store", str(store), "--grace-seconds", str(grace)]
+def server(store: Path, grace: float, checked: bool) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A server process of one worker, its gRPC address and the URL of its HTTP port; ``checked`` by the doctor, or not."""
+    command = [sys.executable, "-m", "explainsvc.cli", "serve", "--self-check", str(checked)]
+    command += [
+        "--address",
+        "127.0.0.1:0",
+        "--http-address",
+        "127.0.0.1:0",
+        "--workers",
+        "1",
+        "--worker-threads",
+        "1",
+        "--store",
+        str(store),
+        "--grace-seconds",
+        str(grace),
+    ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     with process:
@@ -84,23 +97,23 @@ def server(store: Path, grace: float) -> Iterator[tuple[subprocess.Popen[str], s
             process.kill()
 
 
-def drain(store: Path, grace: float = 30.0) -> Outcome:
-    """One drain."""
-    with server(store, grace) as (process, address, url), ThreadPoolExecutor(2 * CALLS + 2) as threads:
+def drain(store: Path, grace: float = 30.0, checked: bool = False) -> Outcome:
+    """One drain, of a server that is ready."""
+    with server(store, grace, checked) as (process, address, url), ThreadPoolExecutor(2 * CALLS + 2) as threads:
         with Client(address) as client, grpc.insecure_channel(address) as channel:
             digest = client.upload(parser.parse_model(SLOW).SerializeToString())
             inputs = to_named({"x": np.ones((1, 4), np.float32), "n": np.array([ROUNDS], np.int64)})
             request, predict = PredictRequest(model_digest=digest, inputs=inputs), ExplanationServiceStub(channel).Predict
             predict(request)
             watch = threads.submit(_watch, channel)
-            before = _ready(url)
+            before = _changed(url, 503)
             begun = _started(url)
             accepted = [threads.submit(predict, request) for _ in range(CALLS)]
             while _started(url) < begun + CALLS:
                 time.sleep(0.002)
             start = time.perf_counter()
             os.kill(process.pid, signal.SIGTERM)
-            during = _no_longer_ready(url)
+            during = _changed(url, 200)
             late = [threads.submit(predict, request) for _ in range(CALLS)]
             codes = [_code(call) for call in accepted]
             strange = [code for code in map(_code, late) if code not in ("OK", "UNAVAILABLE")]
@@ -145,11 +158,12 @@ def _started(url: str) -> int:
     return 0 if found is None else int(float(found[1]))
 
 
-def _no_longer_ready(url: str, seconds: float = 10.0) -> int:
-    """What /readyz says first that is not 200."""
-    end, status = time.monotonic() + seconds, 200
-    while status == 200 and time.monotonic() < end:
+def _changed(url: str, old: int, seconds: float = 60.0) -> int:
+    """What /readyz says first that is not this."""
+    end, status = time.monotonic() + seconds, old
+    while status == old and time.monotonic() < end:
         status = _ready(url)
+        time.sleep(0.002)
     return status
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,12 @@ def checks(options: argparse.Namespace) -> int:
 def serve(options: argparse.Namespace) -> int:
     """The server, until it is told to stop; ready once the doctor finds nothing wrong."""
     settings = config.configured(options)
-    return server.run(settings, lambda: [finding.name for finding in doctor.examine(settings) if not finding.works])
+    return server.run(settings, partial(_ailments, settings) if settings.self_check else server.proved)
+
+
+def _ailments(settings: config.Config) -> list[str]:
+    """What the doctor finds wrong."""
+    return [finding.name for finding in doctor.examine(settings) if not finding.works]
 
 
 def configuration(options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ def running_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="explainsvc-demo-") as folder:
         address = f"127.0.0.1:{_free_port()}"
         command = [sys.executable, "-m", "explainsvc.cli", "serve", "--address", address, "--store", f"{folder}/store"]
+        command += ["--self-check", "false"]  # of a server for a few seconds nobody asks whether it is ready
         log = Path(folder) / "server.log"
         # S603: the command is this interpreter and constants.
         with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=sink) as server:  # noqa: S603

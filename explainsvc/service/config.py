@@ -77,6 +77,8 @@ class Config:
     grace_seconds: float = setting(30.0, "time to finish running requests at the end", minimum=0)
     drain_seconds: float = setting(0.0, "time between NOT_SERVING and the end of accepting, for balancers to notice", minimum=0)
 
+    self_check: bool = setting(True, "`explainsvc serve` is ready once `explainsvc doctor` would find nothing wrong")
+
     # the port for probes, Prometheus and HTTP clients
     http_address: str = setting("", "host:port of /metrics, /healthz and /readyz over HTTP; empty: none")
     metrics_open: bool = setting(True, "/metrics asks for no credentials")

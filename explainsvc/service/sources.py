@@ -100,8 +100,10 @@ def from_text(text: str, kind: str) -> Any:
 def from_toml(value: Any, kind: str, folder: Path) -> Any:
     """A value of a file; a relative path in it counts from the file's own folder."""
     boolean = isinstance(value, bool) and kind != "bool"
-    if boolean or not isinstance(value, IN_TOML[kind]):
+    if boolean or not isinstance(value, IN_TOML.get(kind, str)):
         raise _no(value, kind)
+    if kind not in IN_TOML:
+        return from_text(value, kind)
     if kind == "tuple[str, ...]":
         if not all(isinstance(item, str) for item in value):
             raise _no(value, kind)

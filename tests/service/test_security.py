@@ -430,5 +430,5 @@ def test_a_key_set_behind_an_address_is_fetched_rarely(tmp_path: Path) -> None:
         assert asyncio.run(ask(tokens)) == ["jwt:carol", "jwt:carol"]
         server.shutdown()
     assert fetched == ["/keys"]
-    tokens._keys._fetched = tokens._keys._tried = float("-inf")  # type: ignore[union-attr]  # as after five minutes
+    tokens._keys._fetched = tokens._keys._tried = float("-inf")  # as after five minutes
     assert asyncio.run(tokens.principal(web_token())).name == "jwt:carol"

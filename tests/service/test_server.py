@@ -12,8 +12,8 @@ from explainsvc.errors import ExplainsvcError
 
 
 def test_sigterm_drains(tmp_path: Path) -> None:
-    """Calls that run or wait at SIGTERM are answered, probes and watchers hear of it, the process ends with 0; twice."""
-    for outcome in (drains.drain(tmp_path), drains.drain(tmp_path)):
+    """Once the doctor has let it be ready: calls that run or wait at SIGTERM are answered, and who watches hears of it; twice."""
+    for outcome in (drains.drain(tmp_path, checked=True), drains.drain(tmp_path)):
         assert (outcome.answered, outcome.lost, outcome.exit_code) == (drains.CALLS, 0, 0)
         assert (outcome.ready, outcome.watched) == ((200, 503), drains.NOT_SERVING)
 
