@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test exhaustive check serve protos docs bench fuzz lint types upgrade clean
+.PHONY: demo test exhaustive check serve protos docs bench fuzz fuzz-service lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -47,6 +47,9 @@ bench: .venv/.dev             ## against captum and zennit, as multiples of one 
 
 fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"
 	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000 $(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-service: .venv/.dev      ## mutated models and messages against a server; make fuzz-service ARGS="--number 500 --seed 7"
+	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m tests.service.fuzz $(ARGS)
 
 upgrade:                      ## the newest versions that fit pyproject.toml into constraints.txt
 	.ci/upgrade $(PYTHON)
