@@ -1,8 +1,7 @@
-"""Models in S3 and in Google Cloud Storage: emulators that others wrote, each in an environment of its own."""
+"""Models in S3: an emulator that others wrote, in an environment of its own."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -70,23 +69,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield "s3://bucket"
 
 
-@pytest.fixture(scope="module")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket of an emulator of Google Cloud Storage."""
-    port, folder = free_port(), tmp_path_factory.mktemp("gcs")
-    program = ("gcp-storage-emulator", "start", "--in-memory", "--default-bucket=bucket", "--host=127.0.0.1", "--port", str(port))
-    key = folder / "key.json"
-    with emulator(folder / "venv", "gcp-storage-emulator", *program), pytest.MonkeyPatch.context() as patch:
-        nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
-        key.write_text(json.dumps({"gcs_base_url": f"http://127.0.0.1:{port}", "disable_oauth": True} | nobody))
-        patch.setenv("GOOGLE_SERVICE_ACCOUNT", str(key))
-        yield "gs://bucket"
-
-
-@pytest.mark.parametrize("kind", ["s3", "gcs"])
-def test_a_store_elsewhere(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+def test_a_store_elsewhere(s3: str, tmp_path: Path) -> None:
     """Models come back from a bucket, without a local copy too; rotten and missing bytes are noticed; deleted is gone."""
-    url = f"{request.getfixturevalue(kind)}/some/prefix"
+    url = f"{s3}/some/prefix"
     large = os.urandom(20_000_000)
     with opened(tmp_path, url) as kept:
         digests = [put(kept, large), put(kept, b"small"), put(kept, b"deleted")]

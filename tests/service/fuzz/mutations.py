@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 INTEGERS = (0, 1, -1, 2, 7, 127, 255, 2**31 - 1, -(2**31), 2**32 - 1, 2**63 - 1, -(2**63), 2**64 - 1)
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-30, 1e30, float("inf"), float("-inf"), float("nan"))
@@ -85,7 +86,7 @@ def _change_list(draw: random.Random, values: Any, field: Field) -> None:
 def _element(draw: random.Random, values: Any, field: Field) -> Any:
     if field.message_type is None:
         return _value(draw, field)
-    copied = field.message_type._concrete_class()
+    copied = GetMessageClass(field.message_type)()
     if len(values):
         copied.CopyFrom(values[draw.randrange(len(values))])
     return copied
@@ -107,7 +108,7 @@ def _of_kind(message: Message, field: Field) -> list[Message]:
     """Messages that could stand in a field: an empty one, and all of its kind that there are."""
     kind = field.message_type
     found = [getattr(owner, one.name) for owner, one in _places(message) if one.message_type is kind and not one.is_repeated]
-    copies = [kind._concrete_class() for _ in range(len(found) + 1)]
+    copies = [GetMessageClass(kind)() for _ in range(len(found) + 1)]
     for copy, original in zip(copies, found, strict=False):
         copy.CopyFrom(original)
     return copies
