@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test exhaustive test-peers drains overhead resilience check serve protos docs bench fuzz lint types upgrade clean
+.PHONY: demo test exhaustive test-peers drains overhead resilience check serve protos docs bench fuzz fuzz-service lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -66,6 +66,9 @@ resilience: .venv/.dev        ## 100 kills of workers and 1,000 cancellations, w
 
 fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"
 	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000 $(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-service: .venv/.dev      ## mutated models and messages against a server; make fuzz-service ARGS="--number 500 --seed 7"
+	OMP_NUM_THREADS=1 EXPLAINSVC_THREADS=1 EXPLAINSVC_SESSION_CACHE_BYTES=1000000000 $(BIN)/python -m tests.service.fuzz $(ARGS)
 
 upgrade:                      ## the newest versions that fit pyproject.toml into constraints.txt
 	.ci/upgrade $(PYTHON)

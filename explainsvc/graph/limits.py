@@ -257,7 +257,8 @@ def check_held(tensor: onnx.TensorProto) -> None:
     else:
         fields = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data,
                   tensor.string_data)  # fmt: skip
-        packed = max(1, 8 // bits_of(tensor.data_type)) if tensor.data_type in onnx.TensorProto.DataType.values() else 1
+        known = tensor.data_type != onnx.TensorProto.UNDEFINED and tensor.data_type in onnx.TensorProto.DataType.values()
+        packed = max(1, 8 // bits_of(tensor.data_type)) if known else 1
         enough = max(len(values) for values in fields) * packed >= wanted
     if not enough:
         raise ModelMalformed(

@@ -167,7 +167,7 @@ class RemoteObjects:
     def digests(self) -> set[str]:
         """See Objects."""
         with suppress(FileNotFoundError):
-            keys = self.files.find(f"{self.prefix}/models")
+            keys = self._keys(f"{self.prefix}/models")
             return {key.removeprefix(f"{self.prefix}/models/").partition("/")[0] for key in keys}
         return set()
 
@@ -180,9 +180,14 @@ class RemoteObjects:
 
     def _removed(self, prefix: str) -> None:
         with suppress(FileNotFoundError):
-            keys = self.files.find(prefix)
+            keys = self._keys(prefix)
             if keys:
                 self.files.rm(keys)
+
+    def _keys(self, prefix: str) -> list[str]:
+        """All below a prefix, as they are now."""
+        self.files.invalidate_cache()
+        return list(self.files.find(prefix))
 
     def _touched(self, folder: Path) -> Path:
         """The time of a copy's folder is that of its last use."""
@@ -221,7 +226,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
             register("gs" if protocol == "gcs" else protocol)
             url = url.replace("gcs://", "gs://", 1)
-    files, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    files, prefix = fsspec.core.url_to_fs(url)
     return files, prefix.rstrip("/")
 
 

@@ -24,6 +24,8 @@ from explainsvc import errors
 from explainsvc.client import Client
 from explainsvc.codec.tensors import to_named
 from explainsvc.graph.load import digest_of
+from explainsvc.service.config import Config
+from explainsvc.service.server import background
 from explainsvc.service.status import from_rpc_error
 from explainsvc.upload_client import announced, messages
 from tests.service import models
@@ -233,7 +235,7 @@ def test_a_killed_server_has_what_had_arrived(tmp_path: Path) -> None:
         first.wait()
         (inode,) = [path.stat().st_ino for path in tmp_path.glob("partial/*/files/weights.bin")]
         assert arrived() < 100_000_000
-        with server_process(tmp_path, address=address):
+        with background(Config(address=address, store=tmp_path, workers=1, worker_threads=1)):
             assert uploading.result(timeout=60) == digest_of(data, files)
             (stored,) = tmp_path.glob("models/*/files/weights.bin")
             assert stored.stat().st_ino == inode

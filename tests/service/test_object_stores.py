@@ -1,0 +1,106 @@
+"""Models in S3: an emulator that others wrote, in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from explainsvc.client import Client
+from explainsvc.errors import StoreCorrupt
+from explainsvc.store import MODEL_FILE, SERVER, opened
+from tests.service import models
+from tests.service.processes import server_process
+from tests.service.stores import listed, put, torn
+
+pytestmark = pytest.mark.exhaustive
+CREDENTIALS = "test"
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def emulator(folder: Path, package: str, *command: str) -> Iterator[None]:
+    """A program of a package, installed into an environment of its own, while it listens on the last of its arguments."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    installed = subprocess.run([folder / "bin" / "pip", "install", "-q", package], check=False, capture_output=True)
+    if installed.returncode:
+        pytest.skip(f"{package} cannot be installed here")
+    with subprocess.Popen(
+        [folder / "bin" / command[0], *command[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as one:
+        try:
+            until = time.monotonic() + 60
+            while socket.socket().connect_ex(("127.0.0.1", int(command[-1]))):
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            yield
+        finally:
+            one.kill()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket of moto's S3 server."""
+    port = free_port()
+    folder, address = tmp_path_factory.mktemp("moto"), f"http://127.0.0.1:{port}"
+    program = ("moto_server", "-H", "127.0.0.1", "-p", str(port))
+    settings = {"AWS_ENDPOINT": address, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    settings |= {"AWS_ACCESS_KEY_ID": CREDENTIALS, "AWS_SECRET_ACCESS_KEY": CREDENTIALS}
+    with emulator(folder, "moto[server]", *program), pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        request = urllib.request.Request(f"{address}/bucket", method="PUT")  # noqa: S310  # our own server
+        urllib.request.urlopen(request).close()  # noqa: S310  # as above
+        yield "s3://bucket"
+
+
+def test_a_store_elsewhere(s3: str, tmp_path: Path) -> None:
+    """Models come back from a bucket, without a local copy too; rotten and missing bytes are noticed; deleted is gone."""
+    url = f"{s3}/some/prefix"
+    large = os.urandom(20_000_000)
+    with opened(tmp_path, url) as kept:
+        digests = [put(kept, large), put(kept, b"small"), put(kept, b"deleted")]
+        kept.models.delete(digests.pop(), SERVER)
+    with opened(tmp_path, url) as kept:
+        assert set(listed(kept)) == set(digests) == kept.models.objects.digests()
+        for digest in digests:
+            kept.models.objects.local.remove(digest)  # type: ignore[attr-defined]  # it is a RemoteObjects
+        assert torn(kept) == []
+        assert (kept.models.folder(digests[0], SERVER) / MODEL_FILE).read_bytes() == large
+        kept.models.objects.local.remove(digests[1])  # type: ignore[attr-defined]  # as above
+        key = f"{kept.models.objects.prefix}/models/{digests[1]}/files/{MODEL_FILE}"  # type: ignore[attr-defined]  # as above
+        for change in (lambda files: files.pipe_file(key, b"smell"), lambda files: files.rm_file(key)):
+            change(kept.models.objects.files)  # type: ignore[attr-defined]  # as above
+            with pytest.raises(StoreCorrupt):
+                kept.models.folder(digests[1], SERVER)
+        put(kept, b"small")
+        assert torn(kept) == []
+
+
+def test_a_server_with_a_bucket_is_killed(s3: str, tmp_path: Path) -> None:
+    """What a server with a bucket has answered is there after ``kill -9``, also for one whose copies are lost."""
+    url = f"{s3}/killed"
+    with server_process(tmp_path, "--objects", url) as (server, address), Client(address) as client:
+        digest = client.upload(models.cnn())
+        os.kill(server.pid, signal.SIGKILL)
+    for copy in (tmp_path / "cache" / "models").iterdir():
+        copy.rename(tmp_path / copy.name)
+    with server_process(tmp_path, "--objects", url) as (_, address), Client(address) as client:
+        assert client.predict(digest, models.image())["y"].shape == (2, 3)
+        client.delete(digest)
+        assert client.list_models() == []
