@@ -126,7 +126,9 @@ def cancellations(number: int) -> tuple[list[float], bool]:
             client.predict(loop, models.rounds(1))
             seconds.append(time.monotonic() - start)
         time.sleep(1.0)
-        return seconds, descriptors() == before
+        after = descriptors()
+        print(f"descriptors by process: {before}, afterwards {after}")
+        return seconds, after == before
 
 
 def descriptors() -> dict[int, int]:
