@@ -102,7 +102,7 @@ def to_validation(found: Validated) -> pb.Validation:
 
 def streamed(model: Model, request: pb.ExplainStreamRequest, tell: Tell) -> pb.ExplainResponse:
     """The response to Explain; progress and estimates go ahead of it, no more often than the request says."""
-    interval = request.interval.ToTimedelta().total_seconds() if request.HasField("interval") else 1.0
+    interval = request.interval.seconds + request.interval.nanos / 1e9 if request.HasField("interval") else 1.0
     if interval < 0:
         raise InvalidParameter("the interval is not valid", where="interval", expected="no negative duration")
     last = {"progress": -interval, "estimate": perf_counter()}

@@ -113,6 +113,8 @@ def _resized(image: Image.Image, size: tuple[int, int], how: Preprocessing) -> I
     if how.resize == "stretch":
         return image.resize(size, bilinear)
     if how.resize == "pad":
+        if max(image.size) > min(image.size) * min(size):  # less than a pixel would be left of the shorter side
+            raise InvalidInput("the picture is too narrow to be padded", where="image", expected="another way of resizing")
         return ImageOps.pad(image, size, bilinear)
     if how.shorter is None:
         return ImageOps.fit(image, size, bilinear)

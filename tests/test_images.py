@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from explainsvc.errors import InvalidInput
-from explainsvc.images import Preprocessing, is_image, preprocess
+from explainsvc.images import Preprocessing, Resize, is_image, preprocess
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
@@ -47,6 +47,17 @@ def test_padding_keeps_the_whole_picture() -> None:
     wide = np.full((4, 8, 3), 255, np.uint8)
     found = preprocess(png(wide), (1, 3, 8, 8), how=Preprocessing(resize="pad")).rgb
     np.testing.assert_array_equal(found[..., 0], np.repeat([0, 255, 0], [2, 4, 2])[:, None] * np.ones((1, 8), np.uint8))
+
+
+@pytest.mark.parametrize("resize", ["cover", "stretch", "pad"])
+def test_a_line_of_pixels(resize: Resize) -> None:
+    """The narrowest of pictures is brought to the size of the input, or refused in words."""
+    for pixels in (np.zeros((1, 5000, 3), np.uint8), np.zeros((5000, 1, 3), np.uint8)):
+        if resize == "pad":
+            with pytest.raises(InvalidInput, match="too narrow"):
+                preprocess(png(pixels), (1, 3, 24, 24), how=Preprocessing(resize=resize))
+        else:
+            assert preprocess(png(pixels), (1, 3, 24, 24), how=Preprocessing(resize=resize)).tensor.shape == (1, 3, 24, 24)
 
 
 def test_caffe_preprocessing() -> None:

@@ -62,7 +62,7 @@ class OperationsService(OperationsServicer):  # type: ignore[misc]  # untyped
     async def WaitOperation(self, request: Any, context: Any) -> Any:
         """An audit once it has ended, or as it is when the time is over."""
         audit_id = _audit_id(request.name)
-        seconds = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else LONGEST_WAIT
+        seconds = request.timeout.seconds + request.timeout.nanos / 1e9 if request.HasField("timeout") else LONGEST_WAIT
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(seconds, 0.0), LONGEST_WAIT)):
                 await self.audits.runs.ended(audit_id)

@@ -96,7 +96,7 @@ def test_a_batch(client: Client, digest: str) -> None:
     for name, outcome in client.explanations.batch(asked):
         found[name] = outcome
     assert found.keys() == asked.keys()
-    assert list(found)[-1] == "slow"
+    assert next(iter(found)) != "slow"  # though it was sent first
     for seed in range(6):
         one = found[f"{seed}"]
         assert isinstance(one, Attribution)
