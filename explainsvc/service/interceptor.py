@@ -34,7 +34,7 @@ Context = Any
 Parse = Callable[[bytes], Any]
 
 
-async def fail(context: Context, error: Exception, request_id: str = "") -> NoReturn:
+async def fail(context: Context, error: Exception, request_id: str) -> NoReturn:
     """End the call with the error's status; an error that is not ours says nothing but that it happened."""
     if not isinstance(error, ExplainsvcError):
         LOG.error("unexpected error", exc_info=error)
@@ -83,7 +83,8 @@ class Gate:
 
     def take(self, call: Call, message: Any) -> None:
         """A message of the client: charged to the principal, told to the observers."""
-        self.quotas.charge(call.principal, price(message))
+        if self.quotas.limits(call.principal):
+            self.quotas.charge(call.principal, price(message))
         for observer in self.observers:
             observer.received(call, message)
 

@@ -109,8 +109,8 @@ def _model_of(backend: Backend, digest: str) -> object:
 
 
 def _workers(pool: Pool) -> str:
-    """Why no job can be computed."""
-    return "" if any(worker.alive() for worker in pool.workers) else "none is alive"
+    """Why no job can be computed; asked by a thread as well, so that the workers are copied first."""
+    return "" if any(worker.alive() for worker in list(pool.workers)) else "none is alive"
 
 
 def _proven(proof: asyncio.Future[Sequence[str]]) -> str:
