@@ -166,7 +166,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         if handler.request_streaming:
             return self._each(parse, call, data)
         item = await context.read()
-        if item is grpc.aio.EOF:
+        if item is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
             raise InvalidInput("the call ended without a request", expected="one message")
         return self._message(parse, call, item)
 
