@@ -72,20 +72,8 @@ class Outcome:
 def server(store: Path, grace: float, checked: bool) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A server process of one worker, its gRPC address and the URL of its HTTP port; ``checked`` by the doctor, or not."""
     command = [sys.executable, "-m", "explainsvc.cli", "serve", "--self-check", str(checked)]
-    command += [
-        "--address",
-        "127.0.0.1:0",
-        "--http-address",
-        "127.0.0.1:0",
-        "--workers",
-        "1",
-        "--worker-threads",
-        "1",
-        "--store",
-        str(store),
-        "--grace-seconds",
-        str(grace),
-    ]
+    command += ["--address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--workers", "1", "--worker-threads", "1"]
+    command += ["--store", str(store), "--grace-seconds", str(grace)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     with process:
@@ -173,14 +161,19 @@ def main() -> int:
     arguments.add_argument("--drains", type=int, default=50, help="default: 50")
     count = arguments.parse_args().drains
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = [drain(Path(folder)) for _ in range(count)]
-        control = drain(Path(folder), grace=0)
+        outcomes = [_printed(drain(Path(folder))) for _ in range(count)]
+        control = _printed(drain(Path(folder), grace=0))
     lost, answered = sum(o.lost for o in outcomes), sum(o.answered for o in outcomes)
     seconds = sorted(o.seconds for o in outcomes)
     clean = all(o.exit_code == 0 and o.watched == NOT_SERVING for o in outcomes)
     facts = {"drains": count, "answered": answered, "lost": lost, "clean": clean, "control_lost": control.lost}
     print(json.dumps(facts | {"median_seconds": round(seconds[count // 2], 3), "slowest_seconds": round(seconds[-1], 3)}))
     return int(lost > 0 or not clean or control.lost == 0)
+
+
+def _printed(outcome: Outcome) -> Outcome:
+    print(json.dumps(vars(outcome)), flush=True)
+    return outcome
 
 
 if __name__ == "__main__":

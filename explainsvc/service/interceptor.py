@@ -32,7 +32,7 @@ Context = Any
 Parse = Callable[[bytes], Any]
 
 
-async def fail(context: Context, error: Exception, request_id: str = "") -> NoReturn:
+async def fail(context: Context, error: Exception, request_id: str) -> NoReturn:
     """End the call with the error's status; an error that is not ours says nothing but that it happened."""
     error = told(error)
     status = to_status(error)
@@ -79,7 +79,8 @@ class Gate:
 
     def take(self, call: Call, message: Any) -> None:
         """A message of the client: charged to the principal, told to the observers."""
-        self.quotas.charge(call.principal, price(message))
+        if self.quotas.limits(call.principal):
+            self.quotas.charge(call.principal, price(message))
         for observer in self.observers:
             observer.received(call, message)
 
@@ -136,7 +137,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
         async def answered(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
             async with self._answered(call, context):
-                request = await self._request(handler, call, data)
+                request = await self._request(handler, call, data, context)
                 async with aclosing(stream(request, context)) as responses:
                     async for response in responses:
                         self.gate.give(call, response)
@@ -149,29 +150,33 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
         async def answered(data: AsyncIterator[bytes], context: Context) -> Any:
             async with self._answered(call, context):
-                response = await method(await self._request(handler, call, data), context)
+                response = await method(await self._request(handler, call, data, context), context)
                 self.gate.give(call, response)
                 return response
 
         return grpc.stream_unary_rpc_method_handler(answered, response_serializer=handler.response_serializer)
 
-    async def _request(self, handler: Any, call: Call, data: AsyncIterator[bytes]) -> Any:
+    async def _request(self, handler: Any, call: Call, data: AsyncIterator[bytes], context: Context) -> Any:
         """What the handler is given: its one message, or an iterator over all."""
-        messages = self._parsed(handler.request_deserializer, call, data)
+        parse = handler.request_deserializer
         if handler.request_streaming:
-            return messages
-        async for message in messages:
-            return message
-        raise InvalidInput("the call ended without a request", expected="one message")
+            return self._each(parse, call, data)
+        item = await context.read()
+        if item is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
+            raise InvalidInput("the call ended without a request", expected="one message")
+        return self._message(parse, call, item)
 
-    async def _parsed(self, parse: Parse, call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async def _each(self, parse: Parse, call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for item in data:
-            try:
-                message = parse(item)
-            except DecodeError as error:
-                raise InvalidInput("the request is no message of this rpc", expected="the messages of its service") from error
-            self.gate.take(call, message)
-            yield message
+            yield self._message(parse, call, item)
+
+    def _message(self, parse: Parse, call: Call, item: bytes) -> Any:
+        try:
+            message = parse(item)
+        except DecodeError as error:
+            raise InvalidInput("the request is no message of this rpc", expected="the messages of its service") from error
+        self.gate.take(call, message)
+        return message
 
     @asynccontextmanager
     async def _answered(self, call: Call, context: Context) -> AsyncIterator[None]:

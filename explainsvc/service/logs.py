@@ -66,6 +66,14 @@ class CallLog(Silent):
         LOG.log(level, "%(rpc)s %(code)s %(milliseconds).1f ms %(principal)s %(request_id)s", facts, extra={"call": facts})
 
 
+class _Private(WatchedFileHandler):
+    """Whatever file it opens, nobody else reads it."""
+
+    def _open(self) -> Any:
+        Path(self.baseFilename).touch(mode=0o600)
+        return super()._open()
+
+
 class AuditLog(Silent):
     """Append-only: time, principal, rpc, request id, digests of model and inputs, outcome, milliseconds. Nothing else ever.
 
@@ -74,8 +82,7 @@ class AuditLog(Silent):
 
     def __init__(self, path: Path) -> None:
         try:
-            path.touch(mode=0o600)
-            handler = WatchedFileHandler(path, encoding="utf-8")
+            handler = _Private(path, encoding="utf-8")
         except OSError as error:
             raise ExplainsvcError(f"the audit log cannot be written: {error.strerror}", where="audit_log") from error
         self._log = logging.Logger("explainsvc.audit_log")  # not among the process's loggers

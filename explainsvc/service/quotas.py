@@ -48,15 +48,17 @@ class Quotas:
     def __post_init__(self) -> None:
         self._accounts: OrderedDict[str, Account] = OrderedDict()
 
+    def limits(self, principal: Principal) -> bool:
+        """Whether the principal has a quota at all; where not, nothing need be priced."""
+        return self._number(principal, "quota_rate") > 0
+
     def charge(self, principal: Principal, units: float) -> None:
-        """Take the price of a request.
+        """Take the price of a request of a principal that has a quota.
 
         Raises:
             QuotaExceeded: There is not enough; says when there will be, unless there never will.
         """
         rate, burst = self._number(principal, "quota_rate"), self._number(principal, "quota_burst")
-        if rate <= 0:
-            return
         account, now = self._account(principal), self.clock()
         account.units = min(burst, account.units + rate * (now - account.at))
         account.at = now

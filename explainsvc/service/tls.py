@@ -46,7 +46,7 @@ def material(config: Config) -> Reloading[Material] | None:
 
 def _read(certificate: Path, key: Path, ca: Path | None) -> Material:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate, key, password="")  # a key that needs one is refused, not asked about
     if ca is not None:
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # over HTTP: probes have none, and whatever is no probe is asked who it is
