@@ -33,6 +33,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _answers(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def emulator(folder: Path, package: str, *command: str) -> Iterator[None]:
     """A program of a package, installed into an environment of its own, while it listens on the last of its arguments."""
@@ -45,7 +50,7 @@ def emulator(folder: Path, package: str, *command: str) -> Iterator[None]:
     ) as one:
         try:
             until = time.monotonic() + 60
-            while socket.socket().connect_ex(("127.0.0.1", int(command[-1]))):
+            while not _answers(int(command[-1])):
                 assert time.monotonic() < until
                 time.sleep(0.1)
             yield

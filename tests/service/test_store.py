@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 
+import fsspec
 import pytest
 
 from explainsvc import store
@@ -126,7 +127,7 @@ def test_rotten_bytes_are_noticed(tmp_path: Path, objects: str) -> None:
         put(kept, DATA)
         where = tmp_path / "models" / DIGEST / "files" / MODEL_FILE
         if objects:
-            kept.models.objects.files.pipe_file(f"/bucket/rotten/models/{DIGEST}/files/{MODEL_FILE}", b"mOdel")
+            fsspec.filesystem("memory").pipe_file(f"/bucket/rotten/models/{DIGEST}/files/{MODEL_FILE}", b"mOdel")
         else:
             where.write_bytes(b"mOdel")
     with opened(tmp_path, objects) as kept:
@@ -246,7 +247,7 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     assert list(tmp_path.glob("models/*/*.json")) == []
 
 
-ROWS = {
+ROWS: dict[int, list[tuple[str, tuple[str, ...]]]] = {
     1: [
         ("INSERT INTO models VALUES (?, 5, ?, 2.0)", (DIGEST, json.dumps([[MODEL_FILE, 5, DIGEST]]))),
         ("INSERT INTO claims VALUES ('ann', ?, 'm', 5, 2.0, '[]')", (DIGEST,)),
