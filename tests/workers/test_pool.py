@@ -226,7 +226,7 @@ def test_a_caller_that_leaves_a_batch_leaves_the_others(bench: Bench) -> None:
         return await batch[2]
 
     bench.heard.batches.clear()
-    assert bench.run(run()).HasField("attribution")
+    assert bench.run(run()).HasField("explained")
     assert bench.heard.batches == [2]
 
 
