@@ -11,12 +11,16 @@ import explainsvc
 from explainsvc.errors import ExplainsvcError, InvalidInput
 from explainsvc.methods import METHODS
 from tests.methods.little import little
-from tests.test_corpus import CORPUS, FOLDERS, GOOD, advises, case, folders
+from tests.test_corpus import CORPUS, FOLDERS, GOOD, advises, case
 
 pytestmark = [pytest.mark.skipif(not FOLDERS, reason="the shared corpus is not beside this checkout"), pytest.mark.slow]
 
+TWIN = "squeezenet10-fp16-caffe2"
+"""As large and slow as the network in float32; what its methods give is held against that one's by another test."""
+SUBJECTS = [pytest.param(f, id=f.name, marks=pytest.mark.exhaustive if f.name == TWIN else ()) for f in GOOD]
 
-@folders(GOOD)
+
+@pytest.mark.parametrize("folder", SUBJECTS)
 def test_every_method_that_claims_to_apply_does(folder: Path) -> None:
     """Finite values in the input's shape; all zeros or anything not finite only with a caveat; refusals advise."""
     feeds, _ = case(folder)

@@ -73,7 +73,8 @@ def _fitting(pictures: Array) -> tuple[int, ...]:
 def _blurred(planes: Array) -> Array:
     """Planes [channel, height, width] under the gaussian window, where it lies inside the picture.
 
-    As products with a band of the window, ``BAND`` places at a time: three times as fast as a filter that walks.
+    As products with a band of the window, ``BAND`` places at a time: of 28 × 28 pixels three times as fast as a filter that
+    walks, of photographs as fast.
     """
     down = np.concatenate([_band(part.shape[1]) @ part for part in _parts(planes, 1)], axis=1)
     return np.concatenate([part @ _band(part.shape[2]).T for part in _parts(down, 2)], axis=2)

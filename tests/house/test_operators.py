@@ -7,6 +7,8 @@ import subprocess
 import sys
 from functools import cache
 
+import pytest
+
 from explainsvc.autograd import known_operators
 from tests.autograd.collected import IN_MODELS, case_rows
 from tests.house.repository import ROOT
@@ -37,6 +39,7 @@ def rule(method: str, operator: str) -> str:
     raise AssertionError((method, operator))
 
 
+@pytest.mark.exhaustive  # make check asks the same
 def test_the_page_is_current() -> None:
     """The page says what the tables, the definitions and the case rows say."""
     done = subprocess.run([sys.executable, ROOT / "docs/operators.py", "--check"], capture_output=True, text=True, check=False)

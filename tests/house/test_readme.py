@@ -55,6 +55,7 @@ def test_links_lead_somewhere() -> None:
     assert not [(page, link) for page, link in links if not (ROOT / link).exists()]
 
 
+@pytest.mark.exhaustive  # make check asks the same
 @pytest.mark.parametrize("page", ["tables.py", "methods.py"])
 def test_generated_pages_are_current(page: str) -> None:
     """They say what the registries say."""
