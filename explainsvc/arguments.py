@@ -19,6 +19,8 @@ from explainsvc.cards import Card
 Array = npt.NDArray[Any]
 ARRAYS = frozenset({"array", "value"})
 """Parameter types that an ``.npy`` can fill."""
+ARG_MAX = "argmax"
+"""The largest element of an output, as a target."""
 
 
 class UsageError(Exception):
@@ -26,14 +28,16 @@ class UsageError(Exception):
 
 
 def target(text: str) -> Any:
-    """``3`` · ``name:3`` · JSON as in Python: ``[3, 5]``, ``{"output": "logits", "index": 3, "against": 5}``."""
+    """``argmax`` · ``3`` · ``name:3`` · JSON as in Python: ``[3, 5]``, ``{"output": "logits", "index": 3, "against": 5}``."""
     if text.lstrip()[:1] in ("{", "["):
         return _seed_as_array(_json(text))
     output, _, index = text.rpartition(":")
+    if index == ARG_MAX:
+        return {"output": output} if output else None
     try:
         return {"output": output, "index": int(index)} if output else int(index)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an index, NAME:INDEX nor JSON") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an index, NAME:INDEX, argmax nor JSON") from None
 
 
 def _json(text: str) -> Any:

@@ -111,7 +111,7 @@ def _target(parser: argparse.ArgumentParser) -> None:
         "--target",
         type=arguments.target,
         metavar="T",
-        help="INDEX, OUTPUT:INDEX or JSON; default: the largest value of the first float output",
+        help="argmax, INDEX, OUTPUT:INDEX or JSON; default: the largest value of the first float output",
     )
 
 

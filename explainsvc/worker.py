@@ -42,6 +42,7 @@ from explainpb.worker.v1.worker_pb2 import (
     ProbeWork,
     Ready,
     Reply,
+    SignatureWork,
     ValidateWork,
     Wanted,
 )  # fmt: skip
@@ -54,6 +55,7 @@ from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.signatures import to_signature
 from explainsvc.codec.tensors import to_named
 from explainsvc.errors import ExplainsvcError, ModelNotFound, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
@@ -199,6 +201,12 @@ def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: M
     return Reply(info=to_info(loaded(folder, models, send).info))
 
 
+def signature(folder: str, _work: SignatureWork, models: Models, send: Send) -> Reply:
+    """The model's inputs and outputs."""
+    model = loaded(folder, models, send)
+    return Reply(signature=to_signature(model.inputs, model.outputs))
+
+
 def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, send: Send) -> Reply:
     """The model's outputs."""
     model = loaded(folder, models, send)
@@ -327,6 +335,7 @@ def validate_audit(folder: str, work: CreateAuditRequest, models: Models, send: 
 WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "validate": validate,
     "inspect": inspect,
+    "signature": signature,
     "predict": predict,
     "explain": explain,
     "explain_stream": explain_stream,

@@ -1,4 +1,4 @@
-"""Hold ``protos/explainsvc`` against buf's STANDARD rules and against the API of the last release.
+"""Hold the protos against buf's STANDARD rules and against the API of the last release.
 
 ``baseline.binpb`` is that API: a ``FileDescriptorSet`` of the public files, as protoc writes it. It is renewed once a release,
 in the commit that is tagged, by ``python protos/lint.py --renew``; until then every change must be one that a client of that
@@ -20,7 +20,9 @@ sys.path.insert(0, str(ROOT))
 from generate import compiled  # noqa: E402
 
 BASELINE = ROOT / "baseline.binpb"
-PUBLIC = "explainsvc/v1"
+OWN = ("explainsvc", "inference")
+"""Not ``google``; buf.yaml says what is left out of the lint, and why."""
+PUBLIC = ("explainsvc/v1", "inference")
 """The other package is between the server and its own workers, of one version always."""
 
 
@@ -36,6 +38,11 @@ def renew() -> None:
     compiled([f"--descriptor_set_out={BASELINE}", "--include_imports"])
 
 
+def paths(folders: tuple[str, ...]) -> list[str]:
+    """Options that restrict buf to these folders."""
+    return [option for folder in folders for option in ("--path", folder)]
+
+
 def main(arguments: list[str]) -> int:
     """Lint and compare, or with ``--renew`` write the baseline."""
     if "--renew" in arguments:
@@ -48,8 +55,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = str(image(Path(folder)))
         config = ["--config", str(ROOT / "buf.yaml")]
-        lint = subprocess.run([buf, "lint", found, *config, "--path", "explainsvc"], check=False)
-        command = [buf, "breaking", found, *config, "--against", str(BASELINE), "--path", PUBLIC]
+        lint = subprocess.run([buf, "lint", found, *config, *paths(OWN)], check=False)
+        command = [buf, "breaking", found, *config, "--against", str(BASELINE), *paths(PUBLIC)]
         breaking = subprocess.run(command, check=False)
     return int(lint.returncode != 0 or breaking.returncode != 0)
 

@@ -36,6 +36,8 @@ CARD = Card(
     [
         ("3", 3),
         ("-1", -1),
+        ("argmax", None),
+        ("logits:argmax", {"output": "logits"}),
         ("logits:3", {"output": "logits", "index": 3}),
         ("probs:0:3", {"output": "probs:0", "index": 3}),
         ("[3, 5]", [3, 5]),
@@ -43,7 +45,7 @@ CARD = Card(
     ],
 )
 def test_target(text: str, value: object) -> None:
-    """An index, an output's name with an index, or JSON."""
+    """An index or the largest element, an output's name before it, or JSON."""
     assert arguments.target(text) == value
 
 

@@ -79,13 +79,14 @@ def as_floats(value: Any, kind: str) -> Any:
 def to_info(info: ModelInfo) -> model_service_pb2.ModelInfo:
     """The message of a model's facts; its fields are those of ``ModelInfo.to_json``."""
     document = info.to_json()
-    tensors = {kind: [_to_tensor_info(tensor) for tensor in document[kind]] for kind in ("inputs", "outputs")}
-    nodes = [node | {"outputs": [_to_tensor_info(tensor) for tensor in node["outputs"]]} for node in document["nodes"]]
+    tensors = {kind: [to_tensor_info(tensor) for tensor in document[kind]] for kind in ("inputs", "outputs")}
+    nodes = [node | {"outputs": [to_tensor_info(tensor) for tensor in node["outputs"]]} for node in document["nodes"]]
     others = {name: {"names": names} for name, names in document["alternatives"].items()}
     return ParseDict(document | tensors | {"nodes": nodes, "alternatives": others}, model_service_pb2.ModelInfo())
 
 
-def _to_tensor_info(tensor: Mapping[str, Any]) -> dict[str, Any]:
+def to_tensor_info(tensor: Mapping[str, Any]) -> dict[str, Any]:
+    """An input or output, as JSON of its message."""
     names = {int: "size", str: "symbol"}
     shape = tensor["shape"]
     axes = None if shape is None else [{} if axis is None else {names[type(axis)]: axis} for axis in shape]
@@ -102,8 +103,8 @@ def from_info(message: model_service_pb2.ModelInfo) -> dict[str, Any]:
         "operators": dict(message.operators),
         "parameters": message.parameters,
         "size_bytes": message.size_bytes,
-        "inputs": [_from_tensor_info(tensor) for tensor in message.inputs],
-        "outputs": [_from_tensor_info(tensor) for tensor in message.outputs],
+        "inputs": [from_tensor_info(tensor) for tensor in message.inputs],
+        "outputs": [from_tensor_info(tensor) for tensor in message.outputs],
         "differentiable": dict(message.differentiable),
         "methods": dict(message.methods),
         "alternatives": {name: list(others.names) for name, others in message.alternatives.items()},
@@ -119,7 +120,7 @@ def _from_node(message: model_service_pb2.NodeInfo) -> dict[str, Any]:
     return {
         "name": message.name,
         "operator": message.operator,
-        "outputs": [_from_tensor_info(tensor) for tensor in message.outputs],
+        "outputs": [from_tensor_info(tensor) for tensor in message.outputs],
         "becomes": list(message.becomes),
         "vjp": message.vjp,
         "rules": dict(message.rules),
@@ -140,7 +141,8 @@ def _from_cost(message: model_service_pb2.Cost) -> dict[str, Any]:
     }
 
 
-def _from_tensor_info(message: model_service_pb2.TensorInfo) -> dict[str, Any]:
+def from_tensor_info(message: model_service_pb2.TensorInfo) -> dict[str, Any]:
+    """An input or output: its name, type and axes."""
     shape = [_axis(axis) for axis in message.shape.dimensions] if message.HasField("shape") else None
     return {"name": message.name, "dtype": message.dtype, "shape": shape}
 

@@ -37,7 +37,8 @@ SCOPES_OF: dict[str, frozenset[str]] = {
     **{f"{_OPERATIONS}/{name}Operation": AUDIT for name in ("Get", "Delete", "Cancel", "Wait")},
     f"{_OPERATIONS}/ListOperations": AUDIT,
     **{f"{_OIP}/{name}": OPEN for name in ("ServerLive", "ServerReady")},
-    **{f"{_OIP}/{name}": EXPLAIN for name in ("ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer")},
+    f"{_OIP}/ServerMetadata": ANY,
+    **{f"{_OIP}/{name}": EXPLAIN for name in ("ModelReady", "ModelMetadata", "ModelInfer")},
     **{f"{_HEALTH}/{name}": OPEN for name in ("Check", "Watch", "List")},
 }
 """Full name of an rpc → the scopes of which its caller needs one."""

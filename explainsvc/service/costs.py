@@ -7,19 +7,23 @@ is these numbers multiplied, before anything runs and without the model: an uppe
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
 
+from explainpb.inference import inference_service_pb2 as oip
 from explainpb.v1 import audit_service_pb2 as audit
 from explainpb.v1 import explanation_service_pb2 as explanation
 from explainpb.v1 import model_service_pb2 as model
 from explainsvc.check import Check, Work
 from explainsvc.checks import find_check
 from explainsvc.checks.plan import DEFAULT_CHECKS
+from explainsvc.codec import options
 from explainsvc.codec.audits import written_out
 from explainsvc.errors import ExplainsvcError
 from explainsvc.method import Method
@@ -70,9 +74,21 @@ def _size(request: Any) -> Size:
 
 def size_of(inputs: Any) -> Size:
     """Of named tensors; what their shapes claim counts no further than the bytes that came with them."""
+    return _together((named.tensor.shape, max(len(named.tensor.data), len(named.tensor.strings))) for named in inputs)
+
+
+def _infer_size(request: oip.ModelInferRequest) -> Size:
+    """Of the inputs of ModelInfer, typed or raw."""
+    raw = itertools.chain(map(len, request.raw_input_contents), itertools.repeat(0))
+    typed = (sum(len(field) for _, field in given.contents.ListFields()) for given in request.inputs)
+    return _together((given.shape, a + b) for given, a, b in zip(request.inputs, raw, typed, strict=False))
+
+
+def _together(inputs: Iterable[tuple[Sequence[int], int]]) -> Size:
+    """Of several inputs: the shape of each, and the bytes or elements that came with it."""
     items, elements = 1, 0
-    for named in inputs:
-        shape, present = list(named.tensor.shape), max(1, len(named.tensor.data), len(named.tensor.strings))
+    for shape, came in inputs:
+        present = max(1, came)
         length = max(1, min(shape[0], present)) if shape else 1
         items = max(items, length)
         elements += max(1, min(math.prod(max(1, n) for n in shape[1:]), present // length))
@@ -118,9 +134,17 @@ def _number(entry: Method | Check, name: str, given: Mapping[str, Any]) -> float
 
 
 def _rows(request: Any) -> int:
-    """Of background data."""
-    given = [array.tensor.shape for array in request.array_parameters if array.name == "background"]
-    return max([1, *(min(int(shape[0]), 10**9) for shape in given if shape)])
+    """Of background data: an array, a list, or one of them for each input."""
+    arrays = [array.tensor.shape for array in request.array_parameters if array.name.partition(".")[0] == "background"]
+    fields = request.parameters.fields
+    listed = _listed(fields["background"]) if "background" in fields else 1
+    return max([1, listed, *(min(int(shape[0]), 10**9) for shape in arrays if shape)])
+
+
+def _listed(value: Value) -> int:
+    if value.HasField("struct_value"):
+        return max([1, *(len(inner.list_value.values) for inner in value.struct_value.fields.values())])
+    return max(1, len(value.list_value.values))
 
 
 def explained(request: Any) -> float:
@@ -175,6 +199,20 @@ def predicted(request: explanation.PredictRequest) -> float:
     return float(_size(request).items)
 
 
+def inferred(request: oip.ModelInferRequest) -> float:
+    """A forward an item, and the explanation where one is asked for."""
+    size = _infer_size(request)
+    try:
+        asked = options.from_infer_parameters(request.parameters)
+        explain = options.to_request("", (), asked) if asked else None
+    except ExplainsvcError:
+        return READ  # it is refused for that
+    price = float(size.items)
+    if explain is not None:
+        price += size.items * passes(explain.method, dict(explain.parameters.items()), size, _rows(explain))
+    return price
+
+
 PRICES: dict[str, Callable[[Any], float]] = {
     explanation.ExplainRequest.DESCRIPTOR.full_name: explained,
     explanation.ExplainStreamRequest.DESCRIPTOR.full_name: lambda request: explained(request.request),
@@ -186,6 +224,8 @@ PRICES: dict[str, Callable[[Any], float]] = {
     model.UploadModelRequest.DESCRIPTOR.full_name: uploaded,
     model.InspectModelRequest.DESCRIPTOR.full_name: lambda _: INSPECT,
     audit.CreateAuditRequest.DESCRIPTOR.full_name: audited,
+    oip.ModelInferRequest.DESCRIPTOR.full_name: inferred,
+    oip.ModelMetadataRequest.DESCRIPTOR.full_name: lambda _: BUILD,
 }
 """Full name of a request → its price; of all others ``READ``."""
 

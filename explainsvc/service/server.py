@@ -18,6 +18,8 @@ from google.longrunning.operations_pb2_grpc import add_OperationsServicer_to_ser
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from explainpb.inference import inference_service_pb2
+from explainpb.inference.inference_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainpb.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from explainpb.v1.explanation_service_pb2_grpc import add_ExplanationServiceServicer_to_server
@@ -32,9 +34,11 @@ from explainsvc.service.config import Config, add_options, configured
 from explainsvc.service.edge import Perimeter, perimeter
 from explainsvc.service.explanations import ExplanationService
 from explainsvc.service.health import Health, Readiness
+from explainsvc.service.inference import InferenceService
 from explainsvc.service.interceptor import Edge
 from explainsvc.service.model_uploads import ModelUploads, receiving_uploads
 from explainsvc.service.models import ModelService
+from explainsvc.service.names import Names
 from explainsvc.service.operations import OperationsService
 from explainsvc.service.reloading import Reloading
 from explainsvc.service.symbols import Symbols
@@ -55,6 +59,7 @@ SERVICES = tuple(
         (model_service_pb2, "ModelService"),
         (explanation_service_pb2, "ExplanationService"),
         (audit_service_pb2, "AuditService"),
+        (inference_service_pb2, "GRPCInferenceService"),
     )
 )
 
@@ -91,7 +96,8 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))
             server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
             _add_services(server, backend, audits, uploads)
-            health_pb2_grpc.add_HealthServicer_to_server(Health(readiness, SERVICES, backend.model), server)
+            inference = InferenceService(Names(backend), readiness.reasons)
+            _add_protocols(server, inference, Health(readiness, SERVICES, backend.model))
             address = _listen(server, config.address, edge.material)
             routes = own_routes(edge.gate, edge.metrics, readiness)
             async with _http(edge, routes) as http_address:
@@ -172,6 +178,12 @@ def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, 
     if backend.config.reflection != "off":
         names = [*SERVICES, OPERATIONS, health.SERVICE, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server, Symbols())  # type: ignore[arg-type]  # the part of a pool that it uses
+
+
+def _add_protocols(server: grpc.aio.Server, inference: InferenceService, probes: Health) -> None:
+    """Services that others have defined."""
+    add_GRPCInferenceServiceServicer_to_server(inference, server)
+    health_pb2_grpc.add_HealthServicer_to_server(probes, server)
 
 
 def _listen(server: grpc.aio.Server, address: str, material: Reloading[tls.Material] | None) -> str:

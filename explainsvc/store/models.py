@@ -65,6 +65,11 @@ class Models:
             raise no_model(digest)
         return _model(rows[0])
 
+    def named(self, name: str, viewer: Viewer, most: int) -> list[str]:
+        """Digests of the models that the viewer, or one who is seen, has stored under exactly this name."""
+        sql = "SELECT DISTINCT digest FROM claims WHERE name = ? AND (owner = ? OR ?) LIMIT ?"
+        return [row["digest"] for row in self.database.rows(sql, name, viewer.name, viewer.everything, most)]
+
     def folder(self, digest: str, viewer: Viewer) -> Path:
         """A local folder with the model's files and nothing else; it may take a download.
 

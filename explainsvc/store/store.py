@@ -34,6 +34,10 @@ class View:
         """One model; ModelNotFound."""
         return self.store.models.model(digest, self.viewer)
 
+    def named(self, name: str, most: int) -> list[str]:
+        """Digests of the models of exactly this name, so many at most."""
+        return self.store.models.named(name, self.viewer, most)
+
     def folder(self, digest: str) -> Path:
         """A local folder with the files of a model; may take a download. ModelNotFound, StoreCorrupt."""
         return self.store.models.folder(digest, self.viewer)

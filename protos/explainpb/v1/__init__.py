@@ -1,1 +1,1 @@
-"""Generated from ``protos/explainsvc`` by ``make protos``; not edited by hand."""
+"""Generated from ``protos`` by ``make protos``; not edited by hand."""
