@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from google.protobuf import descriptor_pool
 from google.rpc import error_details_pb2, status_pb2
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
+from explainsvc.service.config import Config
+from explainsvc.service.health import Health, Readiness
+from explainsvc.service.inference import InferenceService
+from explainsvc.service.names import Names
+from explainsvc.service.server import _add_protocols, _add_services
 from explainsvc.service.status import DETAILS_KEY
 
 ISSUER, AUDIENCE = "https://issuer.example", "explainsvc"
@@ -89,3 +97,30 @@ def details(status: bytes) -> Mapping[str, Any]:
             if packed.Unpack(detail):
                 found[kind.__name__] = detail
     return found
+
+
+@dataclass
+class Recorder:
+    """In the place of a server: the names of the services that are added to it."""
+
+    services: list[str] = field(default_factory=list)
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """See ``grpc.Server``."""
+        self.services += [handler.service_name() for handler in handlers]
+
+    def add_registered_method_handlers(self, _service: str, _handlers: Any) -> None:
+        """See there; they are handed over both ways."""
+
+
+def served() -> Iterator[tuple[str, Any]]:
+    """Every rpc that the server registers, by its full name, with the descriptor of its request."""
+    recorder = Recorder()
+    backend: Any = SimpleNamespace(config=Config())
+    none: Any = None
+    server: Any = recorder
+    _add_services(server, backend, none, none)
+    _add_protocols(server, InferenceService(Names(backend), dict), Health(Readiness({}), (), str))
+    for name in recorder.services:
+        for method in descriptor_pool.Default().FindServiceByName(name).methods:
+            yield f"/{name}/{method.name}", method.input_type

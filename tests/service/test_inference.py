@@ -195,7 +195,7 @@ def wrong(digest: str, file: Path) -> dict[str, tuple[oip.ModelInferRequest, str
         "an unknown method": (asked(digest, feeds, explain_method="zebra"), "INVALID_ARGUMENT", "zebra"),
         "an unknown parameter": (asked(digest, feeds, explain_zebra=1), "INVALID_ARGUMENT", "zebra"),
         "a file": (
-            asked(digest, feeds, explain_method="expected_gradients", explain_background=str(file)), "INVALID_ARGUMENT", "background",
+            asked(digest, feeds, explain_method="deep_shap", explain_background=str(file)), "INVALID_ARGUMENT", "background",
         ),
         "a seed that is none": (asked(digest, feeds, explain_seed=-1), "INVALID_ARGUMENT", "explain_seed"),
         "a target that is none": (asked(digest, feeds, explain_target="[[1], [2, 3]]"), "OUT_OF_RANGE", "no target"),
