@@ -57,7 +57,15 @@ def key_set(path: Path, *names: str) -> Path:
 def claims(**changes: Any) -> dict[str, Any]:
     """Of a good token, changed."""
     now = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "carol", "exp": now + 600, "nbf": now - 60, "scope": "explain audit", "group": "team"}
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "carol",
+        "exp": now + 600,
+        "nbf": now - 60,
+        "scope": "explain audit",
+        "group": "team",
+    }
     return {name: value for name, value in (good | changes).items() if value is not None}
 
 
