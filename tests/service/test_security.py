@@ -31,9 +31,11 @@ from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_servi
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
+from explainsvc import cli
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.tensors import to_named
+from explainsvc.connecting import Connection
 from explainsvc.errors import Unauthenticated
 from explainsvc.service import access, health
 from explainsvc.service.config import Config
@@ -203,6 +205,29 @@ def test_good_tokens_are_let_through(guarded: Guarded, cnn_digest: str, cnn: Any
     assert "poor" not in message
     assert outcome(call, request, bearer(TOKENS["root"]))[0] == "OK"
     assert outcome(call, request, [*bearer(TOKENS["root"]), *bearer(TOKENS["root"])])[0] == "UNAUTHENTICATED"
+
+
+def test_the_command_line_shows_a_token(guarded: Guarded, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """From a file or the variable, over TLS by the authority that is named; never over a connection that others can read."""
+    (guarded.folder / "ca.pem").write_bytes(guarded.root.chain)
+    (guarded.folder / "token").write_text(TOKENS["alice"] + "\n")
+    server = ["--server", guarded.listening.grpc]
+    trusting = [*server, "--ca", str(guarded.folder / "ca.pem")]
+
+    def said(*arguments: str) -> tuple[int, str]:
+        code = cli.main([*arguments, "methods", "--json"])
+        return code, "".join(capsys.readouterr())
+
+    code, text = said(*trusting, "--token-file", str(guarded.folder / "token"))
+    assert (code, "gradient" in text) == (0, True)
+    assert said(*trusting)[0] == 1
+    monkeypatch.setenv("EXPLAINSVC_TOKEN", TOKENS["poor"])
+    assert said(*trusting)[0] == 0
+    assert "expected TLS" in said("--server", "explain.example:443")[1]
+    assert said(*server, "--certificate", str(guarded.folder / "ca.pem"))[0] == 2
+    assert said("--ca", str(guarded.folder / "ca.pem"))[0] == 2
+    with Client(Connection(guarded.listening.grpc, ca=guarded.root.chain, token=TOKENS["alice"])) as client:
+        assert len(client.methods()) > 50
 
 
 def test_quota_in_cost_units(guarded: Guarded, cnn_digest: str) -> None:
