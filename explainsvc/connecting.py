@@ -64,7 +64,7 @@ class Connection:
 
     def _loopback(self) -> grpc.ChannelCredentials:
         """What lets gRPC send a token without TLS: it looks by itself whether the other end is this machine."""
-        if not is_loopback(self.target):
+        if not is_local(self.target):
             raise InvalidParameter(
                 "a token is not sent over a connection that others can read",
                 where=self.target,
@@ -74,10 +74,12 @@ class Connection:
         return grpc.local_channel_credentials()
 
 
-def is_loopback(target: str) -> bool:
-    """Whether a ``host:port`` is this machine, by its name or number."""
-    host = target.rpartition(":")[0].strip("[]")
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach it."""
+    host = address.rpartition(":")[0].strip("[]")
+    if address.startswith(("unix:", "unix-abstract:")) or host == "localhost":
+        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False
