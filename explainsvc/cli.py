@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.server and options.command not in REMOTE:
         parser.error(f"`{options.command}` runs on this machine; --server goes with {', '.join(sorted(REMOTE))}")
     try:
+        options.server = arguments.server(options)
         return int(options.run(options))
     except (arguments.UsageError, UnknownMethod, InvalidParameter) as error:
         return _fail(USAGE, error)
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = Parser(prog="explainsvc", description="Explain ONNX models with explained ONNX graphs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
-    parser.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
+    arguments.add_server(parser)
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _demo,

@@ -35,6 +35,7 @@ from explainsvc.codec.books import from_ledger, from_plan
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.results import from_attribution, from_card, from_info
 from explainsvc.codec.tensors import from_named, to_named
+from explainsvc.connecting import OPTIONS, Connection
 from explainsvc.dry_run import DryRun
 from explainsvc.errors import ModelNotFound
 from explainsvc.explanation_client import Explanations
@@ -48,21 +49,18 @@ Progress = Callable[[int, int, str], None]
 Target = Any
 """As ``Model.explain`` takes it."""
 
-OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_reconnect_backoff_ms", 2000),  # a server that starts again is found again soon
-]
-
 
 class Client:
-    """A connection to a server, such as ``Client("127.0.0.1:50551")``; close it, or use it in a ``with`` statement."""
+    """A connection to a server, such as ``Client("127.0.0.1:50551")``; close it, or use it in a ``with`` statement.
 
-    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None) -> None:
-        self._target = target
-        self._channel = (
-            grpc.insecure_channel(target, OPTIONS) if credentials is None else grpc.secure_channel(target, credentials, OPTIONS)
-        )
+    Where the server wants TLS, certificates or a token: ``Client(Connection("host:443", ca=pem, token=token))``, or any
+    ``credentials`` of gRPC.
+    """
+
+    def __init__(self, target: str | Connection, *, credentials: grpc.ChannelCredentials | None = None) -> None:
+        connection = target if isinstance(target, Connection) else Connection(target)
+        self._target = target = connection.target
+        self._channel = connection.channel() if credentials is None else grpc.secure_channel(target, credentials, OPTIONS)
         self._models = ModelServiceStub(self._channel)
         self._explanations = ExplanationServiceStub(self._channel)
         self.explanations = Explanations(self._explanations, target)

@@ -17,7 +17,9 @@ from explainsvc.checks.journal import Journal
 from explainsvc.checks.pace import Standing
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question
+from explainsvc.connecting import Connection
 from explainsvc.dry_run import DryRun
+from explainsvc.explanation_client import Asked
 from explainsvc.info import TensorInfo
 from explainsvc.ledger import Ledger
 from explainsvc.model import Model
@@ -142,10 +144,8 @@ class Remote:
         return [TensorInfo(**fields) for fields in self.inspect()["inputs"]]
 
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
-        """See Engine; the rpc is unary, so ``progress`` hears of its end only."""
-        attribution = self.client.explain(self.digest, feeds, question.method, question.target, seed=seed, **_rest(question))
-        progress(1, 1, question.method)
-        return attribution
+        """See Engine."""
+        return self.client.explanations.stream(Asked(self.digest, question, feeds, seed=seed), progress=progress)
 
     def compile(self, question: Question) -> bytes:
         """See Engine."""
@@ -181,7 +181,7 @@ def _rest(question: Question) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(model: str, server: str | None) -> Iterator[Engine]:
+def opened(model: str, server: Connection | None) -> Iterator[Engine]:
     """The model at this path, loaded here or uploaded to the server."""
     if server is None:
         yield Local(explainsvc.load(model))
@@ -190,7 +190,7 @@ def opened(model: str, server: str | None) -> Iterator[Engine]:
             yield Remote(client, client.upload(model))
 
 
-def methods(server: str | None) -> Mapping[str, Card]:
+def methods(server: Connection | None) -> Mapping[str, Card]:
     """The cards of the methods, here or of the server."""
     if server is None:
         return explainsvc.methods()
@@ -198,7 +198,7 @@ def methods(server: str | None) -> Mapping[str, Card]:
         return client.methods()
 
 
-def checks(server: str | None) -> Mapping[str, Card]:
+def checks(server: Connection | None) -> Mapping[str, Card]:
     """The cards of the checks, here or of the server."""
     if server is None:
         return explainsvc.checks()

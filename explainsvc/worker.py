@@ -14,11 +14,9 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
 
-import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
 from explainpb.v1.audit_service_pb2 import CreateAuditRequest
 from explainpb.v1.explanation_service_pb2 import (
@@ -44,7 +42,6 @@ from explainpb.worker.v1.worker_pb2 import (
     Reply,
     SignatureWork,
     ValidateWork,
-    Wanted,
 )  # fmt: skip
 from explainsvc import explain_work, frames, sandbox
 from explainsvc.attribution import Attribution
@@ -57,13 +54,13 @@ from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
 from explainsvc.codec.signatures import to_signature
 from explainsvc.codec.tensors import to_named
-from explainsvc.errors import ExplainsvcError, ModelNotFound, NotDifferentiable, WorkerOutOfMemory
+from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
 from explainsvc.stopping import STOP, Stopped
-from explainsvc.store import MODEL_FILE
 from explainsvc.together import together
+from explainsvc.workers.handed import Models, Send, loaded, read
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
 from explainsvc.workers.warm import warm_up
@@ -71,19 +68,6 @@ from explainsvc.workers.warm import warm_up
 LOG = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 """How onnxruntime says that an allocation failed."""
-LONGEST_LIST = 2**17
-"""Bytes of the names of the files in one message."""
-MOST_FILES = 64
-
-Send = Callable[[Reply], None]
-
-
-@dataclass(frozen=True)
-class Models:
-    """Where models come from: those that are kept, and the socket that brings the files of others."""
-
-    kept: Kept
-    files: socket.socket
 
 
 def main(arguments: list[str]) -> None:
@@ -159,35 +143,6 @@ def _out_of_memory() -> Reply:
         to_do="Ask for less (a smaller batch, fewer samples), or raise worker_memory_bytes of the server",
     )
     return Reply(error=to_error(error))
-
-
-def loaded(folder: str, models: Models, send: Send) -> Model:
-    """The model of a stored folder, kept for the next job."""
-    digest = Path(folder).parent.name
-    return models.kept.get(digest) or models.kept.add(digest, read(models, send))
-
-
-def read(models: Models, send: Send) -> Model:
-    """A model that the server hands over; as bytes, because no path is anybody's business in an error."""
-    send(Reply(wanted=Wanted()))
-    files: dict[str, bytes] = {}
-    while names := _names(message := _received(models.files)):
-        for name, descriptor in zip(names, message[1], strict=True):
-            with os.fdopen(descriptor, "rb") as file:
-                files[name] = file.read()
-    return explainsvc.load(files.pop(MODEL_FILE), external_data=files)
-
-
-def _received(files: socket.socket) -> tuple[bytes, list[int]]:
-    names, descriptors, _, _ = socket.recv_fds(files, LONGEST_LIST, MOST_FILES)
-    return names, descriptors
-
-
-def _names(message: tuple[bytes, list[int]]) -> list[str]:
-    names: list[str] | None = json.loads(message[0])
-    if names is None:
-        raise ModelNotFound("the model was deleted while the request waited", to_do="Upload it again")
-    return names
 
 
 def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> Reply:

@@ -18,20 +18,17 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from google.protobuf.json_format import MessageToDict
 
 from explainpb.v1 import audit_service_pb2 as pb
 from explainpb.worker.v1.worker_pb2 import AuditWork
 from explainsvc import store
 from explainsvc.checks.journal import Finished
 from explainsvc.codec.audits import written_out
-from explainsvc.codec.errors import to_error
 from explainsvc.codec.results import from_finished, to_finished
-from explainsvc.errors import ExplainsvcError, JournalMismatch, ModelNotFound, QueueFull, WorkerCrashed
+from explainsvc.errors import QueueFull, WorkerCrashed
 from explainsvc.journals import contents, kept
 from explainsvc.service.backend import Backend, viewer
+from explainsvc.service.endings import error_fields, state_of
 from explainsvc.service.model_uploads import check_id
 from explainsvc.store import Asked, StoredAudit
 
@@ -191,7 +188,7 @@ class AuditRuns:
         error = None if task.cancelled() else task.exception()
         try:
             if not (task.cancelled() and self.stopping):
-                run.audit = dataclasses.replace(run.audit, state=_state(task), ended=time.time(), error=_fields(error))
+                run.audit = dataclasses.replace(run.audit, state=state_of(task), ended=time.time(), error=error_fields(error))
             self.backend.whole.audits.save(run.audit, None if task.cancelled() or error else task.result())
         finally:
             run.over = True
@@ -270,28 +267,6 @@ def _finished(journal: Path) -> Sequence[Finished]:
 def _uncount(run: Run) -> None:
     """An attempt that nobody let begin, or that ended with the server, says nothing about the audit."""
     run.audit = dataclasses.replace(run.audit, attempts=run.audit.attempts - 1)
-
-
-def _state(task: asyncio.Task[bytes]) -> str:
-    """How it ended."""
-    if task.cancelled():
-        return store.CANCELLED
-    match task.exception():
-        case None:
-            return store.SUCCEEDED
-        case JournalMismatch() | ModelNotFound():
-            return store.ABORTED
-    return store.FAILED
-
-
-def _fields(error: BaseException | None) -> dict[str, Any] | None:
-    """An error as the store keeps it; one that is not ours says nothing but that it happened."""
-    if error is None:
-        return None
-    if not isinstance(error, ExplainsvcError):
-        LOG.error("unexpected error", exc_info=error)
-        error = ExplainsvcError(f"an unexpected {type(error).__name__} on the server", to_do="Report it with the server's log")
-    return MessageToDict(to_error(error), preserving_proto_field_name=True)
 
 
 @asynccontextmanager

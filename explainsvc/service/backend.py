@@ -42,7 +42,7 @@ class Backend:
 def viewer() -> Viewer:
     """The caller that is being answered, as the store knows it."""
     principal = caller()
-    return Viewer(principal.name, principal.may("admin"))
+    return Viewer(principal.owner, principal.may("admin"))
 
 
 def chunks(data: bytes) -> Iterator[bytes]:

@@ -98,6 +98,7 @@ class Config:
     jwt_keys_url: str = setting("", "https address of such a set, instead of a file; empty: nothing is fetched")
     jwt_issuer: str = setting("", "the `iss` that a JWT must have")
     jwt_audience: str = setting("", "the `aud` that a JWT must have")
+    jwt_tenant: str = setting("", "the claim that names the tenant of a JWT; empty: each `sub` owns what it uploads")
     jwt_algorithms: tuple[str, ...] = setting(("RS256", "ES256", "EdDSA"), "signatures that are accepted", choices=ASYMMETRIC)
     reflection: str = setting("open", "who may ask for the API's description", choices=("open", "authenticated", "off"))
 

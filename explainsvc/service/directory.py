@@ -30,7 +30,7 @@ TOKEN = re.compile(r"sha256:([0-9a-f]{64})")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 """No colon: names that begin with `jwt:` and `cert:` are of principals that this file does not name."""
 NUMBERS = ("quota_rate", "quota_burst", "in_flight")
-KEYS = ("name", "scopes", "tokens", "certificates", *NUMBERS)
+KEYS = ("name", "tenant", "scopes", "tokens", "certificates", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_directory(path: Path) -> Directory:
 
 
 def _principal(entry: Mapping[str, Any]) -> Principal:
-    return Principal(entry["name"], frozenset(entry["scopes"]))
+    return Principal(entry["name"], frozenset(entry["scopes"]), entry.get("tenant", ""))
 
 
 def _wrong(entry: Mapping[str, Any]) -> Iterator[Violation]:
@@ -89,6 +89,8 @@ def _wrong(entry: Mapping[str, Any]) -> Iterator[Violation]:
     yield from sources.unknown_keys(entry, KEYS)
     if not isinstance(entry.get("name"), str) or NAME.fullmatch(entry["name"]) is None:
         yield Violation("name", "expected 1 to 64 of the characters A-Z a-z 0-9 . _ @ -")
+    if not isinstance(entry.get("tenant", "one"), str) or NAME.fullmatch(entry.get("tenant", "one")) is None:
+        yield Violation("tenant", "expected 1 to 64 of the characters A-Z a-z 0-9 . _ @ -")
     for key in ("scopes", "tokens", "certificates"):
         value = entry.get(key, None if key == "scopes" else [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

@@ -14,12 +14,19 @@ class Principal:
     """A caller.
 
     Attributes:
-        name: Owns what the caller uploads and starts; "" where the server asks nobody who they are.
+        name: In the audit log, in metrics and for quotas; "" where the server asks nobody who they are.
         scopes: Some of ``SCOPES``.
+        tenant: Owns what the caller uploads and starts, together with others of this tenant; "" where the principal does.
     """
 
     name: str = ""
     scopes: frozenset[str] = frozenset(SCOPES)
+    tenant: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose models and audits the caller sees. No name is a tenant's and a principal's: a tenant's has a prefix."""
+        return f"tenant:{self.tenant}" if self.tenant else self.name
 
     def may(self, scope: str) -> bool:
         """Whether the caller has a scope."""

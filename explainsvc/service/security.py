@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from explainsvc.connecting import is_local
 from explainsvc.errors import ExplainsvcError, InvalidParameter, Unauthenticated, Violation
 from explainsvc.service.config import Config
 from explainsvc.service.directory import Directory, read_directory
@@ -100,17 +100,6 @@ def identity(names: Mapping[str, Sequence[str]]) -> str:
         if names.get(kind):
             return f"{kind}={names[kind][0]}"
     return ""
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine can reach it."""
-    host = address.rpartition(":")[0].strip("[]")
-    if address.startswith(("unix:", "unix-abstract:")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check(config: Config) -> None:

@@ -14,10 +14,9 @@ from explainsvc.graph.limits import Limits
 
 PREFIX = "EXPLAINSVC_"
 FILE = f"{PREFIX}CONFIG"
-LIBRARY = frozenset(
-    {f"{PREFIX}{name}" for name in ("THREADS", "SESSION_CACHE_BYTES", "PROVIDERS", "DEVICE")} | set(Limits().environment())
-)
-"""Variables that the library reads itself, in the server, in its workers and without any server."""
+OWN = ("THREADS", "SESSION_CACHE_BYTES", "PROVIDERS", "DEVICE", "TOKEN")
+LIBRARY = frozenset({f"{PREFIX}{name}" for name in OWN} | set(Limits().environment()))
+"""Variables that the library or the command line reads itself, with and without a server."""
 LINK = re.compile(r"EXPLAINSVC\w*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes and Docker put into every container beside a service that is called explainsvc: nobody's settings."""
 LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S*|\d+|[\d.]+|[\da-f:]+|tcp|udp|sctp")

@@ -96,9 +96,17 @@ class WebTokens:
             header = jwt.get_unverified_header(token)
             key = await self._keys.get(str(header.get("kid", "")))
             claims = self._claims(token, key)
+            tenant = self._tenant(claims)
         except (jwt.PyJWTError, ValueError) as error:
             raise Unauthenticated("the token is not valid") from error
-        return Principal(f"jwt:{claims['sub']}", frozenset(_scopes(claims)) & frozenset(SCOPES))
+        return Principal(f"jwt:{claims['sub']}", frozenset(_scopes(claims)) & frozenset(SCOPES), tenant)
+
+    def _tenant(self, claims: Mapping[str, Any]) -> str:
+        """ValueError where the setting names a claim that the token lacks: its bearer belongs to nobody's tenant."""
+        tenant = claims.get(self._config.jwt_tenant, "") if self._config.jwt_tenant else ""
+        if self._config.jwt_tenant and not (isinstance(tenant, str) and tenant):
+            raise ValueError("the token names no tenant")
+        return str(tenant)
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         if key is None:

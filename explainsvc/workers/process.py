@@ -80,10 +80,14 @@ class Worker:
             return False
 
     def kill(self, reason: str = "") -> None:
-        """End it now; its keeper starts the next one."""
+        """End it now; its keeper starts the next one.
+
+        Not by ``Process.kill``, which polls: that reaps one that has just died, and asyncio would say 255 of whatever it died of.
+        """
         self.ended = self.ended or reason
-        with suppress(ProcessLookupError):
-            self.process.kill()
+        if self.alive():
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
     async def death(self) -> int:
         """Its exit code, or minus the signal that it died of."""

@@ -31,6 +31,7 @@ SCOPES = {
     "alice": ["upload", "explain", "audit"], "bob": ["upload", "explain", "audit"], "reader": ["audit"],
     "poor": ["explain"], "root": ["admin"],
 }  # fmt: skip
+TENANTS = {"alice": "team", "poor": "team"}
 NUMBERS = {"poor": {"quota_rate": 2, "quota_burst": 5, "in_flight": 1}}
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
@@ -43,6 +44,7 @@ def principals(path: Path, without: str = "", **certificates: str) -> Path:
         sha256 = hashlib.sha256(TOKENS[name].encode()).hexdigest()
         tokens = [] if name == without else [f"sha256:{sha256}"]
         entry = {"name": name, "scopes": scopes, "tokens": tokens, **NUMBERS.get(name, {})}
+        entry |= {"tenant": TENANTS[name]} if name in TENANTS else {}
         entry |= {"certificates": [certificates[name]]} if name in certificates else {}
         lines += ["[[principal]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     path.write_text("\n".join(lines))
@@ -63,7 +65,15 @@ def key_set(path: Path, *names: str) -> Path:
 def claims(**changes: Any) -> dict[str, Any]:
     """Of a good token, changed."""
     now = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "carol", "exp": now + 600, "nbf": now - 60, "scope": "explain audit"}
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "carol",
+        "exp": now + 600,
+        "nbf": now - 60,
+        "scope": "explain audit",
+        "group": "team",
+    }
     return {name: value for name, value in (good | changes).items() if value is not None}
 
 

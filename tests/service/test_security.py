@@ -30,9 +30,11 @@ from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_servi
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
+from explainsvc import cli
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.tensors import to_named
+from explainsvc.connecting import Connection
 from explainsvc.errors import Unauthenticated
 from explainsvc.service import access, health
 from explainsvc.service.config import Config
@@ -99,7 +101,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     config = Config(
         address="127.0.0.1:0", store=folder / "store", workers=1, worker_threads=1, http_address="127.0.0.1:0",
         tls_certificate=certificate, tls_key=key, principals=principals(folder / "principals.toml"), metrics_open=False,
-        jwt_keys=key_set(folder / "keys.json", "rsa", "ed"), jwt_issuer=ISSUER, jwt_audience=AUDIENCE,
+        jwt_keys=key_set(folder / "keys.json", "rsa", "ed"), jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_tenant="group",
         audit_log=folder / "audit.jsonl", reflection="authenticated",
     )  # fmt: skip
     with ExitStack() as stack:
@@ -162,6 +164,7 @@ FORGED = {
     "not yet valid": web_token(nbf=int(time.time()) + 600),
     "no expiry": web_token(exp=None),
     "no subject": web_token(sub=None),
+    "no tenant": web_token(group=None),
     "for another audience": web_token(aud="another"),
     "of another issuer": web_token(iss="https://evil.example"),
     "signed by another key": web_token(OTHER_KEY),
@@ -186,17 +189,42 @@ def test_every_wrong_token_gets_the_same_answer(guarded: Guarded, cnn_digest: st
 
 
 def test_good_tokens_are_let_through(guarded: Guarded, cnn_digest: str, cnn: Any) -> None:
-    """A static token, RS256 and EdDSA; the answer is the library's; a token's other claims give no scope."""
+    """A static token, RS256 and EdDSA, each of the tenant that owns the model; the answer is the library's; scopes bind."""
     for token in (TOKENS["alice"], web_token(), web_token(ED_KEY, "EdDSA", "ed")):
         with guarded.token_client(token) as client:
             values = client.explain(cnn_digest, models.image(), target=1).values["x"]
             np.testing.assert_array_equal(values, cnn.explain(models.image(), target=1).values["x"])
+    get = ModelServiceStub(guarded.channel).GetModel, model_service_pb2.GetModelRequest(digest=cnn_digest)
+    assert [outcome(*get, bearer(token))[0] for token in (TOKENS["bob"], web_token(group="other"))] == ["NOT_FOUND", "NOT_FOUND"]
     call, request = AuditServiceStub(guarded.channel).ListAudits, audit_service_pb2.ListAuditsRequest()
     code, message, status = outcome(call, request, bearer(TOKENS["poor"]))
     assert (code, details(status)["ErrorInfo"].reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
     assert "poor" not in message
     assert outcome(call, request, bearer(TOKENS["root"]))[0] == "OK"
     assert outcome(call, request, [*bearer(TOKENS["root"]), *bearer(TOKENS["root"])])[0] == "UNAUTHENTICATED"
+
+
+def test_the_command_line_shows_a_token(guarded: Guarded, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """From a file or the variable, over TLS by the authority that is named; never over a connection that others can read."""
+    (guarded.folder / "ca.pem").write_bytes(guarded.root.chain)
+    (guarded.folder / "token").write_text(TOKENS["alice"] + "\n")
+    server = ["--server", guarded.listening.grpc]
+    trusting = [*server, "--ca", str(guarded.folder / "ca.pem")]
+
+    def said(*arguments: str) -> tuple[int, str]:
+        code = cli.main([*arguments, "methods", "--json"])
+        return code, "".join(capsys.readouterr())
+
+    code, text = said(*trusting, "--token-file", str(guarded.folder / "token"))
+    assert (code, "gradient" in text) == (0, True)
+    assert said(*trusting)[0] == 1
+    monkeypatch.setenv("EXPLAINSVC_TOKEN", TOKENS["poor"])
+    assert said(*trusting)[0] == 0
+    assert "expected TLS" in said("--server", "explain.example:443")[1]
+    assert said(*server, "--certificate", str(guarded.folder / "ca.pem"))[0] == 2
+    assert said("--ca", str(guarded.folder / "ca.pem"))[0] == 2
+    with Client(Connection(guarded.listening.grpc, ca=guarded.root.chain, token=TOKENS["alice"])) as client:
+        assert len(client.methods()) > 50
 
 
 def test_quota_in_cost_units(guarded: Guarded, cnn_digest: str) -> None:
@@ -294,14 +322,15 @@ def test_the_audit_log_tells_who_did_what_and_nothing_else(guarded: Guarded, cnn
     """Principal, rpc, digests and outcome of each call; no token, no path, no name, no number of any tensor."""
     secret = models.image() | {"x": np.full((1, 1, 6, 6), 0.123456, np.float32)}
     with guarded.token_client(TOKENS["bob"]) as client:
+        client.upload(cnn_bytes)
         client.predict(cnn_digest, secret)
         with pytest.raises(Exception, match="secret-input"):
             client.predict(cnn_digest, {"secret-input": secret["x"]})
     lines = [line for line in guarded.audit_lines() if line["principal"] == "bob"]
     codes = [(line["rpc"].rpartition("/")[2], line["code"]) for line in lines]
-    assert codes == [("Predict", "OK"), ("Predict", "INVALID_ARGUMENT")]
+    assert codes[-3:] == [("UploadModel", "OK"), ("Predict", "OK"), ("Predict", "INVALID_ARGUMENT")]
     sha256 = hashlib.sha256(secret["x"].tobytes()).hexdigest()
-    assert [(line["model_digest"], line["input_sha256"]) for line in lines] == 2 * [(cnn_digest, [sha256])]
+    assert [(line["model_digest"], line["input_sha256"]) for line in lines[-2:]] == 2 * [(cnn_digest, [sha256])]
     assert {frozenset(line) for line in guarded.audit_lines()} == {
         frozenset({"time", "principal", "rpc", "request_id", "model_digest", "audit_id", "input_sha256", "code", "milliseconds"})
     }
@@ -309,7 +338,7 @@ def test_the_audit_log_tells_who_did_what_and_nothing_else(guarded: Guarded, cnn
     forbidden = [*TOKENS.values(), *filter(None, FORGED.values()), str(guarded.folder), "store", "secret", "0.12345", "gradient"]
     assert [word for word in forbidden if word in text] == []
     uploads = [line for line in guarded.audit_lines() if line["rpc"].endswith("UploadModel") and line["code"] == "OK"]
-    assert [line["model_digest"] for line in uploads] == [cnn_digest]
+    assert [line["model_digest"] for line in uploads] == 2 * [cnn_digest]
     (guarded.folder / "audit.jsonl").rename(guarded.folder / "audit.1")
     with guarded.token_client(TOKENS["bob"]) as client:
         client.methods()

@@ -96,11 +96,17 @@ def test_memory_is_limited(serve: Callable[..., Client]) -> None:
 
 
 def test_nothing_of_a_refused_upload_stays(serve: Callable[..., Client], tmp_path: Path) -> None:
-    """The store is as empty after a refused and an abandoned upload as before."""
+    """The store holds the same files after a refused upload as before, and none of its bytes."""
     client = serve(workers=1)
+
+    def kept() -> list[Path]:
+        return sorted(path for path in (tmp_path / "store").rglob("*") if path.is_file())
+
+    before = kept()
     with pytest.raises(errors.ModelMalformed):
         client.upload(b"zebra" * 100)
-    assert [path.name for path in (tmp_path / "store").rglob("*") if path.is_file()] == ["lock"]
+    assert kept() == before
+    assert [path.name for path in before if b"zebrazebra" in path.read_bytes()] == []
 
 
 def test_nothing_outlives_the_server(tmp_path: Path) -> None:
