@@ -65,7 +65,7 @@ def _tensor(given: oip.ModelInferRequest.InferInputTensor, raw: bytes | None) ->
     if raw is not None and typed:
         raise ValueError("has elements in contents and in raw_input_contents, expected one of them")
     if kind == BYTES:
-        texts = given.contents.bytes_contents if raw is None else list(_texts(raw))
+        texts = given.contents.bytes_contents if raw is None else list(texts_of(raw))
         _only(kind, typed)
         return pb.Tensor(dtype=pb.DATA_TYPE_STRING, shape=given.shape, strings=texts)
     data = _typed(given, typed) if raw is None else raw
@@ -95,8 +95,8 @@ def _only(kind: str, typed: set[str]) -> None:
         raise ValueError(f"has elements in {', '.join(sorted(strange))}, expected {kind} in {expected}")
 
 
-def _texts(raw: bytes) -> Iterator[bytes]:
-    """The elements of raw BYTES."""
+def texts_of(raw: bytes) -> Iterator[bytes]:
+    """The elements of raw BYTES; ValueError where they are cut off."""
     place = 0
     while place < len(raw):
         if place + LENGTH.size > len(raw):
@@ -113,7 +113,7 @@ def add_outputs(response: oip.ModelInferResponse, tensors: Iterable[pb.NamedTens
     for named in tensors:
         kind = datatype(named.tensor.dtype)
         response.outputs.add(name=named.name, datatype=kind, shape=named.tensor.shape)
-        response.raw_output_contents.append(_joined(named.tensor.strings) if kind == BYTES else named.tensor.data)
+        response.raw_output_contents.append(raw_texts(named.tensor.strings) if kind == BYTES else named.tensor.data)
 
 
 def datatype(dtype: int) -> str:
@@ -123,5 +123,6 @@ def datatype(dtype: int) -> str:
     return next(NAMES[name] for name, number in DTYPES.items() if number == dtype)
 
 
-def _joined(texts: Iterable[bytes]) -> bytes:
+def raw_texts(texts: Iterable[bytes]) -> bytes:
+    """Raw BYTES of elements."""
     return b"".join(LENGTH.pack(len(text)) + text for text in texts)

@@ -44,6 +44,7 @@ from explainsvc.service.reloading import Reloading
 from explainsvc.service.symbols import Symbols
 from explainsvc.service.telemetry import Gauges
 from explainsvc.service.web import Route, own_routes, serving_http
+from explainsvc.service.web_inference import inference_routes
 from explainsvc.store import opened
 
 OPERATIONS = "google.longrunning.Operations"
@@ -99,7 +100,7 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             inference = InferenceService(Names(backend), readiness.reasons)
             _add_protocols(server, inference, Health(readiness, SERVICES, backend.model))
             address = _listen(server, config.address, edge.material)
-            routes = own_routes(edge.gate, edge.metrics, readiness)
+            routes = [*own_routes(edge.gate, edge.metrics, readiness), *inference_routes(edge.gate, inference)]
             async with _http(edge, routes) as http_address:
                 await server.start()
                 try:

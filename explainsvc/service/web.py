@@ -138,8 +138,9 @@ async def serving_http(gate: Gate, routes: Sequence[Route], material: Reloading[
         app.router.add_route(route.method, route.path, _behind(gate, route))
     app.on_response_prepare.append(_anonymous)
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
-    )
+        app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS,
+        auto_decompress=False,  # a few bytes become any number before a handler could look at them
+    )  # fmt: skip
     await runner.setup()
     host, _, port = address.rpartition(":")
     context = None if material is None else tls.http_context(material)

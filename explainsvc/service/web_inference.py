@@ -1,0 +1,186 @@
+"""KServe over HTTP: ``:explain`` and ``:predict`` of its V1 protocol, and the Open Inference Protocol as JSON (V2)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from explainpb.inference import inference_service_pb2 as oip
+from explainpb.v1 import explanation_service_pb2 as pb
+from explainsvc.codec import options, v1_json, v2_json
+from explainsvc.codec.json_tensors import from_json
+from explainsvc.codec.tensors import to_named
+from explainsvc.errors import InvalidRequest, Violation
+from explainsvc.service.access import ANY, EXPLAIN, OPEN
+from explainsvc.service.calls import Call
+from explainsvc.service.inference import InferenceService
+from explainsvc.service.interceptor import Gate
+from explainsvc.service.web import Handler, Route
+
+LARGEST_BODY = 2**24
+"""Bytes of JSON: as objects of Python they are some twenty times as many. Larger inputs go over gRPC."""
+BODY_SECONDS = 60.0
+"""For a body to arrive."""
+V1, V2 = "/v1/models/{name:.+}", "/v2/models/{name:.+?}{version:(?:/versions/[^/]+)?}"
+"""Names may hold colons and slashes, as they are or percent-encoded."""
+
+
+async def read_json(request: web.Request, limit: int) -> dict[str, Any]:
+    """The body, refused before it is read where its length says that it is too large, and else as soon as it is.
+
+    Raises:
+        web.HTTPException: It is too large, compressed, or does not arrive.
+        InvalidInput: It is no JSON object.
+    """
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+        raise _refused(web.HTTPUnsupportedMediaType, "the body is compressed; send it as it is")
+    if "Inference-Header-Content-Length" in request.headers:
+        raise _refused(web.HTTPUnsupportedMediaType, "the body is not JSON alone; send binary tensors over gRPC")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async with _in_time():
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > limit:
+                raise _too_large(limit)
+    return await asyncio.to_thread(from_json, bytes(body))
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            yield
+    except TimeoutError:
+        raise _refused(web.HTTPRequestTimeout, "the body did not arrive in time") from None
+
+
+def _too_large(limit: int) -> web.HTTPException:
+    text = f"the body is larger than {limit} bytes; send large inputs over gRPC"
+    return web.HTTPRequestEntityTooLarge(limit, text=_said(413, text), content_type="application/json")
+
+
+def _refused(kind: type[web.HTTPError], text: str) -> web.HTTPException:
+    return kind(text=_said(kind.status_code, text), content_type="application/json")
+
+
+def _said(code: int, text: str) -> str:
+    return json.dumps({"error": {"code": code, "status": "INVALID_ARGUMENT", "message": text}})
+
+
+def inference_routes(gate: Gate, inference: InferenceService) -> list[Route]:
+    """Both protocols."""
+    explain, predict, ready = _v1(gate, inference)
+    infer, metadata, model_ready = _v2(gate, inference)
+    return [
+        Route("POST", f"{V1}:explain", explain, EXPLAIN),
+        Route("POST", f"{V1}:predict", predict, EXPLAIN),
+        Route("GET", V1, ready, EXPLAIN),
+        Route("GET", "/v2", _plain(inference.ServerMetadata, oip.ServerMetadataRequest()), ANY),
+        Route("GET", "/v2/health/live", _plain(inference.ServerLive, oip.ServerLiveRequest()), OPEN),
+        Route("GET", "/v2/health/ready", _plain(inference.ServerReady, oip.ServerReadyRequest()), OPEN),
+        Route("POST", f"{V2}/infer", infer, EXPLAIN),
+        Route("GET", f"{V2}/ready", model_ready, EXPLAIN),
+        Route("GET", V2, metadata, EXPLAIN),
+    ]
+
+
+def _plain(method: Any, message: Any) -> Handler:
+    """An rpc without arguments; what is not ready answers 503."""
+
+    async def answered(_request: web.Request, call: Call) -> web.Response:
+        facts = v2_json.to_facts(await method(message, None))
+        return _ready(facts, call)
+
+    return answered
+
+
+def _ready(facts: dict[str, Any], call: Call, otherwise: int = 503) -> web.Response:
+    """The facts; where they say that something is not ready, another status."""
+    missing = facts.get("ready") is False
+    call.code = ("UNAVAILABLE" if otherwise == 503 else "NOT_FOUND") if missing else "OK"
+    return web.json_response(facts, status=otherwise if missing else 200)
+
+
+def _v1(gate: Gate, inference: InferenceService) -> tuple[Handler, Handler, Handler]:
+    limit = min(LARGEST_BODY, gate.config.max_message_bytes)
+
+    async def read(request: web.Request, call: Call) -> tuple[str, v1_json.Body]:
+        name = request.match_info["name"]
+        digest = inference.names.digest(name)
+        document = await read_json(request, limit)
+        if digest not in inference.names.signatures:
+            gate.take(call, oip.ModelMetadataRequest(name=digest))  # a worker has to read the model for the types of its inputs
+        signature = await inference.names.signature(digest)
+        return digest, await asyncio.to_thread(v1_json.from_body, document, signature.inputs)
+
+    async def explain(request: web.Request, call: Call) -> web.Response:
+        digest, body = await read(request, call)
+        message = options.to_request(digest, to_named(body.feeds), body.options)
+        gate.take(call, message)
+        response = await inference.explained(message)
+        gate.give(call, response)
+        return await _json(v1_json.to_explanations, response.attribution, body.instances)
+
+    async def predict(request: web.Request, call: Call) -> web.Response:
+        digest, body = await read(request, call)
+        if body.options:
+            wrong = [Violation(options.PREFIX + name[:80], "is for :explain") for name in body.options]
+            raise InvalidRequest("a prediction takes no options of an explanation", violations=wrong)
+        message = pb.PredictRequest(model_digest=digest, inputs=to_named(body.feeds))
+        gate.take(call, message)
+        response = await inference.predicted(message)
+        gate.give(call, response)
+        return await _json(v1_json.to_predictions, response, body.instances)
+
+    async def ready(request: web.Request, call: Call) -> web.Response:
+        message = oip.ModelReadyRequest(name=request.match_info["name"])
+        gate.take(call, message)
+        response = await inference.ModelReady(message, None)
+        return _ready({"name": message.name, "ready": response.ready}, call, 404)
+
+    return explain, predict, ready
+
+
+def _v2(gate: Gate, inference: InferenceService) -> tuple[Handler, Handler, Handler]:
+    limit = min(LARGEST_BODY, gate.config.max_message_bytes)
+
+    async def infer(request: web.Request, call: Call) -> web.Response:
+        document = await read_json(request, limit)
+        message = await asyncio.to_thread(v2_json.from_v2, document, *_model(request))
+        gate.take(call, message)
+        response = await inference.ModelInfer(message, None)
+        gate.give(call, response)
+        return await _json(v2_json.to_v2, response)
+
+    async def metadata(request: web.Request, call: Call) -> web.Response:
+        name, version = _model(request)
+        message = oip.ModelMetadataRequest(name=name, version=version)
+        gate.take(call, message)
+        return await _json(v2_json.to_metadata, await inference.ModelMetadata(message, None))
+
+    async def ready(request: web.Request, call: Call) -> web.Response:
+        name, version = _model(request)
+        message = oip.ModelReadyRequest(name=name, version=version)
+        gate.take(call, message)
+        response = await inference.ModelReady(message, None)
+        return _ready({"name": name, "ready": response.ready}, call, 404)
+
+    return infer, metadata, ready
+
+
+def _model(request: web.Request) -> tuple[str, str]:
+    """Name and version in a path."""
+    return request.match_info["name"], request.match_info["version"].removeprefix("/versions/")
+
+
+async def _json(write: Any, *given: Any) -> web.Response:
+    """The answer; a large one is written aside from the loop."""
+    text = await asyncio.to_thread(lambda: json.dumps(write(*given), allow_nan=False, ensure_ascii=False))
+    return web.Response(text=text, content_type="application/json")
