@@ -55,16 +55,11 @@ def to_array(values: Any, dtype: str) -> Array:
         return array.astype(wanted)
     if array.dtype.kind not in ("b" if wanted.kind == "b" else "iuf"):
         raise ValueError(f"holds other values than those of {wanted}")
-    if wanted.kind == "f":
-        return array.astype(wanted)
-    return _integers(array, wanted)
-
-
-def _integers(array: Array, wanted: npt.DTypeLike) -> Array:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         found = array.astype(wanted)
-    if (found != array).any():
-        raise ValueError(f"holds numbers that no {found.dtype} holds")
+    held = np.isfinite(found) if wanted.kind == "f" else found == array
+    if not held.all():
+        raise ValueError(f"holds numbers that no {wanted} holds")
     return found
 
 

@@ -26,13 +26,16 @@ from explainsvc.service.server import _add_protocols, _add_services
 from explainsvc.service.status import DETAILS_KEY
 
 ISSUER, AUDIENCE = "https://issuer.example", "explainsvc"
-TOKENS = {name: f"token-of-{name}-0123456789abcdef" for name in ("alice", "bob", "reader", "poor", "root")}
+TOKENS = {name: f"token-of-{name}-0123456789abcdef" for name in ("alice", "bob", "reader", "poor", "thrifty", "root")}
 SCOPES = {
     "alice": ["upload", "explain", "audit"], "bob": ["upload", "explain", "audit"], "reader": ["audit"],
-    "poor": ["explain"], "root": ["admin"],
+    "poor": ["explain"], "thrifty": ["explain"], "root": ["admin"],
 }  # fmt: skip
-TENANTS = {"alice": "team", "poor": "team"}
-NUMBERS = {"poor": {"quota_rate": 2, "quota_burst": 5, "in_flight": 1}}
+TENANTS = {"alice": "team", "poor": "team", "thrifty": "team"}
+NUMBERS: dict[str, dict[str, float]] = {
+    "poor": {"quota_rate": 2, "quota_burst": 5, "in_flight": 1},
+    "thrifty": {"quota_rate": 0.001, "quota_burst": 5},
+}
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 

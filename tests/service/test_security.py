@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from explainpb.inference import inference_service_pb2 as oip
+from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceStub
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
@@ -81,10 +83,11 @@ class Guarded:
         """What the audit log says."""
         return [json.loads(line) for line in (self.folder / "audit.jsonl").read_text().splitlines()]
 
-    def get(self, path: str, token: str = "") -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers over HTTPS."""
+    def get(self, path: str, token: str = "", body: Any = None) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers over HTTPS; with a body it is posted."""
         context = ssl.create_default_context(cadata=self.root.chain.decode())
-        request = urllib.request.Request(f"https://{self.listening.http}{path}", headers=dict(bearer(token)) if token else {})
+        url, data = f"https://{self.listening.http}{path}", None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers=dict(bearer(token)) if token else {})
         try:
             with urllib.request.urlopen(request, context=context, timeout=10) as response:  # noqa: S310
                 return response.status, response.read().decode(), dict(response.headers)
@@ -218,7 +221,7 @@ def test_the_command_line_shows_a_token(guarded: Guarded, monkeypatch: pytest.Mo
     code, text = said(*trusting, "--token-file", str(guarded.folder / "token"))
     assert (code, "gradient" in text) == (0, True)
     assert said(*trusting)[0] == 1
-    monkeypatch.setenv("EXPLAINSVC_TOKEN", TOKENS["poor"])
+    monkeypatch.setenv("EXPLAINSVC_TOKEN", TOKENS["bob"])
     assert said(*trusting)[0] == 0
     assert "expected TLS" in said("--server", "explain.example:443")[1]
     assert said(*server, "--certificate", str(guarded.folder / "ca.pem"))[0] == 2
@@ -301,6 +304,50 @@ def test_http_asks_as_grpc_does(guarded: Guarded) -> None:
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
     assert 'grpc_server_handled_total{grpc_code="UNAUTHENTICATED",grpc_method="GetModel"' in text
     assert guarded.get("/secret")[0] == 404
+
+
+def infer_request(digest: str, **parameters: str) -> oip.ModelInferRequest:
+    """Two items, by the Open Inference Protocol."""
+    x = models.image()["x"]
+    request = oip.ModelInferRequest(model_name=digest, raw_input_contents=[x.tobytes()])
+    request.inputs.add(name="x", datatype="FP32", shape=x.shape)
+    for name, value in parameters.items():
+        request.parameters[name].string_param = value
+    return request
+
+
+def test_the_open_inference_protocol_is_behind_the_same_gate(guarded: Guarded, cnn_digest: str) -> None:
+    """Scopes, owners, quotas and digests hold as for Explain; a model of others cannot be told from one that is not there."""
+    stub = GRPCInferenceServiceStub(guarded.channel)
+    names = ("alice", "bob", "reader", "thrifty", "root")
+    codes = [outcome(stub.ModelInfer, infer_request(cnn_digest), bearer(TOKENS[name]))[0] for name in names]
+    assert codes == ["OK", "NOT_FOUND", "PERMISSION_DENIED", "OK", "OK"]
+    foreign, missing = (outcome(stub.ModelInfer, infer_request(name), bearer(TOKENS["bob"])) for name in (cnn_digest, UNKNOWN))
+    assert foreign[1].replace(cnn_digest, UNKNOWN) == missing[1]
+    ready = [stub.ModelReady(oip.ModelReadyRequest(name=cnn_digest), metadata=bearer(TOKENS[n])).ready for n in ("alice", "bob")]
+    assert ready == [True, False]
+    code, _, status = outcome(stub.ModelInfer, infer_request(cnn_digest, explain_method="gradient"), bearer(TOKENS["thrifty"]))
+    assert (code, details(status)["ErrorInfo"].reason) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")  # 6 units of 5
+    lines = [line for line in guarded.audit_lines() if line["rpc"].endswith("/ModelInfer") and line["principal"] == "alice"]
+    sha256 = hashlib.sha256(models.image()["x"].tobytes()).hexdigest()
+    assert [(line["model_digest"], line["input_sha256"], line["code"]) for line in lines] == [(cnn_digest, [sha256], "OK")]
+
+
+def test_kserve_over_http_is_behind_the_same_gate(guarded: Guarded, cnn_digest: str) -> None:
+    """The same for :explain; the audit log has its route and never its path."""
+    body, path = {"instances": models.image()["x"].tolist(), "explain_target": 1}, f"/v1/models/{cnn_digest}:explain"
+    tokens = [*(TOKENS[name] for name in ("alice", "bob", "reader", "root")), "", "forged"]
+    assert [guarded.get(path, token, body)[0] for token in tokens] == [200, 404, 403, 200, 401, 401]
+    dear = guarded.get(path, TOKENS["thrifty"], body | {"explain_method": "smoothgrad"})
+    assert (dear[0], json.loads(dear[1])["error"]["details"][0]["reason"]) == (429, "QUOTA_EXCEEDED")
+    foreign, missing = (guarded.get(f"/v1/models/{name}:explain", TOKENS["bob"], body) for name in (cnn_digest, UNKNOWN))
+    assert foreign[1].replace(cnn_digest, UNKNOWN) == missing[1]
+    assert (guarded.get("/v2/health/ready")[0], guarded.get("/v2")[0]) == (200, 401)
+    lines = [line for line in guarded.audit_lines() if line["rpc"].endswith(":explain") and line["principal"] == "alice"]
+    sha256 = hashlib.sha256(models.image()["x"].tobytes()).hexdigest()
+    assert [(line["rpc"], line["model_digest"], line["input_sha256"], line["code"]) for line in lines] == [
+        ("/v1/models/{name:.+}:explain", cnn_digest, [sha256], "OK")
+    ]
 
 
 def test_request_ids_come_back(guarded: Guarded) -> None:
