@@ -20,7 +20,7 @@ from explainsvc.service import config
 from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-REMOTE = frozenset({"inspect", "explain", "compile", "ledger", "audit", "replay", "methods", "checks"})
+REMOTE = frozenset({"inspect", "preprocessing", "explain", "compile", "ledger", "audit", "replay", "methods", "checks"})
 """Commands that `--server` sends elsewhere."""
 VERDICTS = ("sensitive", "insensitive", "inconclusive", "pass", "fail")
 
@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         _demo,
         _inspect,
+        _preprocessing,
         _explain,
         _compile,
         _ledger,
@@ -152,6 +153,14 @@ def _inspect(group: Commands) -> None:
     _model(parser)
     parser.add_argument("--nodes", action="store_true", help="also a table of the nodes (--json has it always)")
     _json(parser)
+
+
+def _preprocessing(group: Commands) -> None:
+    text = "keep with a model on a server how pictures become its inputs, for those who send pictures"
+    parser = _command(group, "preprocessing", commands.keep_preprocessing, text)
+    _model(parser)
+    parser.add_argument("--forget", action="store_true", help="keep nothing with it")
+    _pixels(parser)
 
 
 def _explain(group: Commands) -> None:

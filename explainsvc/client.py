@@ -32,6 +32,7 @@ from explainsvc.checks.pace import Standing
 from explainsvc.checks.rows import Row
 from explainsvc.codec.audits import AuditQuestion
 from explainsvc.codec.books import from_ledger, from_plan
+from explainsvc.codec.pictures import from_preprocessing, to_preprocessing
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.results import from_attribution, from_card, from_info
 from explainsvc.codec.tensors import from_named, to_named
@@ -40,6 +41,7 @@ from explainsvc.dry_run import DryRun
 from explainsvc.errors import ModelNotFound
 from explainsvc.explanation_client import Explanations
 from explainsvc.graph.load import digest_of, read_files
+from explainsvc.images import Preprocessing
 from explainsvc.ledger import Ledger
 from explainsvc.report.report import Report
 from explainsvc.upload_client import upload
@@ -116,6 +118,20 @@ class Client:
             yield from map(_stored, response.models)
             token = response.next_page_token
             more = token != ""
+
+    def preprocessing(self, digest: str) -> Preprocessing | None:
+        """How pictures become a model's inputs, if that is kept with it."""
+        with self._typed_errors():
+            response = self._models.GetModel(model_service_pb2.GetModelRequest(digest=digest))
+        return from_preprocessing(response.model.preprocessing) if response.model.HasField("preprocessing") else None
+
+    def set_preprocessing(self, digest: str, how: Preprocessing | None) -> None:
+        """Keep that with a model, for pictures that are sent without it; None: forget it."""
+        request = model_service_pb2.SetModelPreprocessingRequest(digest=digest)
+        if how is not None:
+            request.preprocessing.CopyFrom(to_preprocessing(how))
+        with self._typed_errors():
+            self._models.SetModelPreprocessing(request)
 
     def delete(self, digest: str) -> None:
         """Forget a model."""

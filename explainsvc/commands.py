@@ -16,6 +16,7 @@ import numpy as np
 from explainsvc import arguments, doctor, engines, images, loading, texts
 from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
+from explainsvc.client import Client
 from explainsvc.codec.questions import Question
 from explainsvc.drawings import Answers, Given, Wishes
 from explainsvc.engines import Engine
@@ -42,6 +43,18 @@ def inspect(options: argparse.Namespace) -> int:
     with engines.opened(options.model, options.server) as engine:
         info = engine.inspect()
     say(options, info, texts.inspection(info) + (f"\n\n{texts.nodes(info)}" if options.nodes else ""))
+    return DONE
+
+
+def keep_preprocessing(options: argparse.Namespace) -> int:
+    """A profile, kept with a model on a server."""
+    if options.server is None:
+        raise UsageError("only a server keeps it: add --server HOST:PORT")
+    with Client(options.server) as client:
+        digest = client.upload(options.model)
+        client.set_preprocessing(digest, None if options.forget else preprocessing(options))
+        kept = client.preprocessing(digest)
+    print(f"{digest}: {'nothing is kept' if kept is None else kept}")
     return DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from explainpb.v1 import model_service_pb2 as pb
+from explainpb.v1.tensor_pb2 import Preprocessing
 from explainsvc.store import StoredModel, Wanted
 
 BY_TIME = (pb.MODEL_ORDER_OLDEST_FIRST, pb.MODEL_ORDER_NEWEST_FIRST)
@@ -18,7 +19,13 @@ def to_model(model: StoredModel) -> pb.Model:
         size_bytes=model.size_bytes,
         create_time=to_timestamp(model.created),
         external_data=model.external_data,
+        preprocessing=to_profile(model.preprocessing),
     )
+
+
+def to_profile(preprocessing: bytes) -> Preprocessing | None:
+    """The message that is stored with a model, if one is."""
+    return Preprocessing.FromString(preprocessing) if preprocessing else None
 
 
 def to_timestamp(seconds: float) -> Timestamp:

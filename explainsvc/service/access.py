@@ -15,6 +15,7 @@ _MODELS, _EXPLANATIONS, _AUDITS = (f"/explainsvc.v1.{name}Service" for name in (
 SCOPES_OF: dict[str, frozenset[str]] = {
     f"{_MODELS}/UploadModel": UPLOAD,
     f"{_MODELS}/GetUpload": UPLOAD,
+    f"{_MODELS}/SetModelPreprocessing": UPLOAD,
     f"{_MODELS}/DeleteModel": UPLOAD,
     f"{_MODELS}/GetModel": ANY,
     f"{_MODELS}/ListModels": ANY,

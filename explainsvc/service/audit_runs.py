@@ -30,6 +30,7 @@ from explainsvc.journals import contents, kept
 from explainsvc.service.backend import Backend, viewer
 from explainsvc.service.endings import error_fields, state_of
 from explainsvc.service.model_uploads import check_id
+from explainsvc.service.profiles import fill
 from explainsvc.store import Asked, StoredAudit
 
 LOG = logging.getLogger(__name__)
@@ -120,7 +121,8 @@ class AuditRuns:
         if earlier is not None:
             return self._earlier(earlier.decode(), request)
         whole = written_out(request)
-        self.backend.store.model(whole.model_digest)
+        model = self.backend.store.model(whole.model_digest)
+        fill(whole, lambda: model)
         if len(self.runs) >= self.backend.config.queue + self.backend.config.workers:
             raise QueueFull(f"{len(self.runs)} audits run or wait already", to_do="Send the request again in a moment")
         audit = StoredAudit(uuid.uuid4().hex, store.RUNNING, whole.model_digest, round(time.time(), 6), owner=asked.owner)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc.jobs import Pool
 from explainsvc.service.config import Config
 from explainsvc.service.principals import caller
+from explainsvc.service.profiles import fill
 from explainsvc.store import Store, StoredModel, View, Viewer
 
+AUDIT = "audit"
 CHUNK = 2**20
 """Bytes a message of a streamed result: well below the 4 MB that every client accepts."""
 
@@ -34,8 +37,15 @@ class Backend:
         return self.store.model(digest)
 
     async def job(self, digest: str, by: Viewer | None = None, **work: object) -> Job:
-        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none."""
-        folder = await asyncio.to_thread(self.whole.seen_by(by or viewer()).folder, digest)
+        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none.
+
+        Pictures without a profile get that of the model; those of an audit have it since it was accepted.
+        """
+        view = self.whole.seen_by(by or viewer())
+        folder = await asyncio.to_thread(view.folder, digest)
+        for name, message in work.items():
+            if name != AUDIT:
+                fill(message, partial(view.model, digest))
         return Job(model_folder=str(folder), **work)  # type: ignore[arg-type]  # one of its oneof
 
 

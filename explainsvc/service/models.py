@@ -10,11 +10,12 @@ from typing import Any
 
 from explainpb.v1 import model_service_pb2 as pb
 from explainpb.v1.model_service_pb2_grpc import ModelServiceServicer
-from explainsvc.codec.models import from_list_request, to_model, to_timestamp
+from explainsvc.codec.models import from_list_request, to_model, to_profile, to_timestamp
 from explainsvc.errors import ModelNotFound
 from explainsvc.service.backend import Backend, viewer
 from explainsvc.service.model_uploads import ModelUploads
 from explainsvc.service.pages import from_token, page_size, to_token
+from explainsvc.service.profiles import to_kept
 
 
 class ModelService(ModelServiceServicer):
@@ -51,6 +52,12 @@ class ModelService(ModelServiceServicer):
             token = to_token(request, (last.created, last.digest) if wanted.by_time else (last.digest,))
         return pb.ListModelsResponse(models=map(to_model, models[:size]), next_page_token=token)
 
+    async def SetModelPreprocessing(self, request: pb.SetModelPreprocessingRequest, context: Any) -> Any:
+        """Keep a profile with a model, or none."""
+        kept = to_kept(request.preprocessing) if request.HasField("preprocessing") else b""
+        await asyncio.to_thread(self.backend.store.set_preprocessing, request.digest, kept)
+        return pb.SetModelPreprocessingResponse(model=to_model(self.backend.store.model(request.digest)))
+
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Any) -> Any:
         """Forget a model."""
         with suppress(ModelNotFound) if request.allow_missing else nullcontext():
@@ -60,4 +67,5 @@ class ModelService(ModelServiceServicer):
     async def InspectModel(self, request: pb.InspectModelRequest, context: Any) -> Any:
         """What is in a model."""
         reply = await self.backend.pool.result(await self.backend.job(request.digest, inspect=request))
-        return pb.InspectModelResponse(info=reply.info)
+        kept = to_profile(self.backend.store.model(request.digest).preprocessing)
+        return pb.InspectModelResponse(info=reply.info, preprocessing=kept)

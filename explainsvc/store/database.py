@@ -51,6 +51,7 @@ MIGRATIONS = (
     CREATE TABLE identity (store_id TEXT NOT NULL) STRICT;
     INSERT INTO identity VALUES (lower(hex(randomblob(16))));
     """,
+    "ALTER TABLE claims ADD COLUMN preprocessing BLOB NOT NULL DEFAULT x'';",
 )
 """Each takes a database one version up; ``PRAGMA user_version`` counts those that it has had. Old ones never change."""
 

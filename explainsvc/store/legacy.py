@@ -40,7 +40,7 @@ def _model(path: Path, database: Database) -> None:
         model = (told["digest"], told["size_bytes"], listed, told["created"])
         connection.execute("INSERT INTO models VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", model)
         claim = ("", told["digest"], told["name"], told["size_bytes"], told["created"], json.dumps(told["external_data"]))
-        connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", claim)
+        connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, x'') ON CONFLICT DO NOTHING", claim)
     path.unlink()
 
 

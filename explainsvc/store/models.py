@@ -118,11 +118,21 @@ class Models:
                 )
                 external = json.dumps(model.external_data)
                 claim = (asked.owner, model.digest, model.name, model.size_bytes, model.created, external)
-                connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", claim)
+                connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, x'') ON CONFLICT DO NOTHING", claim)
                 kept = self.model(model.digest, Viewer(asked.owner))
                 remember(connection, asked, answer(kept))
         self.used[model.digest] = time.time()
         return kept
+
+    def set_preprocessing(self, digest: str, viewer: Viewer, preprocessing: bytes) -> None:
+        """Change the viewer's claim, or all of them where the viewer has none but sees everything; ModelNotFound."""
+        with self.database.transaction() as connection:
+            change = "UPDATE claims SET preprocessing = ? WHERE digest = ?"
+            changed = connection.execute(f"{change} AND owner = ?", (preprocessing, digest, viewer.name)).rowcount
+            if changed == 0 and viewer.everything:
+                changed = connection.execute(change, (preprocessing, digest)).rowcount
+            if changed == 0:
+                raise no_model(digest)
 
     def delete(self, digest: str, viewer: Viewer) -> None:
         """Give up the viewer's claim, or all of them where the viewer has none but sees everything; the last takes the bytes.
@@ -204,7 +214,8 @@ def external_names(files: Sequence[StoredFile]) -> tuple[str, ...]:
 
 
 def _model(row: sqlite3.Row) -> StoredModel:
-    return StoredModel(row["digest"], row["name"], row["size_bytes"], row["created"], tuple(json.loads(row["external_data"])))
+    external = tuple(json.loads(row["external_data"]))
+    return StoredModel(row["digest"], row["name"], row["size_bytes"], row["created"], external, row["preprocessing"])
 
 
 def _full(size: int, most: int) -> StoreFull:

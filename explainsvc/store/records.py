@@ -38,13 +38,14 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model as one of its owners uploaded it; ``created`` in seconds since 1970."""
+    """A model as one of its owners uploaded it; ``created`` in seconds since 1970, ``preprocessing`` a message or nothing."""
 
     digest: str
     name: str
     size_bytes: int
     created: float
     external_data: tuple[str, ...]
+    preprocessing: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class View:
         """Models in order, those behind a place."""
         return self.store.models.listed(self.viewer, wanted, after, limit)
 
+    def set_preprocessing(self, digest: str, preprocessing: bytes) -> None:
+        """Keep with a model how pictures become its inputs; ModelNotFound."""
+        self.store.models.set_preprocessing(digest, self.viewer, preprocessing)
+
     def delete(self, digest: str) -> None:
         """Give up a model; ModelNotFound."""
         self.store.models.delete(digest, self.viewer)

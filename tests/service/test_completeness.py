@@ -16,7 +16,8 @@ from tests.service.edges import served
 
 REQUESTS = {kind.full_name: kind for rpc, kind in served() if rpc not in REFLECTION}
 CHEAP = {
-    *(f"explainsvc.v1.{name}Request" for name in ("GetModel", "ListModels", "DeleteModel", "GetUpload", "ListMethods")),
+    *(f"explainsvc.v1.{name}Request" for name in ("GetModel", "ListModels", "SetModelPreprocessing", "DeleteModel", "GetUpload")),
+    "explainsvc.v1.ListMethodsRequest",
     *(f"explainsvc.v1.{name}AuditRequest" for name in ("Get", "Watch", "Cancel", "Delete")),
     "explainsvc.v1.ListAuditsRequest", "explainsvc.v1.DownloadReportRequest",
     *(f"google.longrunning.{name}OperationRequest" for name in ("Get", "Delete", "Cancel", "Wait")),

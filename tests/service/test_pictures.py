@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,13 +16,15 @@ from PIL import Image
 
 import explainsvc
 from explainpb.v1 import explanation_service_pb2 as pb
+from explainpb.v1 import model_service_pb2
 from explainpb.v1.audit_service_pb2_grpc import AuditServiceStub
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
-from explainsvc import errors
+from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
+from explainsvc import cli, errors
 from explainsvc.client import Client
 from explainsvc.codec.audits import AuditQuestion, to_audit_request
 from explainsvc.codec.books import from_ledger
-from explainsvc.codec.pictures import to_images
+from explainsvc.codec.pictures import from_preprocessing, to_images
 from explainsvc.codec.questions import Question
 from explainsvc.codec.results import from_row
 from explainsvc.codec.tensors import from_named
@@ -87,6 +91,50 @@ def test_files_in_other_requests(client: Client, address: str, digest: str) -> N
     assert books.to_json() == client.ledger(digest, x, "lrp_epsilon").to_json()
     report = client.audit(digest, x, methods=["gradient"], checks=["continuity"])
     assert [from_row(row).to_json() for row in last.finished.rows] == [row.to_json() for row in report.rows]
+
+
+def test_a_model_keeps_its_profile(
+    client: Client, address: str, digest: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Files that come without a profile get the model's, in every request; one that comes with them stays; all can see it."""
+    how, data = Preprocessing(1.0, (104.0,), (2.0,), bgr=True, resize="stretch"), encoded("PNG")
+    bare, question = (
+        Asked(digest, Question("gradient", 1), images={"x": [data]}),
+        AuditQuestion(methods=["gradient"], checks=["continuity"]),
+    )
+    audit = to_audit_request(digest, {}, question, keep_running=False)
+    audit.images.extend(to_images({"x": 3 * [data]}, None))
+    default, kept = (client.explanations.explain(replace(bare, preprocessing=one)) for one in (Preprocessing(), how))
+    assert not np.array_equal(default.values["x"], kept.values["x"])
+    with grpc.insecure_channel(address) as channel:
+        stub, audits = ExplanationServiceStub(channel), AuditServiceStub(channel)
+        explicit = pb.PredictRequest(model_digest=digest, images=to_images({"x": [data]}, how))
+        outputs = stub.Predict(explicit)
+        rows = audits.CreateAudit(audit)
+        before = [from_row(row).to_json() for row in [*rows][-1].finished.rows]
+        try:
+            client.set_preprocessing(digest, how)
+            assert client.preprocessing(digest) == how
+            inspected = ModelServiceStub(channel).InspectModel(model_service_pb2.InspectModelRequest(digest=digest))
+            assert from_preprocessing(inspected.preprocessing) == how
+            assert_equal(client.explanations.explain(bare), kept)
+            assert_equal(client.explanations.stream(bare), kept)
+            assert_equal(dict(client.explanations.batch({"a": bare}))["a"], kept)
+            assert_equal(client.explanations.explain(replace(bare, preprocessing=Preprocessing())), default)
+            assert stub.Predict(pb.PredictRequest(model_digest=digest, images=to_images({"x": [data]}, None))) == outputs
+            after = [from_row(row).to_json() for row in [*audits.CreateAudit(audit)][-1].finished.rows]
+            assert after != before
+        finally:
+            client.set_preprocessing(digest, None)
+    assert client.preprocessing(digest) is None
+    assert_equal(client.explanations.explain(bare), default)
+    with pytest.raises(errors.InvalidInput, match="shorter_side"):
+        client.set_preprocessing(digest, Preprocessing(resize="pad", shorter=3))
+    (tmp_path / "linear.onnx").write_bytes(models.linear())
+    command = ["--server", address, "preprocessing", str(tmp_path / "linear.onnx")]
+    assert [cli.main([*command, "--mean", "0.5", "--bgr"]), cli.main([*command, "--forget"]), cli.main(command[2:])] == [0, 0, 2]
+    shown, forgotten = capsys.readouterr().out.splitlines()
+    assert ("mean=(0.5,)" in shown, "bgr=True" in shown, "nothing is kept" in forgotten) == (True, True, True)
 
 
 BAD: dict[str, tuple[list[bytes], str]] = {

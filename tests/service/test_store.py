@@ -63,6 +63,21 @@ def test_the_first_claim_stays(tmp_path: Path) -> None:
         assert kept.models.model(DIGEST, SERVER).name == "first"
 
 
+def test_a_profile_is_its_owner_s(tmp_path: Path) -> None:
+    """How pictures become inputs is kept with one owner's claim, over a restart; nobody else can tell, or change it."""
+    with opened(tmp_path) as kept:
+        put(kept, DATA, "ann")
+        put(kept, DATA, "ben")
+        kept.seen_by(ANN).set_preprocessing(DIGEST, b"so")
+        with pytest.raises(ModelNotFound):
+            kept.seen_by(Viewer("eve")).set_preprocessing(DIGEST, b"otherwise")
+    with opened(tmp_path) as kept:
+        found = [kept.models.model(DIGEST, viewer).preprocessing for viewer in (ANN, BEN)]
+        assert found == [b"so", b""]
+        kept.seen_by(SERVER).set_preprocessing(DIGEST, b"")
+        assert kept.models.model(DIGEST, ANN).preprocessing == b""
+
+
 def test_bytes_have_owners(tmp_path: Path) -> None:
     """Each owner sees what they have uploaded and nothing of the others; the bytes go with the last of them."""
     with opened(tmp_path) as kept:
@@ -235,7 +250,10 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     (audits / f"{'2' * 32}.report.json").write_bytes(b"{}")
     for _ in range(2):
         with opened(tmp_path) as kept:
-            assert dataclasses.asdict(kept.models.model(DIGEST, Viewer())) == old | {"external_data": ("w.bin",)}
+            assert dataclasses.asdict(kept.models.model(DIGEST, Viewer())) == old | {
+                "external_data": ("w.bin",),
+                "preprocessing": b"",
+            }
             assert sorted(path.name for path in kept.models.folder(DIGEST, SERVER).iterdir()) == [MODEL_FILE, "w.bin"]
             third, second, first = kept.audits.listed(SERVER)
             assert (first.state, first.created, kept.audits.request("1" * 32)) == ("running", 1.25, b"asked")
@@ -250,7 +268,10 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
 ROWS: dict[int, list[tuple[str, tuple[str, ...]]]] = {
     1: [
         ("INSERT INTO models VALUES (?, 5, ?, 2.0)", (DIGEST, json.dumps([[MODEL_FILE, 5, DIGEST]]))),
-        ("INSERT INTO claims VALUES ('ann', ?, 'm', 5, 2.0, '[]')", (DIGEST,)),
+        (
+            "INSERT INTO claims (owner, digest, name, size_bytes, created, external_data) VALUES ('ann', ?, 'm', 5, 2.0, '[]')",
+            (DIGEST,),
+        ),
         ("INSERT INTO audits VALUES ('1', 'ann', 'failed', ?, 1.0, 2.0, NULL, 1, 2)", (DIGEST,)),
     ],
     2: [

@@ -45,7 +45,7 @@ def told_too_early(kept: Store, number: int) -> None:
     """The database hears of a model before it is there."""
     size, files = len(data(number)), json.dumps([[MODEL_FILE, len(data(number)), digest(number)]])
     kept.database.change("INSERT INTO models VALUES (?, ?, ?, 0.0)", digest(number), size, files)
-    kept.database.change("INSERT INTO claims VALUES ('', ?, 'm', ?, 0.0, '[]')", digest(number), size)
+    kept.database.change("INSERT INTO claims VALUES ('', ?, 'm', ?, 0.0, '[]', x'')", digest(number), size)
 
 
 def write(root: Path, careless: bool) -> None:

@@ -1,5 +1,6 @@
 import datetime
 
+from explainpb.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -22,18 +23,20 @@ MODEL_ORDER_OLDEST_FIRST: ModelOrder
 MODEL_ORDER_NEWEST_FIRST: ModelOrder
 
 class Model(_message.Message):
-    __slots__ = ("digest", "name", "size_bytes", "create_time", "external_data")
+    __slots__ = ("digest", "name", "size_bytes", "create_time", "external_data", "preprocessing")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_DATA_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
     digest: str
     name: str
     size_bytes: int
     create_time: _timestamp_pb2.Timestamp
     external_data: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external_data: _Optional[_Iterable[str]] = ...) -> None: ...
+    preprocessing: _tensor_pb2.Preprocessing
+    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external_data: _Optional[_Iterable[str]] = ..., preprocessing: _Optional[_Union[_tensor_pb2.Preprocessing, _Mapping]] = ...) -> None: ...
 
 class UploadModelRequest(_message.Message):
     __slots__ = ("header", "chunk")
@@ -153,6 +156,20 @@ class ListModelsResponse(_message.Message):
     next_page_token: str
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class SetModelPreprocessingRequest(_message.Message):
+    __slots__ = ("digest", "preprocessing")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    preprocessing: _tensor_pb2.Preprocessing
+    def __init__(self, digest: _Optional[str] = ..., preprocessing: _Optional[_Union[_tensor_pb2.Preprocessing, _Mapping]] = ...) -> None: ...
+
+class SetModelPreprocessingResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
 class DeleteModelRequest(_message.Message):
     __slots__ = ("digest", "allow_missing")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -172,10 +189,12 @@ class InspectModelRequest(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class InspectModelResponse(_message.Message):
-    __slots__ = ("info",)
+    __slots__ = ("info", "preprocessing")
     INFO_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSING_FIELD_NUMBER: _ClassVar[int]
     info: ModelInfo
-    def __init__(self, info: _Optional[_Union[ModelInfo, _Mapping]] = ...) -> None: ...
+    preprocessing: _tensor_pb2.Preprocessing
+    def __init__(self, info: _Optional[_Union[ModelInfo, _Mapping]] = ..., preprocessing: _Optional[_Union[_tensor_pb2.Preprocessing, _Mapping]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("digest", "producer", "ir_version", "opsets", "operators", "parameters", "size_bytes", "inputs", "outputs", "differentiable", "methods", "passes", "units", "caveats", "alternatives", "nodes", "cost")

@@ -55,6 +55,11 @@ class ModelServiceStub:
                 request_serializer=explainsvc_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=explainsvc_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.SetModelPreprocessing = channel.unary_unary(
+                '/explainsvc.v1.ModelService/SetModelPreprocessing',
+                request_serializer=explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingRequest.SerializeToString,
+                response_deserializer=explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingResponse.FromString,
+                _registered_method=True)
         self.DeleteModel = channel.unary_unary(
                 '/explainsvc.v1.ModelService/DeleteModel',
                 request_serializer=explainsvc_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
@@ -103,6 +108,13 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetModelPreprocessing(self, request, context):
+        """Keep with one of the caller's models how pictures become its inputs: the profile of every EncodedImage that has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteModel(self, request, context):
         """Forget a model. Audits that were made of it stay, and so does the model of others who have uploaded the same bytes.
         """
@@ -139,6 +151,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=explainsvc_dot_v1_dot_model__service__pb2.ListModelsRequest.FromString,
                     response_serializer=explainsvc_dot_v1_dot_model__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'SetModelPreprocessing': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetModelPreprocessing,
+                    request_deserializer=explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingRequest.FromString,
+                    response_serializer=explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingResponse.SerializeToString,
             ),
             'DeleteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModel,
@@ -260,6 +277,33 @@ class ModelService:
             '/explainsvc.v1.ModelService/ListModels',
             explainsvc_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
             explainsvc_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetModelPreprocessing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explainsvc.v1.ModelService/SetModelPreprocessing',
+            explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingRequest.SerializeToString,
+            explainsvc_dot_v1_dot_model__service__pb2.SetModelPreprocessingResponse.FromString,
             options,
             channel_credentials,
             insecure,
