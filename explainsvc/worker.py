@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, BinaryIO
 
-from explainpb.v1 import explanation_service_pb2, model_service_pb2
-from explainpb.v1.audit_service_pb2 import CreateAuditRequest
+from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainpb.v1.explanation_service_pb2 import (
     CompileExplanationRequest,
     DryRunRequest,
@@ -40,7 +39,6 @@ from explainpb.worker.v1.worker_pb2 import (
     ProbeWork,
     Ready,
     Reply,
-    SignatureWork,
     ValidateWork,
 )  # fmt: skip
 from explainsvc import explain_work, frames, sandbox
@@ -154,12 +152,6 @@ def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> R
 def inspect(folder: str, _work: model_service_pb2.InspectModelRequest, models: Models, send: Send) -> Reply:
     """The model's facts."""
     return Reply(info=to_info(loaded(folder, models, send).info))
-
-
-def signature(folder: str, _work: SignatureWork, models: Models, send: Send) -> Reply:
-    """The model's inputs and outputs."""
-    model = loaded(folder, models, send)
-    return Reply(signature=to_signature(model.inputs, model.outputs))
 
 
 def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: Models, send: Send) -> Reply:
@@ -282,7 +274,7 @@ def probe(_folder: str, _work: ProbeWork, _models: Models, _send: Send) -> Reply
     return Reply(probes=Probes(probes=[Probe(name=a.name, denied=a.denied, detail=a.detail) for a in attempts()]))
 
 
-def validate_audit(folder: str, work: CreateAuditRequest, models: Models, send: Send) -> Reply:
+def validate_audit(folder: str, work: audit_service_pb2.CreateAuditRequest, models: Models, send: Send) -> Reply:
     """What an audit would do."""
     return Reply(audit_validation=explain_work.validated_audit(loaded(folder, models, send), work))
 
@@ -290,7 +282,7 @@ def validate_audit(folder: str, work: CreateAuditRequest, models: Models, send: 
 WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "validate": validate,
     "inspect": inspect,
-    "signature": signature,
+    "signature": lambda folder, _, models, send: Reply(signature=to_signature(loaded(folder, models, send))),
     "predict": predict,
     "explain": explain,
     "explain_stream": explain_stream,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from google.protobuf.json_format import ParseDict
@@ -12,6 +12,7 @@ from explainpb.v1.model_service_pb2 import TensorInfo as Message
 from explainpb.worker.v1 import worker_pb2 as pb
 from explainsvc.codec.results import from_tensor_info, to_tensor_info
 from explainsvc.info import TensorInfo
+from explainsvc.model import Model
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Signature:
     outputs: tuple[TensorInfo, ...]
 
 
-def to_signature(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> pb.Signature:
-    """The message."""
-    return pb.Signature(inputs=map(_to_info, inputs), outputs=map(_to_info, outputs))
+def to_signature(model: Model) -> pb.Signature:
+    """The message of a model."""
+    return pb.Signature(inputs=map(_to_info, model.inputs), outputs=map(_to_info, model.outputs))
 
 
 def from_signature(message: pb.Signature) -> Signature:
