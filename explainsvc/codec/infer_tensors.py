@@ -28,6 +28,8 @@ FIELDS = {
     "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", BYTES: "bytes_contents",
 }  # fmt: skip
 """Where the elements of a type are, when they are not raw; FP16 has no such field."""
+SIZE = "binary_data_size"
+"""What KServe's client says of raw elements even over gRPC: how many bytes they are."""
 LENGTH = struct.Struct("<I")
 """Before each element of raw BYTES."""
 
@@ -59,8 +61,9 @@ def _tensor(given: oip.ModelInferRequest.InferInputTensor, raw: bytes | None) ->
     kind = given.datatype
     if kind not in DATATYPES:
         raise ValueError(f"has the datatype {kind[:20]!r}, expected one of {', '.join(DATATYPES)}")
-    if given.parameters:
-        raise ValueError(f"has the parameter {min(given.parameters)!r}, expected none: its elements come in the request")
+    strange = [name for name, value in given.parameters.items() if raw is None or (name, value.int64_param) != (SIZE, len(raw))]
+    if strange:
+        raise ValueError(f"has the parameter {min(strange)!r}, expected none: its elements come in the request")
     typed = {field.name for field, _ in given.contents.ListFields()}
     if raw is not None and typed:
         raise ValueError("has elements in contents and in raw_input_contents, expected one of them")

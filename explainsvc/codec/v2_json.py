@@ -45,6 +45,12 @@ def _id(request: oip.ModelInferRequest, given: Any) -> None:
     request.id = given or ""
 
 
+def _model_name(request: oip.ModelInferRequest, given: Any) -> None:
+    """KServe's client repeats it."""
+    if given not in (None, request.model_name):
+        raise ValueError("another one than that of the path")
+
+
 def _parameters(request: Any, given: Any) -> None:
     for name, value in (given or {}).items():
         if not (name in BINARY and value is False):
@@ -85,7 +91,7 @@ def _outputs(request: oip.ModelInferRequest, given: Any) -> None:
         _parameters(added, one.get("parameters"))
 
 
-READERS = {"id": _id, "parameters": _parameters, "inputs": _inputs, "outputs": _outputs}
+READERS = {"id": _id, "model_name": _model_name, "parameters": _parameters, "inputs": _inputs, "outputs": _outputs}
 
 
 def to_v2(response: oip.ModelInferResponse) -> dict[str, Any]:

@@ -37,12 +37,26 @@ EXPOSITION = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 SHUTDOWN_SECONDS = 1.0
 """The gRPC port has drained by then."""
 Handler = Callable[[web.Request, Call], Awaitable[web.StreamResponse]]
+Failure = Callable[[Exception, Call], web.Response]
+
+
+def failure(error: Exception, call: Call) -> web.Response:
+    """The same status, reason and details as over gRPC, as JSON."""
+    status = to_status(told(error))
+    headers = {"WWW-Authenticate": "Bearer"} if call.code == "UNAUTHENTICATED" else {}
+    for detail in status.details:
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry):
+            headers["Retry-After"] = str(max(1, -(-retry.retry_delay.ToMilliseconds() // 1000)))
+    body = {"error": MessageToDict(status) | {"status": call.code, "code": STATUSES[call.code]}}
+    return web.Response(text=json.dumps(body), status=STATUSES[call.code], content_type="application/json", headers=headers)
 
 
 @dataclass(frozen=True)
 class Route:
     """One path: its method, its template as aiohttp writes it, who answers, and the scopes of which a caller needs one.
 
+    ``failed`` writes down an error as the protocol of the path has it.
     A handler that reads a request gives its message to ``Gate.take``, which charges for it, and its answer to ``Gate.give``.
     """
 
@@ -50,6 +64,7 @@ class Route:
     path: str
     handler: Handler
     scopes: frozenset[str] = ADMIN
+    failed: Failure = failure
 
 
 def own_routes(gate: Gate, metrics: Metrics, readiness: Readiness) -> list[Route]:
@@ -72,18 +87,6 @@ def own_routes(gate: Gate, metrics: Metrics, readiness: Readiness) -> list[Route
         Route("GET", "/readyz", readyz, OPEN),
         Route("GET", "/metrics", exposition, scopes),
     ]
-
-
-def failure(error: Exception, call: Call) -> web.Response:
-    """The same status, reason and details as over gRPC, as JSON."""
-    status = to_status(told(error))
-    headers = {"WWW-Authenticate": "Bearer"} if call.code == "UNAUTHENTICATED" else {}
-    for detail in status.details:
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(retry):
-            headers["Retry-After"] = str(max(1, -(-retry.retry_delay.ToMilliseconds() // 1000)))
-    body = {"error": MessageToDict(status) | {"status": call.code, "code": STATUSES[call.code]}}
-    return web.Response(text=json.dumps(body), status=STATUSES[call.code], content_type="application/json", headers=headers)
 
 
 def _behind(gate: Gate, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -113,7 +116,7 @@ async def _response(gate: Gate, route: Route, request: web.Request, call: Call) 
         raise
     except Exception as error:  # noqa: BLE001  # the edge of the server: nothing may pass it without a status
         call.code = code_of(error)
-        return failure(error, call)
+        return route.failed(error, call)
     except BaseException as error:
         call.code = code_of(error)
         raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -20,10 +21,11 @@ from explainsvc.service.access import ANY, EXPLAIN, OPEN
 from explainsvc.service.calls import Call
 from explainsvc.service.inference import InferenceService
 from explainsvc.service.interceptor import Gate
-from explainsvc.service.web import Handler, Route
+from explainsvc.service.web import Handler, Route, failure
 
 LARGEST_BODY = 2**24
 """Bytes of JSON: as objects of Python they are some twenty times as many. Larger inputs go over gRPC."""
+JSON = "application/json"
 BODY_SECONDS = 60.0
 """For a body to arrive."""
 V1, V2 = "/v1/models/{name:.+}", "/v2/models/{name:.+?}{version:(?:/versions/[^/]+)?}"
@@ -63,22 +65,37 @@ async def _in_time() -> AsyncIterator[None]:
 
 def _too_large(limit: int) -> web.HTTPException:
     text = f"the body is larger than {limit} bytes; send large inputs over gRPC"
-    return web.HTTPRequestEntityTooLarge(limit, text=_said(413, text), content_type="application/json")
+    return web.HTTPRequestEntityTooLarge(limit, text=_said(413, text), content_type=JSON)
 
 
 def _refused(kind: type[web.HTTPError], text: str) -> web.HTTPException:
-    return kind(text=_said(kind.status_code, text), content_type="application/json")
+    return kind(text=_said(kind.status_code, text), content_type=JSON)
 
 
 def _said(code: int, text: str) -> str:
-    return json.dumps({"error": {"code": code, "status": "INVALID_ARGUMENT", "message": text}})
+    return json.dumps({"error": text, "code": code, "status": "INVALID_ARGUMENT"})
+
+
+def failed(error: Exception, call: Call) -> web.Response:
+    """As both protocols have it: ``error`` is a text; code, status and details stand beside it."""
+    response = failure(error, call)
+    fields = json.loads(response.text or "")["error"]
+    body = {"error": fields.pop("message", ""), **fields}
+    headers = {name: response.headers[name] for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER) if name in response.headers}
+    return _answer(body, response.status, headers)
+
+
+def _answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON; without a charset, which it has none of, and which KServe's client takes for another type."""
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    return web.Response(body=text.encode(), status=status, content_type=JSON, headers=headers)
 
 
 def inference_routes(gate: Gate, inference: InferenceService) -> list[Route]:
     """Both protocols."""
     explain, predict, ready = _v1(gate, inference)
     infer, metadata, model_ready = _v2(gate, inference)
-    return [
+    routes = [
         Route("POST", f"{V1}:explain", explain, EXPLAIN),
         Route("POST", f"{V1}:predict", predict, EXPLAIN),
         Route("GET", V1, ready, EXPLAIN),
@@ -89,6 +106,7 @@ def inference_routes(gate: Gate, inference: InferenceService) -> list[Route]:
         Route("GET", f"{V2}/ready", model_ready, EXPLAIN),
         Route("GET", V2, metadata, EXPLAIN),
     ]
+    return [replace(route, failed=failed) for route in routes]
 
 
 def _plain(method: Any, message: Any) -> Handler:
@@ -105,7 +123,7 @@ def _ready(facts: dict[str, Any], call: Call, otherwise: int = 503) -> web.Respo
     """The facts; where they say that something is not ready, another status."""
     missing = facts.get("ready") is False
     call.code = ("UNAVAILABLE" if otherwise == 503 else "NOT_FOUND") if missing else "OK"
-    return web.json_response(facts, status=otherwise if missing else 200)
+    return _answer(facts, otherwise if missing else 200)
 
 
 def _v1(gate: Gate, inference: InferenceService) -> tuple[Handler, Handler, Handler]:
@@ -182,5 +200,4 @@ def _model(request: web.Request) -> tuple[str, str]:
 
 async def _json(write: Any, *given: Any) -> web.Response:
     """The answer; a large one is written aside from the loop."""
-    text = await asyncio.to_thread(lambda: json.dumps(write(*given), allow_nan=False, ensure_ascii=False))
-    return web.Response(text=text, content_type="application/json")
+    return await asyncio.to_thread(lambda: _answer(write(*given)))

@@ -64,6 +64,13 @@ def linear() -> bytes:
     return proto.SerializeToString()
 
 
+def linear_of_pictures() -> bytes:
+    """x [batch, 1, 6, 6] → Flatten → Gemm → y [batch, 3]."""
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"])]
+    proto = model(nodes, {"x": (FLOAT, ["batch", 1, 6, 6])}, {"y": (FLOAT, ["batch", 3])}, {"w": weights(36, 3)})
+    return proto.SerializeToString()
+
+
 def embedding() -> bytes:
     """ids int64 [batch, 5] → Gather → sum → y [batch, 3]."""
     nodes = [

@@ -80,7 +80,7 @@ def test_names_in_paths(server: Server, name: str) -> None:
     assert ask(server, f"/v2/models/{name}/versions/1/ready") == (200, {"name": NAME, "ready": True})
     assert ask(server, f"/v2/models/{name}/versions/2/ready") == (404, {"name": NAME, "ready": False})
     status, answer = ask(server, f"/v1/models/{name}z:explain", {"instances": [1]})
-    assert (status, answer["error"]["details"][0]["reason"]) == (404, "MODEL_NOT_FOUND")
+    assert (status, answer["details"][0]["reason"]) == (404, "MODEL_NOT_FOUND")
 
 
 def test_instances_with_names_and_types(server: Server) -> None:
@@ -150,9 +150,9 @@ def test_refusals(server: Server, name: str) -> None:
     """A request that cannot be answered gets 400, the reason and what is wrong with it."""
     path, body, code, words = REFUSED[name]
     status, answer = ask(server, f"/v1/models/{server[2]}{path}", body)
-    assert (status, answer["error"]["code"]) == (code, code)
-    assert words in answer["error"]["message"]
-    assert answer["error"]["details"][0]["domain"] == "explainsvc"
+    assert (status, answer["code"]) == (code, code)
+    assert words in answer["error"]
+    assert answer["details"][0]["domain"] == "explainsvc"
 
 
 def test_an_answer_that_json_cannot_hold(server: Server) -> None:
@@ -167,7 +167,7 @@ def test_an_answer_that_json_cannot_hold(server: Server) -> None:
         (f"/v2/models/{digest}/infer", {"inputs": [tensor]}),
     ):
         status, answer = ask(server, path, body)
-        assert (status, "JSON has no numbers" in answer["error"]["message"] or 'outputs["y"]' in answer["error"]["message"]) == (
+        assert (status, 'outputs["y"]: holds NaN or infinity' in answer["error"]) == (
             400,
             True,
         )

@@ -339,7 +339,7 @@ def test_kserve_over_http_is_behind_the_same_gate(guarded: Guarded, cnn_digest: 
     tokens = [*(TOKENS[name] for name in ("alice", "bob", "reader", "root")), "", "forged"]
     assert [guarded.get(path, token, body)[0] for token in tokens] == [200, 404, 403, 200, 401, 401]
     dear = guarded.get(path, TOKENS["thrifty"], body | {"explain_method": "smoothgrad"})
-    assert (dear[0], json.loads(dear[1])["error"]["details"][0]["reason"]) == (429, "QUOTA_EXCEEDED")
+    assert (dear[0], json.loads(dear[1])["details"][0]["reason"]) == (429, "QUOTA_EXCEEDED")
     foreign, missing = (guarded.get(f"/v1/models/{name}:explain", TOKENS["bob"], body) for name in (cnn_digest, UNKNOWN))
     assert foreign[1].replace(cnn_digest, UNKNOWN) == missing[1]
     assert (guarded.get("/v2/health/ready")[0], guarded.get("/v2")[0]) == (200, 401)
