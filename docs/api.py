@@ -31,9 +31,9 @@ HEAD = """# The gRPC API
 Written by `make docs` from the comments of `protos/explainsvc/v1`; not edited by hand. Package `explainsvc.v1`. What a failed
 call carries is in [errors.md](errors.md), what methods and checks are in [methods.md](methods.md).
 
-Beside these services the server answers `google.longrunning.Operations` (audits as operations `audits/{audit_id}`: metadata and
-response are `Audit`), `grpc.health.v1.Health` and server reflection. `protos/baseline.binpb` is the API of the last release:
-`make check` refuses a change that its clients would notice.
+Beside these services the server answers the Open Inference Protocol ([oip.md](oip.md)), `google.longrunning.Operations` (audits
+as operations `audits/{audit_id}`: metadata and response are `Audit`), `grpc.health.v1.Health` and server reflection.
+`protos/baseline.binpb` is the API of the last release: `make check` refuses a change that its clients would notice.
 """
 SERVICE, MESSAGE, ENUM = 6, 4, 5
 """Numbers of these fields in FileDescriptorProto, which name a place in SourceCodeInfo."""

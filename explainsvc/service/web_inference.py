@@ -81,7 +81,9 @@ def failed(error: Exception, call: Call) -> web.Response:
     response = failure(error, call)
     fields = json.loads(response.text or "")["error"]
     body = {"error": fields.pop("message", ""), **fields}
-    headers = {name: response.headers[name] for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER) if name in response.headers}
+    headers = {
+        str(name): response.headers[name] for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER) if name in response.headers
+    }
     return _answer(body, response.status, headers)
 
 

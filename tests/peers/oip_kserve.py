@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 import numpy as np
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest
@@ -12,14 +13,14 @@ address, http, model, path = sys.argv[1:]
 given = np.load(path)
 
 
-def request(binary=False, **parameters):
+def request(binary: bool = False, **parameters: Any) -> Any:
     """The input x, typed, or raw."""
     one = InferInput("x", list(given["x"].shape), "FP32")
     one.set_data_from_numpy(given["x"], binary_data=binary)
     return InferRequest(model, [one], request_id="7", parameters=parameters)
 
 
-async def ask():
+async def ask() -> dict[str, Any]:
     """What comes back over gRPC and over HTTP, by both versions of its protocol."""
     options = {"explain_method": "integrated_gradients", "explain_target": 1, "explain_steps": "8"}
     async with InferenceGRPCClient(address) as client:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -13,7 +14,7 @@ given = np.load(path)
 client = triton.InferenceServerClient(address)
 
 
-def tensor(array, kind="FP32", of=triton):
+def tensor(array: Any, kind: str = "FP32", of: Any = triton) -> Any:
     """The input x, raw."""
     one = of.InferInput("x", list(array.shape), kind)
     one.set_data_from_numpy(array, **({"binary_data": False} if of is triton_http else {}))

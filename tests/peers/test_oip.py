@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from explainsvc.client import Client
 from explainsvc.service.server import Listening
 from explainsvc.upload_client import announced, messages
+from tests.house.repository import ROOT
 from tests.peers import environments
 from tests.service import models
 
@@ -82,3 +84,15 @@ def test_kserve(listening: Listening, client: Client, digest: str, given: Path) 
         "explanation:residual",
         "y",
     ]
+
+
+@pytest.mark.parametrize(("name", "requirements"), [("tritonclient", TRITON), ("kserve", KSERVE)])
+def test_the_page_s_examples(listening: Listening, digest: str, name: str, requirements: tuple[str, ...]) -> None:
+    """The programs of docs/oip.md run as they stand there, but for address and digest."""
+    page = (ROOT / "docs" / "oip.md").read_text(encoding="utf-8")
+    (program,) = re.findall(rf"^```python\n# {name}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    program = program.replace("localhost:50551", listening.grpc).replace("DIGEST", digest)
+    command = [str(environments.python(name, *requirements)), "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "[[" in done.stdout

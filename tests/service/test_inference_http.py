@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from explainsvc.client import Client
 from explainsvc.service.config import Config
 from explainsvc.service.server import in_thread
 from explainsvc.upload_client import announced, messages
+from tests.house.repository import ROOT
 from tests.service import models
 
 NAME = "digits: v2/fp32"
@@ -118,6 +121,25 @@ def test_the_second_version_of_the_protocol(server: Server) -> None:
     assert (output["name"], output["datatype"], output["shape"]) == ("attribution:x", "FP32", [2, 1, 6, 6])
     expected = client.explain(digest, feeds, target=[0, 1]).values["x"]
     np.testing.assert_array_equal(array(output["data"]).reshape(output["shape"]), expected)
+
+
+def test_the_page_s_examples(server: Server) -> None:
+    """The lines of docs/oip.md for curl do what they say."""
+    page = (ROOT / "docs" / "oip.md").read_text(encoding="utf-8")
+    lines = [block for block in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if block.startswith("curl")]
+    environment = os.environ | {"TOKEN": "", "DIGEST": server[1].upload(models.linear())}
+    commands = [one for block in lines for one in block.replace("localhost:9090", server[0]).strip().split("\n\n")]
+    answers = []
+    for command in commands:
+        done = subprocess.run(["bash", "-ec", command], env=environment, capture_output=True, text=True, check=True, timeout=60)
+        answers.append(json.loads(done.stdout))
+    predicted, explained, ready, metadata, inferred = answers
+    assert np.shape(predicted["predictions"]) == (2, 3)
+    document = json.loads(re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0])
+    assert explained.keys() == document.keys()
+    assert explained["explanations"][0].keys() == document["explanations"][0].keys()
+    assert (ready, metadata["outputs"][0]["name"]) == ({"ready": True}, "y")
+    assert [output["name"] for output in inferred["outputs"]] == ["attribution:x"]
 
 
 ONE = models.image(1)["x"].tolist()
