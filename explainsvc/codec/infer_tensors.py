@@ -83,11 +83,19 @@ def _typed(given: oip.ModelInferRequest.InferInputTensor, typed: set[str]) -> by
     elements = getattr(given.contents, FIELDS[kind])
     dtype = np.dtype(DATATYPES[kind]).newbyteorder("<")
     if dtype.kind not in "iu":
-        return np.fromiter(elements, dtype, len(elements)).tobytes()
+        return _packed(given.contents, len(elements) * dtype.itemsize)
     wide = np.fromiter(elements, np.uint64 if dtype.kind == "u" else np.int64, len(elements))
     if (wide != wide.astype(dtype)).any():
         raise ValueError(f"has elements that no {kind} holds")
     return wide.astype(dtype).tobytes()
+
+
+def _packed(contents: oip.InferTensorContents, length: int) -> bytes:
+    """The elements of the only field, which protobuf's encoding ends in as they are: fixed32, fixed64, or a byte a bool."""
+    known = oip.InferTensorContents()
+    known.CopyFrom(contents)
+    known.DiscardUnknownFields()
+    return known.SerializeToString()[-length:] if length else b""
 
 
 def _only(kind: str, typed: set[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -13,6 +14,10 @@ import numpy.typing as npt
 from explainsvc.errors import InvalidInput, InvalidRequest, Violation
 
 Array = npt.NDArray[Any]
+MOST_VALUES, MOST_LISTS = 2**20, 2**16
+"""What a body may hold: as objects of Python they are many times as large, and numpy reads them without a pause."""
+ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def from_json(body: bytes) -> dict[str, Any]:
@@ -21,9 +26,14 @@ def from_json(body: bytes) -> dict[str, Any]:
     Raises:
         InvalidInput: It is no JSON object by RFC 8259, which knows no NaN and no infinity; a number beyond float64 is one.
     """
+    many = body.count(b",") >= MOST_VALUES or body.count(b"[") + body.count(b"{") > MOST_LISTS
+    if many:
+        expected = f"at most {MOST_VALUES} values in {MOST_LISTS} lists and objects"
+        raise InvalidInput("the body holds too much for JSON", where="body", expected=expected, to_do="Send it over gRPC")
     try:
-        document = json.loads(body.decode(), parse_constant=_refused, parse_float=_finite)
-        json.dumps(document, ensure_ascii=False).encode()  # halves of surrogate pairs are no text
+        document = json.loads(body.decode(), parse_constant=_refused, parse_float=_finite, parse_int=_integer)
+        if SURROGATE.search(body):
+            json.dumps(document, ensure_ascii=False).encode()  # halves of surrogate pairs are no text
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the body is no JSON: {error!s:.200}", where="body", expected="a JSON object in UTF-8") from error
     if not isinstance(document, dict):
@@ -31,8 +41,18 @@ def from_json(body: bytes) -> dict[str, Any]:
     return document
 
 
+def written(document: Any) -> bytes:
+    """The body of an answer, in pieces, between which other threads get their turn."""
+    return "".join(ENCODER.iterencode(document)).encode()
+
+
 def _refused(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
+
+
+# These two are functions of Python so that other threads get their turn while a large body is read.
+def _integer(text: str) -> int:
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from explainpb.inference import inference_service_pb2 as oip
 from explainpb.v1 import explanation_service_pb2 as pb
 from explainsvc.codec import options, v1_json, v2_json
-from explainsvc.codec.json_tensors import from_json
+from explainsvc.codec.json_tensors import from_json, written
 from explainsvc.codec.tensors import to_named
 from explainsvc.errors import InvalidRequest, Violation
 from explainsvc.service.access import ANY, EXPLAIN, OPEN
@@ -89,8 +89,7 @@ def failed(error: Exception, call: Call) -> web.Response:
 
 def _answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """JSON; without a charset, which it has none of, and which KServe's client takes for another type."""
-    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    return web.Response(body=text.encode(), status=status, content_type=JSON, headers=headers)
+    return web.Response(body=written(document), status=status, content_type=JSON, headers=headers)
 
 
 def inference_routes(gate: Gate, inference: InferenceService) -> list[Route]:
