@@ -15,9 +15,10 @@ import explainsvc
 from explainpb.inference import inference_service_pb2 as oip
 from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceServicer
 from explainpb.v1 import explanation_service_pb2 as pb
-from explainpb.v1.tensor_pb2 import NamedTensor
+from explainpb.v1.tensor_pb2 import NamedTensor, Tensor
 from explainsvc.codec import options
-from explainsvc.codec.infer_tensors import NAMES, add_outputs, from_infer_inputs
+from explainsvc.codec.infer_tensors import DATATYPES, NAMES, add_outputs, from_infer_inputs
+from explainsvc.codec.tensors import DTYPES
 from explainsvc.errors import InvalidRequest, Violation
 from explainsvc.info import TensorInfo
 from explainsvc.service.names import VERSION, Names
@@ -147,6 +148,18 @@ def explanation_tensors(attribution: pb.Attribution) -> list[NamedTensor]:
     values = [NamedTensor(name=ATTRIBUTION + value.name, tensor=value.tensor) for value in attribution.values]
     numbers = [name for name in NUMBERS if attribution.HasField(name)]
     return values + [NamedTensor(name=EXPLANATION + name, tensor=getattr(attribution, name)) for name in numbers]
+
+
+def attribution_of(response: oip.ModelInferResponse) -> pb.Attribution:
+    """The method, and those numbers an item that the answer has; without the values."""
+    facts, name = response.parameters, f"{options.PREFIX}method"
+    attribution = pb.Attribution(method=facts[name].string_param if name in facts else "")
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        name = output.name.removeprefix(EXPLANATION)
+        if output.name.startswith(EXPLANATION) and name in NUMBERS:
+            tensor = Tensor(dtype=DTYPES[DATATYPES[output.datatype]], shape=output.shape, data=raw)
+            getattr(attribution, name).CopyFrom(tensor)
+    return attribution
 
 
 def _add_facts(response: oip.ModelInferResponse, attribution: pb.Attribution) -> None:

@@ -14,12 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from explainpb.inference.inference_service_pb2 import ModelInferResponse
 from explainpb.v1.explanation_service_pb2 import Attribution, ExplainResponse
 from explainpb.v1.model_service_pb2 import UploadModelRequest
 from explainsvc.codec.tensors import from_tensor
 from explainsvc.methods import METHODS
 from explainsvc.service.access import REFLECTION, SCOPES_OF
 from explainsvc.service.calls import HTTP, Call, Silent
+from explainsvc.service.inference import attribution_of
 from explainsvc.workers.stats import RESTARTS
 
 UNKNOWN = "unknown"
@@ -114,8 +116,11 @@ class Metrics(Silent):
         """Counts messages; of an explanation also how far it is from complete."""
         if call.kind != HTTP:
             self._sent.labels(*_labels(call)).inc()
-        if isinstance(message, ExplainResponse) and message.attribution.HasField("residual"):
-            self._observe_residual(message.attribution)
+        attribution = attribution_of(message) if isinstance(message, ModelInferResponse) else None
+        if isinstance(message, ExplainResponse):
+            attribution = message.attribution
+        if attribution is not None and attribution.HasField("residual") and attribution.HasField("output_value"):
+            self._observe_residual(attribution)
 
     def _observe_residual(self, attribution: Attribution) -> None:
         method = attribution.method if attribution.method in METHODS else UNKNOWN

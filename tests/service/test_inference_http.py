@@ -196,6 +196,17 @@ def test_an_answer_that_json_cannot_hold(server: Server) -> None:
         )
 
 
+def test_whoever_hangs_up_frees_the_worker(server: Server) -> None:
+    """A prediction without end ends when its caller goes away, and the only worker answers the next one."""
+    path = f"/v1/models/{server[1].upload(models.loop())}:predict"
+    x = np.ones((1, 4)).tolist()
+    with pytest.raises(subprocess.CalledProcessError):
+        ask(server, path, {"inputs": {"x": x, "n": [models.ENDLESS]}}, "--max-time", "1")
+    status, answer = ask(server, path, {"inputs": {"x": x, "n": [2]}}, "--max-time", "20")
+    np.testing.assert_allclose(answer["predictions"]["y"], np.tanh(np.tanh(x)), rtol=1e-6)
+    assert status == 200
+
+
 def test_bodies_are_bounded(server: Server) -> None:
     """Too large by its own word: refused unread; without one: as soon as it is; compressed: not looked into."""
     path = f"/v1/models/{server[2]}:predict"

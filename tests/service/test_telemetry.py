@@ -18,6 +18,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from explainpb.inference.inference_service_pb2 import ModelInferRequest
+from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceStub
 from explainpb.v1.explanation_service_pb2 import ListMethodsRequest
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainsvc.client import Client
@@ -140,8 +142,14 @@ def test_metrics_count_what_happened(observed: tuple[Listening, Proof], cnn_byte
     assert value(explained) == before + 1
     assert value(explained.replace('"OK"', '"NOT_FOUND"')) == 1
     assert value("explainsvc_upload_bytes_total") == uploaded + len(cnn_bytes)
-    assert value('explainsvc_completeness_residual_count{method="integrated_gradients"}') == 2
-    assert value('explainsvc_completeness_residual_bucket{le="0.1",method="integrated_gradients"}') == 2
+    with grpc.insecure_channel(observed[0].grpc) as channel:
+        request = ModelInferRequest(model_name=digest, raw_input_contents=[models.image(1)["x"].tobytes()])
+        request.inputs.add(name="x", datatype="FP32", shape=[1, 1, 6, 6])
+        GRPCInferenceServiceStub(channel).ModelInfer(request)
+        request.parameters["explain_method"].string_param = "integrated_gradients"
+        GRPCInferenceServiceStub(channel).ModelInfer(request)
+    assert value('explainsvc_completeness_residual_count{method="integrated_gradients"}') == 3
+    assert value('explainsvc_completeness_residual_bucket{le="0.1",method="integrated_gradients"}') == 3
     assert (value("explainsvc_workers"), value("explainsvc_models_loaded"), value("explainsvc_queue_length")) == (1, 1, 0)
     assert value('explainsvc_http_seconds_count{code="OK",route="/metrics"}') > 0
 
