@@ -19,6 +19,7 @@ import onnx
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from explainpb.inference import inference_service_pb2 as oip
 from explainpb.v1 import audit_service_pb2 as audit_pb
 from explainpb.v1 import explanation_service_pb2 as explanation_pb
 from explainpb.v1 import model_service_pb2 as pb
@@ -84,7 +85,23 @@ def requests(digest: str) -> list[tuple[str, Message]]:
         ("AuditService/ListAudits", audit_pb.ListAuditsRequest(page_size=3)),
         ("AuditService/CancelAudit", audit_pb.CancelAuditRequest(audit_id="cd" * 16)),
         ("AuditService/DeleteAudit", audit_pb.DeleteAuditRequest(audit_id="cd" * 16)),
+        ("ModelService/SetModelPreprocessing", pb.SetModelPreprocessingRequest(digest=other, preprocessing={"mean": [0.5]})),
+        *((f"/inference.GRPCInferenceService/{name}", request) for name, request in inferences(digest)),
     ]
+
+
+def inferences(digest: str) -> Iterator[tuple[str, Message]]:
+    """The same by the Open Inference Protocol: raw, and typed with an explanation."""
+    x = models.image()["x"]
+    given = oip.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=x.shape)
+    yield "ModelMetadata", oip.ModelMetadataRequest(name=digest)
+    yield "ModelInfer", oip.ModelInferRequest(model_name=digest, inputs=[given], raw_input_contents=[x.tobytes()])
+    given.contents.fp32_contents.extend(x.ravel().tolist())
+    request = oip.ModelInferRequest(model_name=digest, inputs=[given])
+    options = {"method": "integrated_gradients", "target": "y:1", "steps": "4", "seed": "1", "inputs": "x"}
+    for name, text in options.items():
+        request.parameters[f"explain_{name}"].string_param = text
+    yield "ModelInfer", request
 
 
 STREAMED = ("ExplanationService/CompileExplanation", "AuditService/CreateAudit")
@@ -107,7 +124,9 @@ class Attacked:
         path, request = draw.choice(requests(self.digest))
         data = mutated(draw, request)
         make = self.channel.unary_stream if path in STREAMED else self.channel.unary_unary
-        return lambda: _drained(make(f"/explainsvc.v1.{path}", None, None)(data, timeout=CALL_SECONDS)), data
+        return lambda: _drained(
+            make(path if path.startswith("/") else f"/explainsvc.v1.{path}", None, None)(data, timeout=CALL_SECONDS)
+        ), data
 
     def _model(self, data: bytes) -> tuple[Callable[[], Any], bytes]:
         """A mutated model, soundly uploaded."""
