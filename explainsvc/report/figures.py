@@ -68,7 +68,12 @@ def _steps(rows: Sequence[Row], order: str, controls: Sequence[str], about: Mapp
     large = cascade_svg(rows, similarity=_main(rows, about), controls=controls)
     note = text("Each method with its 95 % bootstrap interval over the inputs:", class_="quiet")
     heading = text(order, "h4")
-    return Html(heading + tag("figure", Html(large + text(caption, "figcaption"))) + note + tag("div", small, class_="charts"))
+    return Html(
+        heading
+        + tag("figure", Html(tag("div", large, class_="broad") + text(caption, "figcaption")))
+        + note
+        + tag("div", small, class_="charts")
+    )
 
 
 def _main(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
@@ -85,7 +90,10 @@ def _curves(rows: Sequence[Row], controls: Sequence[str], about: Mapping[str, An
     figures = []
     for order in dict.fromkeys(row.order for row in drawn):
         lines = lines_of([row for row in drawn if row.order == order], measure, controls)
-        figures += [*([text(order, "h4")] if order else []), tag("figure", curves_svg(lines, axis, measure))]
+        figures += [
+            *([text(order, "h4")] if order else []),
+            tag("figure", tag("div", curves_svg(lines, axis, measure), class_="broad")),
+        ]
     return join([*figures, *([_numbers(left)] if left else [])])
 
 
@@ -99,7 +107,7 @@ def _numbers(rows: Sequence[Row]) -> Html:
     heads = ["method", "where", "measure", "mean", "95 % interval", "n", "note"]
     more = len(rows) - len(body)
     words = text(f"… and {more} more rows below, under “Every number”.", class_="quiet") if more > 0 else Html("")
-    return Html(tag("div", p.table(heads, body, frozenset({3, 4, 5})), class_="wide") + words)
+    return Html(p.table(heads, body, frozenset({3, 4, 5})) + words)
 
 
 def number(value: Any) -> str:

@@ -263,7 +263,7 @@ def _rows(rows: Sequence[Row]) -> Html:
         for r in rows
     ]
     summary = text(f"{len(rows)} rows", "summary")
-    return tag("details", Html(summary + tag("div", p.table(heads, body, frozenset({3, 6, 7, 8, 9})), class_="wide")))
+    return tag("details", Html(summary + p.table(heads, body, frozenset({3, 6, 7, 8, 9}))))
 
 
 def _replay(header: Mapping[str, Any]) -> Html:

@@ -38,7 +38,7 @@ td.number + td, th.number + th { padding-left: 16px; }
 figure { margin: 14px 0; } figure svg, figure img { max-width: 100%; height: auto; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 10px 22px; }
 .charts figure { margin: 6px 0; }
-.wide, .maps { overflow-x: auto; } .maps table { width: auto; }
+.wide, .maps, .broad { overflow-x: auto; } .maps table { width: auto; } .broad svg { min-width: 600px; }
 .maps td, .maps th { border: 0; padding: 4px 10px 4px 0; text-align: center; vertical-align: middle; }
 .maps th { font-weight: 500; color: var(--ink); } .maps th[scope=row] { text-align: left; white-space: nowrap; }
 .maps img { display: block; max-width: none; border: 1px solid var(--line); margin: 0 auto; }
@@ -49,7 +49,9 @@ details { margin: 10px 0; } summary { cursor: pointer; color: var(--quiet); }
   .stack tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line); }
   .stack td { display: inline-block; border: 0; padding: 2px 10px 2px 0; } .stack td:last-child { display: block; }
   table.facts th { width: auto; } table.facts th, table.facts td { display: block; padding-right: 0; }
-  table.facts th { border: 0; padding-bottom: 0; } td, code { overflow-wrap: anywhere; } }
+  table.facts th { border: 0; padding-bottom: 0; } td, code { overflow-wrap: anywhere; }
+  .wide td, .wide code { overflow-wrap: normal; } .wide td { min-width: 3.5rem; } .wide td:last-child { min-width: 13rem; }
+  .wide .long, .stack td, .stack code { overflow-wrap: anywhere; } .stack .wide td { min-width: 0; } }
 @media print { main { max-width: none; padding: 0; } details { display: block; } }
 """
 
@@ -92,14 +94,14 @@ def facts(entries: Mapping[str, Html]) -> Html:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Html]], numbers: frozenset[int] = frozenset()) -> Html:
-    """A table; the columns in ``numbers`` are set right-aligned."""
+    """A table, which scrolls by itself where the page is narrow; the columns in ``numbers`` are set right-aligned."""
 
     def cell(name: str, column: int, content: Html) -> Html:
         return tag(name, content, class_="number") if column in numbers else tag(name, content)
 
     head = join(cell("th", column, esc(words)) for column, words in enumerate(heads))
     body = join(tag("tr", join(cell("td", column, part) for column, part in enumerate(row))) for row in rows)
-    return tag("table", Html(tag("thead", tag("tr", head)) + tag("tbody", body)))
+    return tag("div", tag("table", Html(tag("thead", tag("tr", head)) + tag("tbody", body))), class_="wide")
 
 
 def picture(png: bytes, alt: str, width: int | None = None) -> Html:
