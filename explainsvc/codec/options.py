@@ -23,6 +23,8 @@ from explainsvc.methods import find_method
 PREFIX = "explain_"
 TEXTUAL = frozenset({"str", "table"})
 """Types of parameters that are texts."""
+LONGEST_TEXT = 2**16
+"""Of a value: what is longer is an array, and others would wait while it is read."""
 LARGEST_SEED = 2**63 - 1
 Options = Mapping[str, Any]
 """Names without ``explain_`` → values."""
@@ -49,10 +51,18 @@ def from_values(values: Mapping[str, Any]) -> dict[str, Any]:
         for name in values
         if not name.startswith(PREFIX) or name == PREFIX
     ]
-    violations += [Violation(f'parameters["{name[:80]}"]', "holds no value") for name, value in values.items() if value is None]
+    violations += [
+        Violation(f'parameters["{name[:80]}"]', wrong) for name, value in values.items() if (wrong := _unusable(value))
+    ]
     if violations:
         raise InvalidParameter("the parameters of the request are not known", violations=violations)
     return {name.removeprefix(PREFIX): value for name, value in values.items()}
+
+
+def _unusable(value: Any) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"is longer than {LONGEST_TEXT} characters; send arrays by Explain"
+    return "holds no value" if value is None else ""
 
 
 def to_request(digest: str, inputs: Iterable[tensor_pb2.NamedTensor], options: Options) -> pb.ExplainRequest:

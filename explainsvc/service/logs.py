@@ -15,6 +15,7 @@ from explainsvc.service.calls import IN_FORCE, Call, Silent
 from explainsvc.service.config import Config
 from explainsvc.service.subjects import audit_id, input_digests, model_digest
 
+MOST_INPUTS = 1000
 LOG = logging.getLogger(__name__)
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -92,7 +93,8 @@ class AuditLog(Silent):
         """What the call is about."""
         call.model_digest = call.model_digest or model_digest(message)
         call.audit_id = call.audit_id or audit_id(message)
-        call.inputs.extend(input_digests(message))
+        if len(call.inputs) < MOST_INPUTS:  # a stream of explanations has no end of them
+            call.inputs.extend(input_digests(message))
 
     def sent(self, call: Call, message: Any) -> None:
         """What an upload or a new audit has become."""

@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
+from google.protobuf.message import Message
 
 from explainpb.inference import inference_service_pb2 as oip
 from explainpb.v1 import explanation_service_pb2 as pb
@@ -21,7 +23,7 @@ from explainsvc.service.access import ANY, EXPLAIN, OPEN
 from explainsvc.service.calls import Call
 from explainsvc.service.inference import InferenceService
 from explainsvc.service.interceptor import Gate
-from explainsvc.service.web import Handler, Route, failure
+from explainsvc.service.web import STATUSES, Route, failure
 
 LARGEST_BODY = 2**24
 """Bytes of JSON: as objects of Python they are some twenty times as many. Larger inputs go over gRPC."""
@@ -92,111 +94,111 @@ def _answer(document: Any, status: int = 200, headers: Mapping[str, str] | None 
     return web.Response(body=written(document), status=status, content_type=JSON, headers=headers)
 
 
+@dataclass(frozen=True)
+class Served:
+    """What answers, and the gate before it."""
+
+    gate: Gate
+    inference: InferenceService
+
+    @property
+    def limit(self) -> int:
+        """Bytes of a body."""
+        return min(LARGEST_BODY, self.gate.config.max_message_bytes)
+
+
 def inference_routes(gate: Gate, inference: InferenceService) -> list[Route]:
     """Both protocols."""
-    explain, predict, ready = _v1(gate, inference)
-    infer, metadata, model_ready = _v2(gate, inference)
-    routes = [
-        Route("POST", f"{V1}:explain", explain, EXPLAIN),
-        Route("POST", f"{V1}:predict", predict, EXPLAIN),
-        Route("GET", V1, ready, EXPLAIN),
-        Route("GET", "/v2", _plain(inference.ServerMetadata, oip.ServerMetadataRequest()), ANY),
-        Route("GET", "/v2/health/live", _plain(inference.ServerLive, oip.ServerLiveRequest()), OPEN),
-        Route("GET", "/v2/health/ready", _plain(inference.ServerReady, oip.ServerReadyRequest()), OPEN),
-        Route("POST", f"{V2}/infer", infer, EXPLAIN),
-        Route("GET", f"{V2}/ready", model_ready, EXPLAIN),
-        Route("GET", V2, metadata, EXPLAIN),
+    served = Served(gate, inference)
+
+    def route(method: str, path: str, handler: Any, scopes: frozenset[str] = EXPLAIN, *given: Any) -> Route:
+        return Route(method, path, partial(handler, served, *given), scopes, failed)
+
+    return [
+        route("POST", f"{V1}:explain", _explain),
+        route("POST", f"{V1}:predict", _predict),
+        route("GET", V1, _model_ready),
+        route("GET", "/v2", _plain, ANY, inference.ServerMetadata, oip.ServerMetadataRequest()),
+        route("GET", "/v2/health/live", _plain, OPEN, inference.ServerLive, oip.ServerLiveRequest()),
+        route("GET", "/v2/health/ready", _plain, OPEN, inference.ServerReady, oip.ServerReadyRequest()),
+        route("POST", f"{V2}/infer", _infer),
+        route("GET", f"{V2}/ready", _model_ready),
+        route("GET", V2, _metadata),
     ]
-    return [replace(route, failed=failed) for route in routes]
 
 
-def _plain(method: Any, message: Any) -> Handler:
-    """An rpc without arguments; what is not ready answers 503."""
-
-    async def answered(_request: web.Request, call: Call) -> web.Response:
-        facts = v2_json.to_facts(await method(message, None))
-        return _ready(facts, call)
-
-    return answered
-
-
-def _ready(facts: dict[str, Any], call: Call, otherwise: int = 503) -> web.Response:
-    """The facts; where they say that something is not ready, another status."""
-    missing = facts.get("ready") is False
-    call.code = ("UNAVAILABLE" if otherwise == 503 else "NOT_FOUND") if missing else "OK"
-    return _answer(facts, otherwise if missing else 200)
+async def _body(served: Served, request: web.Request, call: Call) -> tuple[str, v1_json.Body]:
+    """The digest of the model of a path, and what the request asks of it."""
+    names = served.inference.names
+    digest = names.digest(*_model(request))
+    document = await read_json(request, served.limit)
+    if digest not in names.signatures:
+        served.gate.take(
+            call, oip.ModelMetadataRequest(name=digest)
+        )  # a worker has to read the model for the types of its inputs
+    signature = await names.signature(digest)
+    return digest, await asyncio.to_thread(v1_json.from_body, document, signature.inputs)
 
 
-def _v1(gate: Gate, inference: InferenceService) -> tuple[Handler, Handler, Handler]:
-    limit = min(LARGEST_BODY, gate.config.max_message_bytes)
-
-    async def read(request: web.Request, call: Call) -> tuple[str, v1_json.Body]:
-        name = request.match_info["name"]
-        digest = inference.names.digest(name)
-        document = await read_json(request, limit)
-        if digest not in inference.names.signatures:
-            gate.take(call, oip.ModelMetadataRequest(name=digest))  # a worker has to read the model for the types of its inputs
-        signature = await inference.names.signature(digest)
-        return digest, await asyncio.to_thread(v1_json.from_body, document, signature.inputs)
-
-    async def explain(request: web.Request, call: Call) -> web.Response:
-        digest, body = await read(request, call)
-        message = options.to_request(digest, to_named(body.feeds), body.options)
-        gate.take(call, message)
-        response = await inference.explained(message)
-        gate.give(call, response)
-        return await _json(v1_json.to_explanations, response.attribution, body.instances)
-
-    async def predict(request: web.Request, call: Call) -> web.Response:
-        digest, body = await read(request, call)
-        if body.options:
-            wrong = [Violation(options.PREFIX + name[:80], "is for :explain") for name in body.options]
-            raise InvalidRequest("a prediction takes no options of an explanation", violations=wrong)
-        message = pb.PredictRequest(model_digest=digest, inputs=to_named(body.feeds))
-        gate.take(call, message)
-        response = await inference.predicted(message)
-        gate.give(call, response)
-        return await _json(v1_json.to_predictions, response, body.instances)
-
-    async def ready(request: web.Request, call: Call) -> web.Response:
-        message = oip.ModelReadyRequest(name=request.match_info["name"])
-        gate.take(call, message)
-        response = await inference.ModelReady(message, None)
-        return _ready({"name": message.name, "ready": response.ready}, call, 404)
-
-    return explain, predict, ready
+async def _explain(served: Served, request: web.Request, call: Call) -> web.Response:
+    digest, body = await _body(served, request, call)
+    message = await asyncio.to_thread(lambda: options.to_request(digest, to_named(body.feeds), body.options))
+    served.gate.take(call, message)
+    response = await served.inference.explained(message)
+    served.gate.give(call, response)
+    return await _json(v1_json.to_explanations, response.attribution, body.instances)
 
 
-def _v2(gate: Gate, inference: InferenceService) -> tuple[Handler, Handler, Handler]:
-    limit = min(LARGEST_BODY, gate.config.max_message_bytes)
+async def _predict(served: Served, request: web.Request, call: Call) -> web.Response:
+    digest, body = await _body(served, request, call)
+    if body.options:
+        wrong = [Violation(options.PREFIX + name[:80], "is for :explain") for name in body.options]
+        raise InvalidRequest("a prediction takes no options of an explanation", violations=wrong)
+    message = pb.PredictRequest(model_digest=digest, inputs=to_named(body.feeds))
+    served.gate.take(call, message)
+    response = await served.inference.predicted(message)
+    served.gate.give(call, response)
+    return await _json(v1_json.to_predictions, response, body.instances)
 
-    async def infer(request: web.Request, call: Call) -> web.Response:
-        document = await read_json(request, limit)
-        message = await asyncio.to_thread(v2_json.from_v2, document, *_model(request))
-        gate.take(call, message)
-        response = await inference.ModelInfer(message, None)
-        gate.give(call, response)
-        return await _json(v2_json.to_v2, response)
 
-    async def metadata(request: web.Request, call: Call) -> web.Response:
-        name, version = _model(request)
-        message = oip.ModelMetadataRequest(name=name, version=version)
-        gate.take(call, message)
-        return await _json(v2_json.to_metadata, await inference.ModelMetadata(message, None))
+async def _infer(served: Served, request: web.Request, call: Call) -> web.Response:
+    document = await read_json(request, served.limit)
+    message = await asyncio.to_thread(v2_json.from_v2, document, *_model(request))
+    served.gate.take(call, message)
+    response = await served.inference.ModelInfer(message, None)
+    served.gate.give(call, response)
+    return await _json(v2_json.to_v2, response)
 
-    async def ready(request: web.Request, call: Call) -> web.Response:
-        name, version = _model(request)
-        message = oip.ModelReadyRequest(name=name, version=version)
-        gate.take(call, message)
-        response = await inference.ModelReady(message, None)
-        return _ready({"name": name, "ready": response.ready}, call, 404)
 
-    return infer, metadata, ready
+async def _metadata(served: Served, request: web.Request, call: Call) -> web.Response:
+    name, version = _model(request)
+    message = oip.ModelMetadataRequest(name=name, version=version)
+    served.gate.take(call, message)
+    return await _json(v2_json.to_metadata, await served.inference.ModelMetadata(message, None))
+
+
+async def _model_ready(served: Served, request: web.Request, call: Call) -> web.Response:
+    """404 for a model that is not ready, whyever."""
+    name, version = _model(request)
+    message = oip.ModelReadyRequest(name=name, version=version)
+    served.gate.take(call, message)
+    response = await served.inference.ModelReady(message, None)
+    call.code = "OK" if response.ready else "NOT_FOUND"
+    return _answer({"name": name, "ready": response.ready}, STATUSES[call.code])
+
+
+async def _plain(served: Served, rpc: Any, message: Message, _request: web.Request, call: Call) -> web.Response:
+    """An rpc without arguments; 503 while the server is not ready."""
+    if not call.open:
+        served.gate.take(call, message)
+    facts = v2_json.to_facts(await rpc(message, None))
+    call.code = "UNAVAILABLE" if facts.get("ready") is False else "OK"
+    return _answer(facts, STATUSES[call.code])
 
 
 def _model(request: web.Request) -> tuple[str, str]:
     """Name and version in a path."""
-    return request.match_info["name"], request.match_info["version"].removeprefix("/versions/")
+    return request.match_info["name"], request.match_info.get("version", "").removeprefix("/versions/")
 
 
 async def _json(write: Any, *given: Any) -> web.Response:

@@ -197,6 +197,7 @@ def wrong(digest: str, file: Path) -> dict[str, tuple[oip.ModelInferRequest, str
         "a file": (
             asked(digest, feeds, explain_method="deep_shap", explain_background=str(file)), "INVALID_ARGUMENT", "background",
         ),
+        "a long text": (asked(digest, feeds, explain_background="1" * 2**17), "INVALID_ARGUMENT", "longer than"),
         "a seed that is none": (asked(digest, feeds, explain_seed=-1), "INVALID_ARGUMENT", "explain_seed"),
         "a target that is none": (asked(digest, feeds, explain_target="[[1], [2, 3]]"), "OUT_OF_RANGE", "no target"),
         "a target far out": (asked(digest, feeds, explain_target=9 * "9" + 40 * "9"), "OUT_OF_RANGE", "no target"),
