@@ -80,7 +80,7 @@ class Config:
     self_check: bool = setting(True, "`explainsvc serve` is ready once `explainsvc doctor` would find nothing wrong")
 
     # the port for probes, Prometheus and HTTP clients
-    http_address: str = setting("", "host:port of /metrics, /healthz and /readyz over HTTP; empty: none")
+    http_address: str = setting("", "host:port of /metrics, /healthz, /readyz and KServe over HTTP; empty: none")
     metrics_open: bool = setting(True, "/metrics asks for no credentials")
 
     # encryption

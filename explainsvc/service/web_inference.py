@@ -133,9 +133,7 @@ async def _body(served: Served, request: web.Request, call: Call) -> tuple[str, 
     digest = names.digest(*_model(request))
     document = await read_json(request, served.limit)
     if digest not in names.signatures:
-        served.gate.take(
-            call, oip.ModelMetadataRequest(name=digest)
-        )  # a worker has to read the model for the types of its inputs
+        served.gate.take(call, oip.ModelMetadataRequest(name=digest))  # a worker has to read the model for its inputs' types
     signature = await names.signature(digest)
     return digest, await asyncio.to_thread(v1_json.from_body, document, signature.inputs)
 

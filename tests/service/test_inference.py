@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from explainpb.inference import inference_service_pb2 as oip
 from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceStub
@@ -21,13 +23,19 @@ from tests.service.edges import details, outcome
 
 Array = models.Array
 IG = {"explain_method": "integrated_gradients", "explain_target": "y:1", "explain_steps": 8}
+SERVICE = "inference.GRPCInferenceService"
 DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64}
 
 
 @pytest.fixture(scope="module")
 def stub(address: str) -> Iterator[Any]:
-    """A stub of the service at the shared server."""
+    """A stub of the service at the shared server, which says by health and reflection that it has it."""
     with grpc.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        (listed,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
+        assert SERVICE in [one.name for one in listed.list_services_response.service]
         yield GRPCInferenceServiceStub(channel)
 
 
