@@ -220,7 +220,7 @@ def objects_at(url: str, root: Path, cache_bytes: int, store_id: str) -> Objects
 
 def _file_system(url: str) -> tuple[Any, str]:
     protocol = url.partition("://")[0]
-    if protocol in BY_OBSTORE and protocol not in fsspec.registry:
+    if protocol in BY_OBSTORE and not _known(protocol):
         with suppress(ImportError):
             from obstore.fsspec import register  # an extra
 
@@ -228,6 +228,15 @@ def _file_system(url: str) -> tuple[Any, str]:
             url = url.replace("gcs://", "gs://", 1)
     files, prefix = fsspec.core.url_to_fs(url)
     return files, prefix.rstrip("/")
+
+
+def _known(protocol: str) -> bool:
+    """Whether a package that is installed knows it by itself, such as s3fs or gcsfs."""
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError:
+        return False
+    return True
 
 
 def _take(remote: RemoteObjects, url: str, store_id: str) -> None:
