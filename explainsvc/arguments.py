@@ -29,6 +29,14 @@ TOKEN = "EXPLAINSVC_TOKEN"  # noqa: S105  (a variable's name)
 """Holds the token where no file does: what is on the command line can be read by everybody on the machine."""
 
 
+FILES = {
+    "ca": "over TLS, by these authorities",
+    "certificate": "the client's own, for mutual TLS; with --key",
+    "key": "private key of --certificate",
+}
+"""Files that a connection may take."""
+
+
 class UsageError(Exception):
     """The command line asks for something that does not exist or does not fit together; exit code 2."""
 
@@ -38,16 +46,15 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a running server")
     group.add_argument("--server", metavar="HOST:PORT", help="ask this running server instead of computing here")
     group.add_argument("--tls", action="store_true", help="over TLS, by the authorities that the system trusts")
-    group.add_argument("--ca", type=Path, metavar="PEM", help="over TLS, by these authorities")
-    group.add_argument("--certificate", type=Path, metavar="PEM", help="the client's own, for mutual TLS; with --key")
-    group.add_argument("--key", type=Path, metavar="PEM", help="private key of --certificate")
+    for name, words in FILES.items():  # the names of commands' own options, such as --key of verify, are not taken
+        group.add_argument(f"--{name}", dest=f"server_{name}", type=Path, metavar="PEM", help=words)
     group.add_argument("--token-file", type=Path, metavar="FILE", help=f"holds the token to send; or the variable {TOKEN} does")
 
 
 def server(options: argparse.Namespace) -> Connection | None:
     """The server that they name, if any."""
-    files = {name: getattr(options, name) for name in ("ca", "certificate", "key")}
-    given = [name for name in ("tls", *files, "token_file") if getattr(options, name)]
+    files = {name: getattr(options, f"server_{name}") for name in FILES}
+    given = [name for name, value in {"tls": options.tls, **files, "token_file": options.token_file}.items() if value]
     if not options.server:
         if given:
             raise UsageError(f"--{given[0].replace('_', '-')} goes with --server HOST:PORT")
