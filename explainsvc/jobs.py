@@ -1,6 +1,7 @@
 """Work in processes of its own: a pool of warm workers, so that what a model does to its process stays there.
 
-A worker is started by exec (never fork: gRPC's threads would not survive it) and computes one job at a time. A job whose
+A worker is forked by a process of its own that was started by exec (never by the server: gRPC's threads would not survive it)
+and computes one job at a time. A job whose
 caller goes away or whose time is over is asked to stop, and its worker is killed only if that takes too long. A worker
 that ends, for whatever reason, is replaced: by a spare at once, which is then replaced itself.
 """
@@ -20,6 +21,7 @@ from explainpb.worker.v1.worker_pb2 import Job, Reply
 from explainsvc.codec.errors import from_error
 from explainsvc.errors import ExplainsvcError, WorkerCrashed
 from explainsvc.workers.batching import Batching
+from explainsvc.workers.forking import Forking
 from explainsvc.workers.limits import Limits as Limits
 from explainsvc.workers.line import Line
 from explainsvc.workers.process import Worker, death_in_words, started
@@ -42,6 +44,7 @@ class Pool:
         spares: Those that wait for an active one to die.
         idle: Of the active ones.
         line: Who waits for one.
+        forking: Where workers come from.
         quarantine: Models that are refused.
         listener: Hears what happens; may be exchanged.
         restarts: Reason → how often.
@@ -52,6 +55,7 @@ class Pool:
     limits: Limits
     quarantine: Quarantine
     line: Line[Worker]
+    forking: Forking
     active: set[Worker] = field(default_factory=set)
     spares: list[Worker] = field(default_factory=list)
     idle: list[Worker] = field(default_factory=list)
@@ -209,7 +213,7 @@ class Pool:
             self._join(worker)
             code = await worker.death()
             reason = worker.ended or ("cpu" if code == -signal.SIGXCPU else "crash")
-            LOG.warning("worker %d died %s (%s); starting another", worker.process.pid, death_in_words(code), reason)
+            LOG.warning("worker %d died %s (%s); starting another", worker.pid, death_in_words(code), reason)
             self._leave(worker)
             self.restarts[reason] += 1
             self.listener.restarted(reason)
@@ -234,7 +238,7 @@ class Pool:
     async def _restarted(self, device: str) -> Worker:
         while True:
             try:
-                return await started(self.limits, device)
+                return await started(self.forking, device)
             except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is an OSError
                 LOG.error("a worker could not be started: %r", error)
                 await asyncio.sleep(RESTART_SECONDS)
@@ -249,23 +253,27 @@ def model_of(folder: str) -> str:
 async def running(limits: Limits) -> AsyncIterator[Pool]:
     """A pool whose workers are all warm, spares apart; they end with it."""
     quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds)
-    pool = Pool(limits, quarantine, Line(limits.queue))
-    keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await _all_started(limits)]
-    await asyncio.sleep(0)  # each has joined
-    keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
+    pool = Pool(limits, quarantine, Line(limits.queue), Forking(limits))
     try:
-        yield pool
+        keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await _all_started(pool.forking)]
+        await asyncio.sleep(0)  # each has joined
+        keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
+        try:
+            yield pool
+        finally:
+            tasks = [*keepers, *pool.calming]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end([*pool.active, *pool.spares])
     finally:
-        tasks = [*keepers, *pool.calming]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await _end([*pool.active, *pool.spares])
+        await pool.forking.end()
 
 
-async def _all_started(limits: Limits) -> list[Worker]:
+async def _all_started(forking: Forking) -> list[Worker]:
     """As many workers as there should be; when one does not start, none stays."""
-    outcomes = await asyncio.gather(*(started(limits, device) for device in limits.places), return_exceptions=True)
+    places = forking.limits.places
+    outcomes = await asyncio.gather(*(started(forking, device) for device in places), return_exceptions=True)
     workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failures:

@@ -1,6 +1,6 @@
-"""A worker process; see ``workers.process``, which starts it and speaks with it.
+"""A worker process; ``forkserver`` forks it, ``workers.process`` speaks with it.
 
-It reads jobs from the pipe that was its stdin and answers on the pipe that was its stdout, one job at a time; a thread
+It reads jobs from one pipe and answers on another, one job at a time; a thread
 reads ahead, so that a cancellation is heard while a job is computed. It opens no file: those of models come as open
 descriptors. Whatever libraries print goes to stderr. It is the only place of the server where the bytes of a model are parsed.
 """
@@ -11,12 +11,11 @@ import json
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any
 
 import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
@@ -64,7 +63,6 @@ from explainsvc.store import MODEL_FILE
 from explainsvc.together import together
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
-from explainsvc.workers.warm import warm_up
 
 LOG = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
@@ -84,13 +82,30 @@ class Models:
     files: socket.socket
 
 
-def main(arguments: list[str]) -> None:
-    """Serve jobs until the server closes the pipe: ``MEMORY_BYTES SANDBOX SOCKET CACHE_BYTES``."""
-    memory, mode, files, cache = arguments
-    jobs, replies = _private_pipes()
+@dataclass(frozen=True)
+class Pipes:
+    """Descriptors: where jobs are read and replies written, and the socket that brings the files of models."""
+
+    jobs: int
+    replies: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for this worker: bytes of address space, mode of the sandbox, bytes of the models that it keeps."""
+
+    memory_bytes: int
+    sandbox: str
+    cache_bytes: int
+
+
+def work(pipes: Pipes, settings: Settings, parent: int) -> None:
+    """Serve jobs until the server closes the pipe, in a process that was just forked by this parent."""
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
-    models = Models(Kept(int(cache)), socket.socket(fileno=int(files)))
-    _confine(int(memory), sandbox.Mode(mode))
+    models = Models(Kept(settings.cache_bytes), socket.socket(fileno=pipes.files))
+    jobs, replies = os.fdopen(pipes.jobs, "rb"), os.fdopen(pipes.replies, "wb")
+    _confine(settings, parent)
 
     def send(reply: Reply) -> None:
         replies.write(frames.framed(reply))
@@ -108,22 +123,13 @@ def main(arguments: list[str]) -> None:
         send(reply)
 
 
-def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Take the pipes out of the way of anything that reads descriptor 0 or prints to descriptor 1."""
-    jobs, replies = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return os.fdopen(jobs, "rb"), os.fdopen(replies, "wb")
-
-
-def _confine(memory_bytes: int, mode: sandbox.Mode) -> None:
-    """Limits, then all that may be imported, then the sandbox, in which nothing can be."""
+def _confine(settings: Settings, parent: int) -> None:
+    """Limits, then the sandbox, in which nothing can be imported: everything has been."""
     cuda = CUDA in providers()
-    sandbox.limit(0 if cuda else memory_bytes)  # CUDA reserves far more address space than it uses
-    warm_up()
-    for missing in sandbox.confine(mode, cuda).missing:
+    sandbox.limit(0 if cuda else settings.memory_bytes)  # CUDA reserves far more address space than it uses
+    if os.getppid() != parent:  # it ended before this process asked to end with it
+        raise ProcessLookupError(f"process {parent} has ended")
+    for missing in sandbox.confine(sandbox.Mode(settings.sandbox), cuda).missing:
         LOG.warning("not confined: %s", missing)
 
 
@@ -338,7 +344,3 @@ WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "probe": probe,
     "validate_audit": validate_audit,
 }
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -22,6 +22,7 @@ from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_servi
 from explainpb.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from explainpb.v1.explanation_service_pb2_grpc import add_ExplanationServiceServicer_to_server
 from explainpb.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from explainsvc.allocator import freeze_what_is_loaded, keep_freed_memory
 from explainsvc.errors import ExplainsvcError
 from explainsvc.jobs import Pool, running
 from explainsvc.service import health, logs, tls
@@ -233,9 +234,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: Config, prove: Prove = proved) -> int:
     """Serve until told to stop; the addresses go to stdout, everything else to stderr."""
     logs.configure(config)
+    keep_freed_memory()
 
     def started(listening: Listening) -> None:
         http = f"listening on http{'s' if config.tls_certificate else ''}://{listening.http}\n" if listening.http else ""
+        freeze_what_is_loaded()
         sys.stdout.write(f"listening on {listening.grpc}\n{http}")
         sys.stdout.flush()
 
