@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -17,14 +18,31 @@ from google.protobuf.message import Message
 PREFIX = struct.Struct("<I")
 PIPE_BYTES = 2**20
 """What a pipe holds, where the system allows it: by default 64 KiB, which wakes both ends sixteen times a mebibyte."""
+AT_ONCE = 8
+"""Buffers of one system call, which takes 1024."""
 M = TypeVar("M", bound=Message)
 Watch = Callable[..., Any]
 
 
-def framed(message: Message) -> bytes:
-    """The message with its length in front."""
+def framed(message: Message) -> tuple[bytes, bytes]:
+    """The length of the message, and the message."""
     data = message.SerializeToString()
-    return PREFIX.pack(len(data)) + data
+    return PREFIX.pack(len(data)), data
+
+
+def write(pipe: int, message: Message) -> None:
+    """To a blocking pipe."""
+    left = deque(map(memoryview, framed(message)))
+    while left:
+        _drop(left, os.writev(pipe, left))
+
+
+def _drop(left: deque[memoryview], count: int) -> None:
+    """So many bytes have been written."""
+    while left and count >= len(left[0]):
+        count -= len(left.popleft())
+    if count:
+        left[0] = left[0][count:]
 
 
 def read(pipe: BinaryIO, kind: type[M]) -> M | None:
@@ -87,19 +105,15 @@ class Sender(End):
 
     async def send(self, message: Message) -> None:
         """All of it; ConnectionError when nobody reads any more."""
-        self.left.append(memoryview(framed(message)))
+        self.left.extend(map(memoryview, framed(message)))
         loop = asyncio.get_running_loop()
         while self.left:
             if self.closed:
                 raise BrokenPipeError
             try:
-                sent = os.write(self.pipe, self.left[0])
+                _drop(self.left, os.writev(self.pipe, tuple(islice(self.left, AT_ONCE))))
             except BlockingIOError:
                 await self.ready(loop.add_writer, loop.remove_writer)
-            else:
-                rest = self.left.popleft()[sent:]
-                if rest:
-                    self.left.appendleft(rest)
 
 
 @dataclass(eq=False)

@@ -108,7 +108,7 @@ class Pool:
     async def result(self, job: Job) -> Reply:
         """The last reply to a job; an explanation may be computed together with others."""
         if job.HasField("explain"):
-            return await self.batching.result(job.model_folder, job.explain)
+            return await self.batching.result(job)
         return await self.result_late(job.model_folder, lambda: job)
 
     async def result_late(self, folder: str, make: Callable[[], Job]) -> Reply:

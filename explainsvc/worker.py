@@ -26,6 +26,7 @@ from explainpb.v1.explanation_service_pb2 import (
     ExplainRequest,
     ExplainResponse,
     ExplainStreamRequest,
+    ExplainStreamResponse,
     GetLedgerRequest,
 )
 from explainpb.worker.v1.worker_pb2 import (
@@ -52,8 +53,8 @@ from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
-from explainsvc.codec.tensors import to_named
+from explainsvc.codec.results import fill_attribution, from_finished, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.tensors import fill_named
 from explainsvc.errors import ExplainsvcError, ModelNotFound, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
@@ -104,14 +105,12 @@ def work(pipes: Pipes, settings: Settings, parent: int) -> None:
     """Serve jobs until the server closes the pipe, in a process that was just forked by this parent."""
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
     models = Models(Kept(settings.cache_bytes), socket.socket(fileno=pipes.files))
-    jobs, replies = os.fdopen(pipes.jobs, "rb"), os.fdopen(pipes.replies, "wb")
     _confine(settings, parent)
 
     def send(reply: Reply) -> None:
-        replies.write(frames.framed(reply))
-        replies.flush()
+        frames.write(pipes.replies, reply)
 
-    inbox = Inbox.of(jobs)
+    inbox = Inbox.of(os.fdopen(pipes.jobs, "rb"))
     send(Reply(ready=Ready()))
     while (received := inbox.next()) is not None:
         job, stop = received
@@ -209,7 +208,9 @@ def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: M
     """The model's outputs."""
     model = loaded(folder, models, send)
     outputs = model.predict(from_inputs(work, model.inputs).feeds)
-    return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
+    fill_named((reply := Reply()).outputs.outputs, outputs, "outputs")
+    reply.outputs.SetInParent()
+    return reply
 
 
 def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
@@ -219,13 +220,17 @@ def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
 
 def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> Reply:
     """One explanation."""
-    return _timed(_Asked(folder, work, models, send), lambda model: explain_work.explained(model, work))
+    return _timed(_Asked(folder, work, models, send), lambda model, response: explain_work.explained(model, work, response))
 
 
 def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send: Send) -> Reply:
     """One explanation; what is known of it on the way goes ahead."""
+
+    def tell(event: ExplainStreamResponse) -> None:
+        send(Reply(streamed=event))
+
     asked = _Asked(folder, work.request, models, send)
-    return _timed(asked, lambda model: explain_work.streamed(model, work, lambda event: send(Reply(streamed=event))))
+    return _timed(asked, lambda model, response: explain_work.streamed(model, work, response, tell))
 
 
 @dataclass(frozen=True)
@@ -241,15 +246,16 @@ class _Asked:
         return _asked(self.folder, self.work, self.models, self.send)
 
 
-def _timed(asked: _Asked, compute: Callable[[Model], ExplainResponse]) -> Reply:
+def _timed(asked: _Asked, compute: Callable[[Model, ExplainResponse], None]) -> Reply:
     """The reply, with the time that it took to have the model ready."""
-    start = perf_counter()
+    start, reply = perf_counter(), Reply()
     model = asked.model()
     model.prepared  # noqa: B018  (made now, where it is new, so that it counts as loading)
-    load, response = perf_counter() - start, compute(model)
-    if response.HasField("attribution"):
-        response.attribution.timings.load_milliseconds = 1000 * load
-    return Reply(explained=response)
+    load = perf_counter() - start
+    compute(model, reply.explained)
+    if reply.explained.HasField("attribution"):
+        reply.explained.attribution.timings.load_milliseconds = 1000 * load
+    return reply
 
 
 def explain_together(folder: str, work: ExplainTogether, models: Models, send: Send) -> Reply:
@@ -265,9 +271,9 @@ def explain_together(folder: str, work: ExplainTogether, models: Models, send: S
 
 def _shared(attribution: Attribution, start: float) -> Reply:
     """The reply to one of several; all took the time of the batch."""
-    response = ExplainResponse(attribution=to_attribution(attribution))
-    response.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
-    return Reply(explained=response)
+    fill_attribution((reply := Reply()).explained.attribution, attribution)
+    reply.explained.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
+    return reply
 
 
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, send: Send) -> Reply:

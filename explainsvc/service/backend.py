@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc.jobs import Pool
 from explainsvc.service.config import Config
@@ -33,10 +35,15 @@ class Backend:
         """A stored model of the caller that is being answered; ModelNotFound."""
         return self.store.model(digest)
 
-    async def job(self, digest: str, by: Viewer | None = None, **work: object) -> Job:
+    async def job(self, digest: str, by: Viewer | None = None, **work: Message) -> Job:
         """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none."""
         folder = await asyncio.to_thread(self.whole.seen_by(by or viewer()).folder, digest)
-        return Job(model_folder=str(folder), **work)  # type: ignore[arg-type]  # one of its oneof
+        job = Job(model_folder=str(folder))
+        for kind, request in work.items():  # one: they are a oneof
+            field: Message = getattr(job, kind)
+            field.SetInParent()
+            field.CopyFrom(request)  # once, a constructor would do so twice
+        return job
 
 
 def viewer() -> Viewer:

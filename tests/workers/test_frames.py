@@ -15,7 +15,7 @@ from explainsvc.frames import PIPE_BYTES, Receiver, Sender, framed, wide_pipe
 def test_whoever_gives_up_in_the_middle_of_a_message_loses_nothing() -> None:
     """A reply that was half there when its caller went is whole for the next one, at whatever byte it was cut."""
     replies = [Reply(digest="a" * 40), Reply(report=b"b" * 70)]
-    data = b"".join(map(framed, replies))
+    data = b"".join(part for reply in replies for part in framed(reply))
 
     async def received(cut: int) -> list[Reply]:
         reading, writing = wide_pipe()
