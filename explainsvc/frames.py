@@ -7,11 +7,10 @@ import fcntl
 import os
 import struct
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -21,7 +20,6 @@ PIPE_BYTES = 2**20
 AT_ONCE = 8
 """Buffers of one system call, which takes 1024."""
 M = TypeVar("M", bound=Message)
-Watch = Callable[..., Any]
 
 
 def framed(message: Message) -> tuple[bytes, bytes]:
@@ -62,75 +60,68 @@ def wide_pipe() -> tuple[int, int]:
 
 
 @dataclass(eq=False)
-class End:
-    """One end of a pipe in an event loop; ``waiting`` is what its one user waits for."""
+class Sender:
+    """Sends messages down a pipe, in an event loop. What is left of one whose sender gave up goes ahead of the next."""
 
     pipe: int
+    left: deque[memoryview] = field(default_factory=deque)
     closed: bool = False
     waiting: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
         os.set_blocking(self.pipe, False)
 
-    async def ready(self, add: Watch, remove: Watch) -> None:
-        """Until something can be done with it, or it was closed."""
-        self.waiting = asyncio.get_running_loop().create_future()
-        add(self.pipe, self._wake)
-        try:
-            await self.waiting
-        finally:
-            if not self.closed:
-                remove(self.pipe)
-
-    def _wake(self) -> None:
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
-
-    def close(self) -> None:
-        """Whoever waits is woken."""
-        if not self.closed:
-            self.closed = True
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self.pipe)
-            loop.remove_writer(self.pipe)
-            os.close(self.pipe)
-            self._wake()
-
-
-@dataclass(eq=False)
-class Sender(End):
-    """Sends messages. What is left of one whose sender gave up goes ahead of the next."""
-
-    left: deque[memoryview] = field(default_factory=deque)
-
     async def send(self, message: Message) -> None:
         """All of it; ConnectionError when nobody reads any more."""
         self.left.extend(map(memoryview, framed(message)))
-        loop = asyncio.get_running_loop()
         while self.left:
             if self.closed:
                 raise BrokenPipeError
             try:
                 _drop(self.left, os.writev(self.pipe, tuple(islice(self.left, AT_ONCE))))
             except BlockingIOError:
-                await self.ready(loop.add_writer, loop.remove_writer)
+                await self._room()
+
+    async def _room(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.waiting = loop.create_future()
+        loop.add_writer(self.pipe, _wake, self.waiting)
+        try:
+            await self.waiting
+        finally:
+            if not self.closed:
+                loop.remove_writer(self.pipe)
+
+    def close(self) -> None:
+        """Whoever still sends is told."""
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().remove_writer(self.pipe)
+            os.close(self.pipe)
+            _wake(self.waiting)
 
 
 @dataclass(eq=False)
-class Receiver(End, Generic[M]):
-    """Receives messages of one kind. Whoever gives up waiting in the middle of one loses nothing of it.
+class Receiver(Generic[M]):
+    """Receives messages of one kind from a pipe, in an event loop. Whoever gives up waiting for one loses nothing of it.
 
-    Attributes:
-        kind: Of the messages.
-        size: Of the one that is arriving, once that is known.
-        parts: What has arrived of it.
-        ahead: What was left in the pipe when it was closed.
+    The pipe is watched from the beginning, for each change of what is watched costs more than a short message; but no more
+    than a pipe holds is read ahead.
     """
 
-    kind: type[M] = field(kw_only=True)
+    pipe: int
+    kind: type[M]
     size: int | None = None
-    parts: list[bytes] = field(default_factory=list)
-    ahead: bytes = b""
+    parts: deque[memoryview] = field(default_factory=deque)
+    arrived: int = 0
+    closed: bool = False
+    watched: bool = False
+    waiting: asyncio.Future[None] | None = None
+
+    def __post_init__(self) -> None:
+        os.set_blocking(self.pipe, False)
+        self._buffer = bytearray(PIPE_BYTES)
+        self._watch()
 
     async def receive(self) -> M:
         """The next message; IncompleteReadError at the pipe's end."""
@@ -141,30 +132,63 @@ class Receiver(End, Generic[M]):
         return self.kind.FromString(data)
 
     async def _exactly(self, size: int) -> bytes:
-        while (missing := size - sum(map(len, self.parts))) > 0:
-            part = await self._some(missing)
-            if not part:
+        while self.arrived < size:
+            if self.closed:
                 raise asyncio.IncompleteReadError(b"".join(self.parts), size)
-            self.parts.append(part)
-        data = b"".join(self.parts)
-        self.parts.clear()
-        return data
+            self._watch()
+            self.waiting = asyncio.get_running_loop().create_future()
+            await self.waiting
+        taken, missing = list[memoryview](), size
+        while missing:
+            part = self.parts.popleft()
+            taken.append(part[:missing])
+            if len(part) > missing:
+                self.parts.appendleft(part[missing:])
+            missing -= len(taken[-1])
+        self.arrived -= size
+        return b"".join(taken)
 
-    async def _some(self, most: int) -> bytes:
-        """At least a byte; nothing at the end. No more than a pipe holds: what a worker announces need not be true."""
-        loop = asyncio.get_running_loop()
-        while not self.closed:
-            try:
-                return os.read(self.pipe, min(most, PIPE_BYTES))
-            except BlockingIOError:
-                await self.ready(loop.add_reader, loop.remove_reader)
-        part, self.ahead = self.ahead[:most], self.ahead[most:]
-        return part
+    def _watch(self) -> None:
+        if not self.watched and not self.closed:
+            asyncio.get_running_loop().add_reader(self.pipe, self._read)
+            self.watched = True
+
+    def _unwatch(self) -> None:
+        if self.watched:
+            asyncio.get_running_loop().remove_reader(self.pipe)
+            self.watched = False
+
+    def _read(self) -> None:
+        """What is there; it wakes whoever waits."""
+        try:
+            count = os.readv(self.pipe, [self._buffer])
+        except BlockingIOError:
+            return
+        if count == 0:
+            self._shut()
+            return
+        self.parts.append(memoryview(bytes(memoryview(self._buffer)[:count])))
+        self.arrived += count
+        if self.arrived >= PIPE_BYTES and (self.waiting is None or self.waiting.done()):
+            self._unwatch()
+        _wake(self.waiting)
 
     def close(self) -> None:
-        """Close it after the death of its writer; what that has said can still be received."""
+        """After the death of whoever wrote; what that has said can still be received."""
+        before = -1
+        while not self.closed and before != self.arrived:
+            before = self.arrived
+            self._read()
+        self._shut()
+
+    def _shut(self) -> None:
         if not self.closed:
-            with suppress(BlockingIOError):
-                while part := os.read(self.pipe, PIPE_BYTES):
-                    self.ahead += part
-        super().close()
+            self._unwatch()
+            self.closed = True
+            os.close(self.pipe)
+            _wake(self.waiting)
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply
@@ -98,25 +99,29 @@ class Pool:
         running = await self._given(folder, make)
         try:
             while running.stage == Stage.UNDER_WAY:
-                reply = await running.reply()
-                if reply.HasField("error"):
-                    raise from_error(reply.error)
-                yield reply
+                yield _no_error(await running.reply())
         finally:
             self._release(running)
 
     async def result(self, job: Job) -> Reply:
         """The last reply to a job; an explanation may be computed together with others."""
-        if job.HasField("explain"):
+        if job.HasField("explain") and (self.limits.batch_seconds > 0 or not self.idle):
             return await self.batching.result(job)
+        if job.HasField("explain"):
+            self._batched(1)  # whoever finds an idle worker waits for nobody
         return await self.result_late(job.model_folder, lambda: job)
 
     async def result_late(self, folder: str, make: Callable[[], Job]) -> Reply:
         """See ``result`` and ``run_late``."""
-        async with aclosing(self.run_late(folder, make)) as replies:  # type: ignore[type-var]  # an async generator has aclose
-            async for reply in replies:
-                last = reply
-        return last
+        self.quarantine.check(model_of(folder))
+        running = await self._given(folder, make)
+        try:
+            reply = Reply()
+            while running.stage == Stage.UNDER_WAY:
+                reply = _no_error(await running.reply())
+            return reply
+        finally:
+            self._release(running)
 
     async def _given(self, folder: str, make: Callable[[], Job]) -> Running:
         """A worker that has accepted the job.
@@ -244,6 +249,14 @@ class Pool:
                 await asyncio.sleep(RESTART_SECONDS)
 
 
+def _no_error(reply: Reply) -> Reply:
+    """The reply; the error that it is."""
+    if reply.HasField("error"):
+        raise from_error(reply.error)
+    return reply
+
+
+@lru_cache(4096)
 def model_of(folder: str) -> str:
     """The digest of a stored model, by its folder; of an upload that is not stored yet, a name of its own."""
     return Path(folder).parent.name

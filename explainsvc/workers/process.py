@@ -138,7 +138,7 @@ async def started(forking: Forking, device: str = "") -> Worker:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(limits.job_seconds)
     jobs, replies = frames.wide_pipe(), frames.wide_pipe()
-    sender, receiver = Sender(jobs[1]), Receiver(replies[0], kind=Reply)
+    sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
     settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
     order = {"environment": limits.environment(device), "settings": settings}
     try:

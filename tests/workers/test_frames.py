@@ -19,7 +19,7 @@ def test_whoever_gives_up_in_the_middle_of_a_message_loses_nothing() -> None:
 
     async def received(cut: int) -> list[Reply]:
         reading, writing = wide_pipe()
-        receiver = Receiver(reading, kind=Reply)
+        receiver = Receiver(reading, Reply)
         os.write(writing, data[:cut])
         found: list[Reply] = []
         with suppress(TimeoutError):
@@ -45,7 +45,7 @@ def test_a_message_that_was_given_up_goes_ahead_of_the_next() -> None:
 
     async def sent() -> list[Reply]:
         reading, writing = wide_pipe()
-        sender, receiver = Sender(writing), Receiver(reading, kind=Reply)
+        sender, receiver = Sender(writing), Receiver(reading, Reply)
         with suppress(TimeoutError):
             await asyncio.wait_for(sender.send(large), 0.001)
         sending = asyncio.create_task(sender.send(small))
