@@ -22,7 +22,7 @@ from explainsvc.service.status import DETAILS_KEY
 from explainsvc.together import TOLERANCE, key_of
 
 SUMS = """<ir_version: 9, opset_import: ["" : 17]>
-sums (float[N, M] x) => (float[N] y) { s = Mul (x, x)  r = Relu (s)  axis = Constant <value_ints = [1]> ()
+sums (float[N, M] x) => (float[N] y) { s = Tanh (x)  r = Relu (s)  axis = Constant <value_ints = [1]> ()
   y = ReduceSum <keepdims = 0> (r, axis) }"""
 METHODS = ("gradient", "input_x_gradient", "lrp_epsilon", "integrated_gradients", "smoothgrad", "occlusion", "kernel_shap")
 SMALL = {"integrated_gradients": {"steps": 8}, "smoothgrad": {"samples": 4}, "kernel_shap": {"samples": 160}}

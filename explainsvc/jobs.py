@@ -79,6 +79,15 @@ class Pool:
             self.quarantine.models(),
         )  # fmt: skip
 
+    def require_room(self) -> None:
+        """Refuse what could not even wait before anything is done for it: under overload, refusals must be cheap.
+
+        Raises:
+            QueueFull: Too many jobs wait, and there is no batch that this one might join.
+        """
+        if not self.idle and not self.batching.open:
+            self.line.require_room()
+
     async def run(self, job: Job) -> AsyncIterator[Reply]:
         """The replies to a job, the last one its result. Close the iterator to cancel the job.
 

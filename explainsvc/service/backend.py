@@ -36,7 +36,8 @@ class Backend:
         return self.store.model(digest)
 
     async def job(self, digest: str, by: Viewer | None = None, **work: Message) -> Job:
-        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none."""
+        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none, QueueFull."""
+        self.pool.require_room()
         folder = await asyncio.to_thread(self.whole.seen_by(by or viewer()).folder, digest)
         job = Job(model_folder=str(folder))
         for kind, request in work.items():  # one: they are a oneof
