@@ -3,7 +3,7 @@
 Each client has a connection of its own and asks one question after the other, in an order of its own. No call may end in
 anything but its answer or backpressure (RESOURCE_EXHAUSTED with RetryInfo, after which the client waits as it is told), and
 each answer must be the one that the same server gave when nobody else asked: bit for bit, or where requests are computed as a
-batch within the documented tolerance of batches. The control alters every tenth answer by twice that, or by one bit of one
+batch within the documented tolerance of batches. The control alters every tenth answer by three times that, or by one bit of one
 value, and each of these must be seen.
 """
 
@@ -107,7 +107,8 @@ def altered(asked: Asked, found: dict[str, Array]) -> dict[str, Array]:
     changed = array.copy()
     place = np.unravel_index(int(np.abs(array).argmax()), array.shape)
     largest = abs(changed[place])
-    changed[place] = np.nextafter(changed[place], np.inf) if asked.tolerance == 0 else changed[place] + 3 * asked.tolerance * largest
+    next_one, apart = np.nextafter(changed[place], np.inf), changed[place] + 3 * asked.tolerance * largest
+    changed[place] = next_one if asked.tolerance == 0 else apart
     return {**found, name: changed}
 
 
@@ -131,7 +132,7 @@ def row(name: str, tally: Tally, seconds: float) -> list[str]:
     return [name, *map(str, numbers), str(tally.backpressure), codes]
 
 
-HEADER = ("run", "answers", "a second", "bit for bit", "largest difference", "wrong", "altered on purpose", "backpressure", "other errors")
+HEADER = ("run", "answers", "a second", "bit for bit", "largest difference", "wrong", "altered", "backpressure", "other errors")
 
 
 def main() -> int:

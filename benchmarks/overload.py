@@ -3,7 +3,8 @@
 First its capacity: answers a second while as many callers as it has workers and places in the line ask one question after the
 other. Then calls arrive at ten times that rate, whatever becomes of those before. The server must still answer 80 % of its
 capacity, and refuse the rest with RESOURCE_EXHAUSTED and RetryInfo. The control is the same server with a line without end,
-whose callers give up after some seconds: they do not hear that it is overloaded, and end in DEADLINE_EXCEEDED.
+whose callers give up after some seconds: they do not hear that it is overloaded, and end in DEADLINE_EXCEEDED, or in gRPC's own
+UNAVAILABLE beyond the streams that a connection may have.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,19 +99,26 @@ async def _counted(predict: Any, request: PredictRequest, codes: Counter[str]) -
         codes["OK"] += 1
 
 
-def measured(folder: Path, queue: int, seconds: float) -> Outcome:
-    """Of a server of one worker with such a line."""
-    with server(folder, "--queue", str(queue)) as address:
-        with Client(address) as client:
-            digest = client.upload(parser.parse_model(SLOW).SerializeToString())
-        inputs = to_named({"x": np.ones((1, 4), np.float32), "n": np.array([ROUNDS], np.int64)})
-        return asyncio.run(overloaded(address, PredictRequest(model_digest=digest, inputs=inputs), seconds))
+def measured(address: str, seconds: float) -> Outcome:
+    """Of a server."""
+    with Client(address) as client:
+        digest = client.upload(parser.parse_model(SLOW).SerializeToString())
+    inputs = to_named({"x": np.ones((1, 4), np.float32), "n": np.array([ROUNDS], np.int64)})
+    return asyncio.run(overloaded(address, PredictRequest(model_digest=digest, inputs=inputs), seconds))
+
+
+@contextmanager
+def lined(queue: int) -> Iterator[str]:
+    """A server of one worker with so many places in its line; its address."""
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), "--queue", str(queue)) as address:
+        yield address
 
 
 def row(name: str, found: Outcome) -> list[str]:
     """A line of the table."""
     codes = ", ".join(f"{code} {count}" for code, count in sorted(found.codes.items()))
-    return [name, f"{found.capacity:.1f}", f"{sum(found.codes.values())}", f"{found.goodput:.1f}", f"{100 * found.share:.0f} %", codes]
+    calls, share = sum(found.codes.values()), f"{100 * found.share:.0f} %"
+    return [name, f"{found.capacity:.1f}", str(calls), f"{found.goodput:.1f}", share, codes]
 
 
 def main() -> int:
@@ -116,9 +126,10 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     arguments.add_argument("--seconds", type=float, default=20.0, help="of each measurement; default: 20")
     seconds = arguments.parse_args().seconds
-    with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), QUEUE, seconds)
-        control = measured(Path(folder), 10**6, seconds)
+    with lined(QUEUE) as address:
+        found = measured(address, seconds)
+    with lined(10**6) as address:
+        control = measured(address, seconds)
     header = ("line", "capacity, a second", "calls", "goodput, a second", "of capacity", "ended")
     print(table(header, [row(f"{QUEUE} places", found), row("control: without end", control)]))
     return int(not found.kept or control.kept)
