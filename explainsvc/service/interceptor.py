@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from explainsvc.errors import ExplainsvcError, InvalidInput, Unauthenticated
+from explainsvc.errors import ExplainsvcError, InvalidInput, ServerStopping, Unauthenticated
 from explainsvc.service import tls
 from explainsvc.service.access import OPEN, allow, scopes_of
 from explainsvc.service.calls import IN_FORCE, REQUEST_ID, Call, Observer
@@ -111,10 +111,40 @@ def code_of(error: BaseException) -> str:
 
 
 class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Puts the gate around every handler."""
+    """Puts the gate around every handler, and closes it before the server ends.
+
+    gRPC ends calls that have arrived but that nobody answers yet with CANCELLED when its server stops, which tells a client
+    nothing. So they are refused here, with UNAVAILABLE, until those that run have ended; only then does the server stop.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
+        self._running = 0
+        self._closed = False
+        self._empty = asyncio.Event()
+
+    async def closed(self, seconds: float) -> None:
+        """Refuse new calls, but those that are open to all; returns when the last other one has ended, or after so long."""
+        self._closed = True
+        if self._running:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+
+    @contextmanager
+    def _counted(self, call: Call) -> Iterator[None]:
+        if call.open:
+            yield
+            return
+        if self._closed:
+            raise ServerStopping("the server is stopping", to_do="Send the request again, to the next server of this address")
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._closed and self._running == 0:
+                self._empty.set()
 
     async def intercept_service(
         self,
@@ -186,7 +216,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             with self.gate.watched(call), _coded(call, context):
                 scopes = scopes_of(call.rpc, self.gate.config.reflection == "open")
                 await self.gate.admit(call, self._certificate(context), scopes)
-                with nullcontext() if call.open else self.gate.quotas.running(call.principal):
+                with self._counted(call), nullcontext() if call.open else self.gate.quotas.running(call.principal):
                     yield
         except grpc.aio.AbortError:  # of a service that is not ours
             raise
