@@ -30,7 +30,7 @@ def framed(message: Message) -> tuple[bytes, bytes]:
 
 def write(pipe: int, message: Message) -> None:
     """To a blocking pipe."""
-    left = deque(map(memoryview, framed(message)))
+    left = deque(memoryview(part) for part in framed(message))
     while left:
         _drop(left, os.writev(pipe, left))
 

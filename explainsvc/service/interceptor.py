@@ -142,9 +142,12 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         try:
             yield
         finally:
-            self._running -= 1
-            if self._closed and self._running == 0:
-                self._empty.set()
+            self._one_less()
+
+    def _one_less(self) -> None:
+        self._running -= 1
+        if self._closed and self._running == 0:
+            self._empty.set()
 
     async def intercept_service(
         self,
