@@ -63,7 +63,7 @@ class Outcome:
 async def overloaded(address: str, request: PredictRequest, seconds: float) -> Outcome:
     """The capacity, then the overload, each for so long."""
     async with grpc.aio.insecure_channel(address, OPTIONS) as channel:
-        predict = ExplanationServiceStub(channel).Predict  # type: ignore[arg-type]  # the stub takes both kinds of channel
+        predict = ExplanationServiceStub(channel).Predict
         capacity = await _capacity(predict, request, seconds)
         codes: Counter[str] = Counter()
         calls, start = list[asyncio.Task[None]](), time.monotonic()

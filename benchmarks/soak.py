@@ -162,8 +162,8 @@ def upload_another(address: str) -> None:
     """The leak of the workers: a model of 64 kB that they keep."""
     weights = np.full((128, 128), next(NUMBERS), np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 128])] for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "another", *ends, [numpy_helper.from_array(weights, "w")])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 128]) for name in ("x", "y"))
+    graph = helper.make_graph(nodes, "another", [x], [y], [numpy_helper.from_array(weights, "w")])
     proto: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     with Client(address) as client:
         client.upload(proto.SerializeToString())

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,12 +20,12 @@ from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply
 from explainsvc.codec.errors import from_error
-from explainsvc.errors import ExplainsvcError, WorkerCrashed
+from explainsvc.errors import WorkerCrashed
 from explainsvc.workers.batching import Batching
 from explainsvc.workers.forking import Forking
 from explainsvc.workers.limits import Limits as Limits
 from explainsvc.workers.line import Line
-from explainsvc.workers.process import Worker, death_in_words, started
+from explainsvc.workers.process import Worker, all_started, death_in_words, end, started
 from explainsvc.workers.quarantine import Quarantine
 from explainsvc.workers.running import INTERIM, Running, Stage
 from explainsvc.workers.stats import Listener, Nobody, PoolStats
@@ -277,7 +277,7 @@ async def running(limits: Limits) -> AsyncIterator[Pool]:
     quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds)
     pool = Pool(limits, quarantine, Line(limits.queue), Forking(limits))
     try:
-        keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await _all_started(pool.forking)]
+        keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await all_started(pool.forking)]
         await asyncio.sleep(0)  # each has joined
         keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
         try:
@@ -287,24 +287,6 @@ async def running(limits: Limits) -> AsyncIterator[Pool]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await _end([*pool.active, *pool.spares])
+            await end([*pool.active, *pool.spares])
     finally:
         await pool.forking.end()
-
-
-async def _all_started(forking: Forking) -> list[Worker]:
-    """As many workers as there should be; when one does not start, none stays."""
-    places = forking.limits.places
-    outcomes = await asyncio.gather(*(started(forking, device) for device in places), return_exceptions=True)
-    workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if failures:
-        await _end(workers)
-        raise ExplainsvcError("a worker process could not be started", to_do="See its message above") from failures[0]
-    return workers
-
-
-async def _end(workers: Iterable[Worker]) -> None:
-    for worker in workers:
-        worker.kill()
-        await worker.death()

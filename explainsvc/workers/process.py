@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Cancel, Job, Reply
 from explainsvc import frames
+from explainsvc.errors import ExplainsvcError
 from explainsvc.frames import Receiver, Sender
 from explainsvc.workers.forking import Child, Forking
 
@@ -164,3 +165,22 @@ async def started(forking: Forking, device: str = "") -> Worker:
 def _close(*ends: Sender | Receiver[Reply] | socket.socket) -> None:
     for end in ends:
         end.close()
+
+
+async def all_started(forking: Forking) -> list[Worker]:
+    """As many workers as there should be; when one does not start, none stays."""
+    places = forking.limits.places
+    outcomes = await asyncio.gather(*(started(forking, device) for device in places), return_exceptions=True)
+    workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if failures:
+        await end(workers)
+        raise ExplainsvcError("a worker process could not be started", to_do="See its message above") from failures[0]
+    return workers
+
+
+async def end(workers: Iterable[Worker]) -> None:
+    """Kill all of them."""
+    for worker in workers:
+        worker.kill()
+        await worker.death()
