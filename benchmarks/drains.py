@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -120,8 +121,8 @@ def _code(call: Future[object]) -> str:
 
 def _told(call: Future[object]) -> str:
     """Code and words."""
-    error = call.exception()
-    return f"{_code(call)}: {error.details()}" if isinstance(error, grpc.Call) else repr(error)
+    error: Any = call.exception()
+    return f"{_code(call)}: {error.details()}" if isinstance(error, grpc.RpcError) else repr(error)
 
 
 def _watch(channel: grpc.Channel) -> int:
