@@ -27,6 +27,8 @@ from explainsvc.service.status import CODES, DETAILS_KEY, to_status, told
 
 KINDS = {(False, False): "unary", (True, False): "client_stream", (False, True): "server_stream", (True, True): "bidi_stream"}
 """(request streams, response streams) → kind, by the names of go-grpc-prometheus."""
+A_MOMENT = 0.05
+"""Seconds by which the clocks of a deadline on both sides may be apart."""
 Context = Any
 """``grpc.aio.ServicerContext``."""
 Parse = Callable[[bytes], Any]
@@ -242,5 +244,11 @@ def _coded(call: Call, context: Context) -> Iterator[None]:
         call.code = context.code().name
         raise
     except BaseException as error:
-        call.code = code_of(error)
+        call.code = grpc.StatusCode.DEADLINE_EXCEEDED.name if _gave_up(error, context) else code_of(error)
         raise
+
+
+def _gave_up(error: BaseException, context: Context) -> bool:
+    """Whether the call was cancelled because its own time is over. gRPC cancels it in either case, a moment early or late."""
+    left = context.time_remaining() if isinstance(error, asyncio.CancelledError | GeneratorExit) else None
+    return left is not None and left < A_MOMENT
