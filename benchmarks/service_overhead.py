@@ -138,7 +138,7 @@ def floor(kibibytes: int, rounds: int) -> Line:
         try:
             assert process.stdout is not None
             with grpc.insecure_channel(f"127.0.0.1:{process.stdout.readline().strip()}", OPTIONS) as channel:
-                call, data = channel.unary_unary("/empty/Echo"), bytes(kibibytes * 1024)
+                call, data = channel.unary_unary("/empty/Echo", bytes, bytes), bytes(kibibytes * 1024)
                 return measure("empty gRPC server", (lambda: None, lambda: call(data)), kibibytes, rounds)
         finally:
             process.kill()

@@ -11,13 +11,11 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import explainsvc
 from explainpb.v1 import explanation_service_pb2, model_service_pb2
 from explainpb.v1.audit_service_pb2 import CreateAuditRequest
 from explainpb.v1.explanation_service_pb2 import (
@@ -32,7 +30,6 @@ from explainpb.v1.explanation_service_pb2 import (
 from explainpb.worker.v1.worker_pb2 import (
     Accepted,
     Answers,
-    AuditBegun,
     AuditWork,
     Cancelled,
     ExplainTogether,
@@ -43,44 +40,29 @@ from explainpb.worker.v1.worker_pb2 import (
     Ready,
     Reply,
     ValidateWork,
-    Wanted,
 )  # fmt: skip
 from explainsvc import explain_work, frames, sandbox
 from explainsvc.attribution import Attribution
-from explainsvc.check import Part
-from explainsvc.checks.journal import Finished
 from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import fill_attribution, from_finished, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.results import fill_attribution, to_info, to_progress, to_row
 from explainsvc.codec.tensors import fill_named
-from explainsvc.errors import ExplainsvcError, ModelNotFound, NotDifferentiable, WorkerOutOfMemory
+from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
 from explainsvc.stopping import STOP, Stopped
-from explainsvc.store import MODEL_FILE
 from explainsvc.together import together
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
+from explainsvc.workers.models import Models, Send, loaded, read
+from explainsvc.workers.piped import Piped
 
 LOG = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 """How onnxruntime says that an allocation failed."""
-LONGEST_LIST = 2**17
-"""Bytes of the names of the files in one message."""
-MOST_FILES = 64
-
-Send = Callable[[Reply], None]
-
-
-@dataclass(frozen=True)
-class Models:
-    """Where models come from: those that are kept, and the socket that brings the files of others."""
-
-    kept: Kept
-    files: socket.socket
 
 
 @dataclass(frozen=True)
@@ -162,35 +144,6 @@ def _out_of_memory() -> Reply:
         to_do="Ask for less (a smaller batch, fewer samples), or raise worker_memory_bytes of the server",
     )
     return Reply(error=to_error(error))
-
-
-def loaded(folder: str, models: Models, send: Send) -> Model:
-    """The model of a stored folder, kept for the next job."""
-    digest = Path(folder).parent.name
-    return models.kept.get(digest) or models.kept.add(digest, read(models, send))
-
-
-def read(models: Models, send: Send) -> Model:
-    """A model that the server hands over; as bytes, because no path is anybody's business in an error."""
-    send(Reply(wanted=Wanted()))
-    files: dict[str, bytes] = {}
-    while names := _names(message := _received(models.files)):
-        for name, descriptor in zip(names, message[1], strict=True):
-            with os.fdopen(descriptor, "rb") as file:
-                files[name] = file.read()
-    return explainsvc.load(files.pop(MODEL_FILE), external_data=files)
-
-
-def _received(files: socket.socket) -> tuple[bytes, list[int]]:
-    names, descriptors, _, _ = socket.recv_fds(files, LONGEST_LIST, MOST_FILES)
-    return names, descriptors
-
-
-def _names(message: tuple[bytes, list[int]]) -> list[str]:
-    names: list[str] | None = json.loads(message[0])
-    if names is None:
-        raise ModelNotFound("the model was deleted while the request waited", to_do="Upload it again")
-    return names
 
 
 def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> Reply:
@@ -292,24 +245,6 @@ def ledger(folder: str, work: GetLedgerRequest, models: Models, send: Send) -> R
 def dry_run(folder: str, work: DryRunRequest, models: Models, send: Send) -> Reply:
     """The rule of every node."""
     return Reply(plan=to_plan(_asked(folder, work, models, send).dry_run(**from_fields(work))))
-
-
-@dataclass(frozen=True)
-class Piped:
-    """The journal of an audit, kept by the server: what it sent along is finished, what is finished goes to it."""
-
-    work: AuditWork
-    send: Send
-
-    def begin(self, question: str) -> Mapping[Part, Finished]:
-        """See Journal; the server knows whether its journal is that of this question."""
-        self.send(Reply(begun=AuditBegun(question=question)))
-        finished = map(from_finished, self.work.finished)
-        return {each.part: each for each in finished}
-
-    def record(self, finished: Finished) -> None:
-        """See Journal; the server writes it down before it does anything else for the audit."""
-        self.send(Reply(part=to_finished(finished)))
 
 
 def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
