@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
-.PHONY: demo test exhaustive test-peers drains overhead resilience check serve protos docs bench fuzz fuzz-service lint types upgrade clean
+.PHONY: demo test exhaustive test-peers drains overhead clients64 overload soak resilience check serve protos docs bench fuzz fuzz-service lint types upgrade clean
 .DEFAULT_GOAL := check
 
 demo: .venv/.runtime          ## explains four digits by six methods, in explainsvc-demo/
@@ -28,6 +28,15 @@ drains: .venv/.dev            ## 50 SIGTERM while clients wait: none may lose a 
 
 overhead: .venv/.dev          ## what the service adds to the call in process: 5 ms at the 99th percentile up to 1 MiB
 	$(BIN)/python -m benchmarks.service_overhead $(ARGS)
+
+clients64: .venv/.dev         ## 64 clients, mixed models and methods, 10 minutes: every answer is the serial one; ARGS="--minutes 1"
+	$(BIN)/python -m benchmarks.clients64 $(ARGS)
+
+overload: .venv/.dev          ## ten times what a server can do: it keeps 80 % of its answers and refuses the rest
+	$(BIN)/python -m benchmarks.overload $(ARGS)
+
+soak: .venv/.dev              ## 30 minutes of mixed load: memory may grow by 1 MB in 10 minutes; make soak ARGS="--minutes 2"
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 check: lint types             ## everything that needs no test run
 	$(BIN)/lint-imports

@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -56,6 +57,7 @@ class Outcome:
         lost: Those that were not, and calls after it that ended in another way than their answer or UNAVAILABLE.
         ready: /readyz before the signal and while the server drained.
         watched: The last status that a watcher of its health heard, if the server ended the watch itself.
+        strange: How calls after it ended that ended in another way, and gRPC's words for it.
         exit_code: Of the process.
         seconds: From the signal to its end.
     """
@@ -64,6 +66,7 @@ class Outcome:
     lost: int
     ready: tuple[int, int]
     watched: int
+    strange: tuple[str, ...]
     exit_code: int
     seconds: float
 
@@ -104,16 +107,22 @@ def drain(store: Path, grace: float = 30.0, checked: bool = False) -> Outcome:
             during = _changed(url, 200)
             late = [threads.submit(predict, request) for _ in range(CALLS)]
             codes = [_code(call) for call in accepted]
-            strange = [code for code in map(_code, late) if code not in ("OK", "UNAVAILABLE")]
+            strange = tuple(_told(call) for call in late if _code(call) not in ("OK", "UNAVAILABLE"))
             watched = watch.result()
         exit_code = process.wait(60)
         lost = len(codes) - codes.count("OK") + len(strange)
-        return Outcome(codes.count("OK"), lost, (before, during), watched, exit_code, time.perf_counter() - start)
+        return Outcome(codes.count("OK"), lost, (before, during), watched, strange, exit_code, time.perf_counter() - start)
 
 
 def _code(call: Future[object]) -> str:
     error = call.exception()
     return "OK" if error is None else str(error.code().name) if isinstance(error, grpc.Call) else type(error).__name__
+
+
+def _told(call: Future[object]) -> str:
+    """Code and words."""
+    error: Any = call.exception()
+    return f"{_code(call)}: {error.details()}" if isinstance(error, grpc.RpcError) else repr(error)
 
 
 def _watch(channel: grpc.Channel) -> int:

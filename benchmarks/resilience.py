@@ -13,9 +13,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +104,22 @@ def recovery(client: Client, loop: str, net: str, holder: int, threads: ThreadPo
     return seconds
 
 
+def recoveries_without_fork_server(kills: int) -> list[float]:
+    """The control: what workers are forked from is killed, and must start anew; the seconds until the next answer."""
+    seconds = []
+    with served(1, 0) as client:
+        net = client.upload(models.cnn())
+        for _ in range(kills):
+            settled(1)
+            (worker,) = workers()
+            os.kill(int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+            start = time.monotonic()
+            wait_for(lambda worker=worker: worker not in workers())  # type: ignore[misc]  # called at once
+            client.predict(net, models.image())
+            seconds.append(time.monotonic() - start)
+    return seconds
+
+
 def ended(call: Callable[[], object]) -> ExplainsvcError | None:
     """The error that a call ends in."""
     try:
@@ -112,28 +129,54 @@ def ended(call: Callable[[], object]) -> ExplainsvcError | None:
     return None
 
 
-def cancellations(number: int) -> tuple[list[float], bool]:
-    """One worker: from each call given up to the next answer; and whether processes and descriptors are as before."""
+def cancellations(number: int, leak: bool = False) -> tuple[list[float], bool]:
+    """One worker: from each call given up to the next answer; and whether processes and descriptors are as before.
+
+    A worker that does not stop in time is replaced, so workers are told apart by what they have open and not by their ids.
+    ``leak``: one descriptor stays open on purpose.
+    """
     delays, seconds = np.random.default_rng(0).uniform(0.001, 0.15, number), []
     with served(1, 0) as client:
         loop = client.upload(models.loop())
         client.predict(loop, models.rounds(1))
-        before = descriptors()
+        before, pids = descriptors(), workers().keys()
         for delay in delays:
             call = partial(client.predict, loop, models.rounds(models.ENDLESS), timeout=float(delay))
             assert isinstance(ended(call), WorkerTimedOut)
             start = time.monotonic()
             client.predict(loop, models.rounds(1))
             seconds.append(time.monotonic() - start)
-        time.sleep(1.0)
-        after = descriptors()
-        print(f"descriptors by process: {before}, afterwards {after}")
-        return seconds, after == before
+        kept = [os.open(os.devnull, os.O_RDONLY)] if leak else []
+        clean = became(lambda: descriptors() == before)
+        print(f"descriptors: {before}, afterwards {descriptors()}; workers replaced: {len(workers().keys() - pids)}")
+        for descriptor in kept:
+            os.close(descriptor)
+        return seconds, clean
 
 
-def descriptors() -> dict[int, int]:
-    """How many each process has open: the server, which is this one, and the workers."""
-    return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), *workers())}
+def became(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether it is so, or soon will be: a process that has died closes its files a moment later."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def descriptors() -> list[str]:
+    """What is open in the server, which is this process, and in each worker: how many of which kind."""
+    kinds = (sorted(opened(pid).items()) for pid in (os.getpid(), *sorted(workers())))
+    return [", ".join(f"{kind} {count}" for kind, count in one) for one in kinds]
+
+
+def opened(pid: int) -> Counter[str]:
+    """Kind of a descriptor → how many."""
+    found: Counter[str] = Counter()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[os.readlink(link).partition(":")[0]] += 1
+    return found
 
 
 def not_cancelled() -> bool:
@@ -160,15 +203,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--cancels", type=int, default=1000)
     options = parser.parse_args()
-    killed, slow = recoveries(options.kills, spares=1), recoveries(2, spares=0)
+    killed, slow = recoveries(options.kills, spares=1), recoveries_without_fork_server(2)
     freed, clean = cancellations(options.cancels)
-    control = not_cancelled()
+    control, leaked = not_cancelled(), not cancellations(5, leak=True)[1]
     print(told("recovery after a kill", killed))
-    print(told("  control: without a spare", slow))
+    print(told("  control: the fork server killed", slow))
     print(told("free after a cancellation", freed))
     print(f"  processes and descriptors as before: {clean}")
+    print(f"  control: a descriptor left open is seen: {leaked}")
     print(f"  control: without it, nothing in {SECONDS:g} s: {control}")
-    return int(not (max(killed) <= SECONDS < min(slow) and max(freed) <= SECONDS and clean and control))
+    return int(not (max(killed) <= SECONDS < min(slow) and max(freed) <= SECONDS and clean and control and leaked))
 
 
 if __name__ == "__main__":

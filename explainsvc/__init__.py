@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explainsvc import errors
+from explainsvc import errors, quiet  # noqa: F401  # before anything imports onnxruntime
 from explainsvc.attribution import Attribution, versions
 from explainsvc.cards import Card
 from explainsvc.checks import CHECKS

@@ -18,7 +18,7 @@ from explainsvc.codec.audits import from_audit_request
 from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.pictures import check_rendering, drawn, from_inputs
 from explainsvc.codec.questions import from_fields
-from explainsvc.codec.results import to_attribution
+from explainsvc.codec.results import fill_attribution
 from explainsvc.codec.targets import to_resolved
 from explainsvc.codec.tensors import to_named
 from explainsvc.drawings import Given
@@ -40,20 +40,20 @@ class Heard:
     watch: Watch = silent
 
 
-def explained(model: Model, request: pb.ExplainRequest, heard: Heard | None = None) -> pb.ExplainResponse:
+def explained(model: Model, request: pb.ExplainRequest, response: pb.ExplainResponse, heard: Heard | None = None) -> None:
     """The response to Explain, or with validate_only the question as it was understood; load and queue are not timed here."""
     start, heard = perf_counter(), heard or Heard()
     fields, given = _read(model, request)
     if request.validate_only:
-        return pb.ExplainResponse(validation=to_validation(validate(model, given.feeds, _question(fields, request.seed))))
+        response.validation.CopyFrom(to_validation(validate(model, given.feeds, _question(fields, request.seed))))
+        return
     attribution = model.explain(given.feeds, seed=request.seed, progress=heard.progress, watch=heard.watch, **fields)
-    response = pb.ExplainResponse(attribution=to_attribution(attribution))
+    fill_attribution(response.attribution, attribution)
     if request.HasField("render"):
         pictures, left_out = drawn(request.render, attribution, given)
         response.pictures.extend(pictures)
         response.pictures_left_out = left_out
     response.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
-    return response
 
 
 def _read(model: Model, request: pb.ExplainRequest) -> tuple[dict[str, Any], Given]:
@@ -100,7 +100,7 @@ def to_validation(found: Validated) -> pb.Validation:
     )
 
 
-def streamed(model: Model, request: pb.ExplainStreamRequest, tell: Tell) -> pb.ExplainResponse:
+def streamed(model: Model, request: pb.ExplainStreamRequest, response: pb.ExplainResponse, tell: Tell) -> None:
     """The response to Explain; progress and estimates go ahead of it, no more often than the request says."""
     interval = request.interval.seconds + request.interval.nanos / 1e9 if request.HasField("interval") else 1.0
     if interval < 0:
@@ -122,7 +122,7 @@ def streamed(model: Model, request: pb.ExplainStreamRequest, tell: Tell) -> pb.E
         if due("estimate"):
             tell(pb.ExplainStreamResponse(partial=_to_partial(estimate())))
 
-    return explained(model, request.request, Heard(progress, watch))
+    explained(model, request.request, response, Heard(progress, watch))
 
 
 def _to_partial(estimate: Estimate) -> pb.PartialEstimate:

@@ -1,6 +1,7 @@
 """Work in processes of its own: a pool of warm workers, so that what a model does to its process stays there.
 
-A worker is started by exec (never fork: gRPC's threads would not survive it) and computes one job at a time. A job whose
+A worker is forked by a process of its own that was started by exec (never by the server: gRPC's threads would not survive it)
+and computes one job at a time. A job whose
 caller goes away or whose time is over is asked to stop, and its worker is killed only if that takes too long. A worker
 that ends, for whatever reason, is replaced: by a spare at once, which is then replaced itself.
 """
@@ -11,18 +12,20 @@ import asyncio
 import logging
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply
 from explainsvc.codec.errors import from_error
-from explainsvc.errors import ExplainsvcError, WorkerCrashed
+from explainsvc.errors import WorkerCrashed
 from explainsvc.workers.batching import Batching
+from explainsvc.workers.forking import Forking
 from explainsvc.workers.limits import Limits as Limits
 from explainsvc.workers.line import Line
-from explainsvc.workers.process import Worker, death_in_words, started
+from explainsvc.workers.process import Worker, all_started, death_in_words, end, started
 from explainsvc.workers.quarantine import Quarantine
 from explainsvc.workers.running import INTERIM, Running, Stage
 from explainsvc.workers.stats import Listener, Nobody, PoolStats
@@ -42,6 +45,7 @@ class Pool:
         spares: Those that wait for an active one to die.
         idle: Of the active ones.
         line: Who waits for one.
+        forking: Where workers come from.
         quarantine: Models that are refused.
         listener: Hears what happens; may be exchanged.
         restarts: Reason → how often.
@@ -52,6 +56,7 @@ class Pool:
     limits: Limits
     quarantine: Quarantine
     line: Line[Worker]
+    forking: Forking
     active: set[Worker] = field(default_factory=set)
     spares: list[Worker] = field(default_factory=list)
     idle: list[Worker] = field(default_factory=list)
@@ -74,6 +79,15 @@ class Pool:
             self.quarantine.models(),
         )  # fmt: skip
 
+    def require_room(self) -> None:
+        """Refuse what could not even wait before anything is done for it: under overload, refusals must be cheap.
+
+        Raises:
+            QueueFull: Too many jobs wait, and there is no batch that this one might join.
+        """
+        if not self.idle and not self.batching.open:
+            self.line.require_room()
+
     async def run(self, job: Job) -> AsyncIterator[Reply]:
         """The replies to a job, the last one its result. Close the iterator to cancel the job.
 
@@ -94,25 +108,29 @@ class Pool:
         running = await self._given(folder, make)
         try:
             while running.stage == Stage.UNDER_WAY:
-                reply = await running.reply()
-                if reply.HasField("error"):
-                    raise from_error(reply.error)
-                yield reply
+                yield _no_error(await running.reply())
         finally:
             self._release(running)
 
     async def result(self, job: Job) -> Reply:
         """The last reply to a job; an explanation may be computed together with others."""
+        if job.HasField("explain") and (self.limits.batch_seconds > 0 or not self.idle):
+            return await self.batching.result(job)
         if job.HasField("explain"):
-            return await self.batching.result(job.model_folder, job.explain)
+            self._batched(1)  # whoever finds an idle worker waits for nobody
         return await self.result_late(job.model_folder, lambda: job)
 
     async def result_late(self, folder: str, make: Callable[[], Job]) -> Reply:
         """See ``result`` and ``run_late``."""
-        async with aclosing(self.run_late(folder, make)) as replies:  # type: ignore[type-var]  # an async generator has aclose
-            async for reply in replies:
-                last = reply
-        return last
+        self.quarantine.check(model_of(folder))
+        running = await self._given(folder, make)
+        try:
+            reply = Reply()
+            while running.stage == Stage.UNDER_WAY:
+                reply = _no_error(await running.reply())
+            return reply
+        finally:
+            self._release(running)
 
     async def _given(self, folder: str, make: Callable[[], Job]) -> Running:
         """A worker that has accepted the job.
@@ -209,7 +227,7 @@ class Pool:
             self._join(worker)
             code = await worker.death()
             reason = worker.ended or ("cpu" if code == -signal.SIGXCPU else "crash")
-            LOG.warning("worker %d died %s (%s); starting another", worker.process.pid, death_in_words(code), reason)
+            LOG.warning("worker %d died %s (%s); starting another", worker.pid, death_in_words(code), reason)
             self._leave(worker)
             self.restarts[reason] += 1
             self.listener.restarted(reason)
@@ -234,12 +252,20 @@ class Pool:
     async def _restarted(self, device: str) -> Worker:
         while True:
             try:
-                return await started(self.limits, device)
+                return await started(self.forking, device)
             except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is an OSError
                 LOG.error("a worker could not be started: %r", error)
                 await asyncio.sleep(RESTART_SECONDS)
 
 
+def _no_error(reply: Reply) -> Reply:
+    """The reply; the error that it is."""
+    if reply.HasField("error"):
+        raise from_error(reply.error)
+    return reply
+
+
+@lru_cache(4096)
 def model_of(folder: str) -> str:
     """The digest of a stored model, by its folder; of an upload that is not stored yet, a name of its own."""
     return Path(folder).parent.name
@@ -249,32 +275,18 @@ def model_of(folder: str) -> str:
 async def running(limits: Limits) -> AsyncIterator[Pool]:
     """A pool whose workers are all warm, spares apart; they end with it."""
     quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds)
-    pool = Pool(limits, quarantine, Line(limits.queue))
-    keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await _all_started(limits)]
-    await asyncio.sleep(0)  # each has joined
-    keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
+    pool = Pool(limits, quarantine, Line(limits.queue), Forking(limits))
     try:
-        yield pool
+        keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await all_started(pool.forking)]
+        await asyncio.sleep(0)  # each has joined
+        keepers += [asyncio.create_task(pool.keep("")) for _ in range(0 if limits.devices else limits.spares)]
+        try:
+            yield pool
+        finally:
+            tasks = [*keepers, *pool.calming]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await end([*pool.active, *pool.spares])
     finally:
-        tasks = [*keepers, *pool.calming]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await _end([*pool.active, *pool.spares])
-
-
-async def _all_started(limits: Limits) -> list[Worker]:
-    """As many workers as there should be; when one does not start, none stays."""
-    outcomes = await asyncio.gather(*(started(limits, device) for device in limits.places), return_exceptions=True)
-    workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if failures:
-        await _end(workers)
-        raise ExplainsvcError("a worker process could not be started", to_do="See its message above") from failures[0]
-    return workers
-
-
-async def _end(workers: Iterable[Worker]) -> None:
-    for worker in workers:
-        worker.kill()
-        await worker.death()
+        await pool.forking.end()

@@ -1,6 +1,6 @@
-"""A worker process; see ``workers.process``, which starts it and speaks with it.
+"""A worker process; ``forkserver`` forks it, ``workers.process`` speaks with it.
 
-It reads jobs from the pipe that was its stdin and answers on the pipe that was its stdout, one job at a time; a thread
+It reads jobs from one pipe and answers on another, one job at a time; a thread
 reads ahead, so that a cancellation is heard while a job is computed. It opens no file: those of models come as open
 descriptors. Whatever libraries print goes to stderr. It is the only place of the server where the bytes of a model are parsed.
 """
@@ -11,11 +11,10 @@ import json
 import logging
 import os
 import socket
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any
 
 from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_service_pb2
 from explainpb.v1.explanation_service_pb2 import (
@@ -24,12 +23,12 @@ from explainpb.v1.explanation_service_pb2 import (
     ExplainRequest,
     ExplainResponse,
     ExplainStreamRequest,
+    ExplainStreamResponse,
     GetLedgerRequest,
 )
 from explainpb.worker.v1.worker_pb2 import (
     Accepted,
     Answers,
-    AuditBegun,
     AuditWork,
     Cancelled,
     ExplainTogether,
@@ -43,44 +42,57 @@ from explainpb.worker.v1.worker_pb2 import (
 )  # fmt: skip
 from explainsvc import explain_work, frames, sandbox
 from explainsvc.attribution import Attribution
-from explainsvc.check import Part
-from explainsvc.checks.journal import Finished
 from explainsvc.codec.books import to_ledger, to_plan
 from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import from_finished, to_attribution, to_finished, to_info, to_progress, to_row
+from explainsvc.codec.results import fill_attribution, to_info, to_progress, to_row
 from explainsvc.codec.signatures import to_signature
-from explainsvc.codec.tensors import to_named
+from explainsvc.codec.tensors import fill_named
 from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
 from explainsvc.stopping import STOP, Stopped
 from explainsvc.together import together
-from explainsvc.workers.handed import Models, Send, loaded, read
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
-from explainsvc.workers.warm import warm_up
+from explainsvc.workers.models import Models, Send, loaded, read
+from explainsvc.workers.piped import Piped
 
 LOG = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 """How onnxruntime says that an allocation failed."""
 
 
-def main(arguments: list[str]) -> None:
-    """Serve jobs until the server closes the pipe: ``MEMORY_BYTES SANDBOX SOCKET CACHE_BYTES``."""
-    memory, mode, files, cache = arguments
-    jobs, replies = _private_pipes()
+@dataclass(frozen=True)
+class Pipes:
+    """Descriptors: where jobs are read and replies written, and the socket that brings the files of models."""
+
+    jobs: int
+    replies: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for this worker: bytes of address space, mode of the sandbox, bytes of the models that it keeps."""
+
+    memory_bytes: int
+    sandbox: str
+    cache_bytes: int
+
+
+def work(pipes: Pipes, settings: Settings, parent: int) -> None:
+    """Serve jobs until the server closes the pipe, in a process that was just forked by this parent."""
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
-    models = Models(Kept(int(cache)), socket.socket(fileno=int(files)))
-    _confine(int(memory), sandbox.Mode(mode))
+    models = Models(Kept(settings.cache_bytes), socket.socket(fileno=pipes.files))
+    _confine(settings, parent)
 
     def send(reply: Reply) -> None:
-        replies.write(frames.framed(reply))
-        replies.flush()
+        frames.write(pipes.replies, reply)
 
-    inbox = Inbox.of(jobs)
+    inbox = Inbox.of(os.fdopen(pipes.jobs, "rb"))
     send(Reply(ready=Ready()))
     while (received := inbox.next()) is not None:
         job, stop = received
@@ -92,22 +104,13 @@ def main(arguments: list[str]) -> None:
         send(reply)
 
 
-def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Take the pipes out of the way of anything that reads descriptor 0 or prints to descriptor 1."""
-    jobs, replies = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return os.fdopen(jobs, "rb"), os.fdopen(replies, "wb")
-
-
-def _confine(memory_bytes: int, mode: sandbox.Mode) -> None:
-    """Limits, then all that may be imported, then the sandbox, in which nothing can be."""
+def _confine(settings: Settings, parent: int) -> None:
+    """Limits, then the sandbox, in which nothing can be imported: everything has been."""
     cuda = CUDA in providers()
-    sandbox.limit(0 if cuda else memory_bytes)  # CUDA reserves far more address space than it uses
-    warm_up()
-    for missing in sandbox.confine(mode, cuda).missing:
+    sandbox.limit(0 if cuda else settings.memory_bytes)  # CUDA reserves far more address space than it uses
+    if os.getppid() != parent:  # it ended before this process asked to end with it
+        raise ProcessLookupError(f"process {parent} has ended")
+    for missing in sandbox.confine(sandbox.Mode(settings.sandbox), cuda).missing:
         LOG.warning("not confined: %s", missing)
 
 
@@ -158,7 +161,9 @@ def predict(folder: str, work: explanation_service_pb2.PredictRequest, models: M
     """The model's outputs."""
     model = loaded(folder, models, send)
     outputs = model.predict(from_inputs(work, model.inputs).feeds)
-    return Reply(outputs=explanation_service_pb2.PredictResponse(outputs=to_named(outputs, "outputs")))
+    fill_named((reply := Reply()).outputs.outputs, outputs, "outputs")
+    reply.outputs.SetInParent()
+    return reply
 
 
 def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
@@ -168,13 +173,17 @@ def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
 
 def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> Reply:
     """One explanation."""
-    return _timed(_Asked(folder, work, models, send), lambda model: explain_work.explained(model, work))
+    return _timed(_Asked(folder, work, models, send), lambda model, response: explain_work.explained(model, work, response))
 
 
 def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send: Send) -> Reply:
     """One explanation; what is known of it on the way goes ahead."""
+
+    def tell(event: ExplainStreamResponse) -> None:
+        send(Reply(streamed=event))
+
     asked = _Asked(folder, work.request, models, send)
-    return _timed(asked, lambda model: explain_work.streamed(model, work, lambda event: send(Reply(streamed=event))))
+    return _timed(asked, lambda model, response: explain_work.streamed(model, work, response, tell))
 
 
 @dataclass(frozen=True)
@@ -190,15 +199,16 @@ class _Asked:
         return _asked(self.folder, self.work, self.models, self.send)
 
 
-def _timed(asked: _Asked, compute: Callable[[Model], ExplainResponse]) -> Reply:
+def _timed(asked: _Asked, compute: Callable[[Model, ExplainResponse], None]) -> Reply:
     """The reply, with the time that it took to have the model ready."""
-    start = perf_counter()
+    start, reply = perf_counter(), Reply()
     model = asked.model()
     model.prepared  # noqa: B018  (made now, where it is new, so that it counts as loading)
-    load, response = perf_counter() - start, compute(model)
-    if response.HasField("attribution"):
-        response.attribution.timings.load_milliseconds = 1000 * load
-    return Reply(explained=response)
+    load = perf_counter() - start
+    compute(model, reply.explained)
+    if reply.explained.HasField("attribution"):
+        reply.explained.attribution.timings.load_milliseconds = 1000 * load
+    return reply
 
 
 def explain_together(folder: str, work: ExplainTogether, models: Models, send: Send) -> Reply:
@@ -214,9 +224,9 @@ def explain_together(folder: str, work: ExplainTogether, models: Models, send: S
 
 def _shared(attribution: Attribution, start: float) -> Reply:
     """The reply to one of several; all took the time of the batch."""
-    response = ExplainResponse(attribution=to_attribution(attribution))
-    response.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
-    return Reply(explained=response)
+    fill_attribution((reply := Reply()).explained.attribution, attribution)
+    reply.explained.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
+    return reply
 
 
 def compile_(folder: str, work: CompileExplanationRequest, models: Models, send: Send) -> Reply:
@@ -235,24 +245,6 @@ def ledger(folder: str, work: GetLedgerRequest, models: Models, send: Send) -> R
 def dry_run(folder: str, work: DryRunRequest, models: Models, send: Send) -> Reply:
     """The rule of every node."""
     return Reply(plan=to_plan(_asked(folder, work, models, send).dry_run(**from_fields(work))))
-
-
-@dataclass(frozen=True)
-class Piped:
-    """The journal of an audit, kept by the server: what it sent along is finished, what is finished goes to it."""
-
-    work: AuditWork
-    send: Send
-
-    def begin(self, question: str) -> Mapping[Part, Finished]:
-        """See Journal; the server knows whether its journal is that of this question."""
-        self.send(Reply(begun=AuditBegun(question=question)))
-        finished = map(from_finished, self.work.finished)
-        return {each.part: each for each in finished}
-
-    def record(self, finished: Finished) -> None:
-        """See Journal; the server writes it down before it does anything else for the audit."""
-        self.send(Reply(part=to_finished(finished)))
 
 
 def audit(folder: str, work: AuditWork, models: Models, send: Send) -> Reply:
@@ -294,7 +286,3 @@ WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "probe": probe,
     "validate_audit": validate_audit,
 }
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -18,7 +18,7 @@ from explainsvc.checks.pace import Standing
 from explainsvc.checks.rows import Row
 from explainsvc.codec.parameters import from_struct, from_value, to_struct, to_value
 from explainsvc.codec.targets import from_resolved, to_resolved
-from explainsvc.codec.tensors import from_named, from_tensor, to_named, to_tensor
+from explainsvc.codec.tensors import fill_named, fill_tensor, from_named, from_tensor
 from explainsvc.info import ModelInfo
 from explainsvc.report.report import Report
 
@@ -28,22 +28,24 @@ CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name not
 
 def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribution:
     """The message of a result."""
-    optional = (("baseline_value", attribution.baseline_value), ("residual", attribution.residual))
-    message = explanation_service_pb2.Attribution(
-        method=attribution.method,
-        values=to_named(attribution.values, "values"),
-        target=to_resolved(attribution.target),
-        output_value=to_tensor(attribution.output_value),
-        parameters=to_struct(attribution.parameters),
-        seed=attribution.seed,
-        model_digest=attribution.model_digest,
-        versions=attribution.versions,
-        caveats=attribution.caveats,
-    )
-    for name, array in optional:
-        if array is not None:
-            getattr(message, name).CopyFrom(to_tensor(array))
+    fill_attribution(message := explanation_service_pb2.Attribution(), attribution)
     return message
+
+
+def fill_attribution(message: explanation_service_pb2.Attribution, attribution: Attribution) -> None:
+    """The same into an empty message where it lies: its tensors are copied once."""
+    fill_named(message.values, attribution.values, "values")
+    tensors = {"output_value": attribution.output_value, "baseline_value": attribution.baseline_value}
+    for name, array in (tensors | {"residual": attribution.residual}).items():
+        if array is not None:
+            fill_tensor(getattr(message, name), array)
+    message.method = attribution.method
+    message.target.CopyFrom(to_resolved(attribution.target))
+    message.parameters.CopyFrom(to_struct(attribution.parameters))
+    message.seed = attribution.seed
+    message.model_digest = attribution.model_digest
+    message.versions.update(attribution.versions)
+    message.caveats.extend(attribution.caveats)
 
 
 def from_attribution(message: explanation_service_pb2.Attribution) -> Attribution:

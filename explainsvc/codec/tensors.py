@@ -38,13 +38,22 @@ NUMPY = {number: np.dtype(name).newbyteorder("<") for name, number in DTYPES.ite
 
 def to_tensor(array: Array, where: str = "tensor") -> pb.Tensor:
     """The message of an array of numbers, booleans or strings; any other dtype is InvalidInput."""
+    fill_tensor(message := pb.Tensor(), array, where)
+    return message
+
+
+def fill_tensor(message: pb.Tensor, array: Array, where: str = "tensor") -> None:
+    """See ``to_tensor``; into an empty message where it lies, for protobuf copies what it is given."""
     array = np.asarray(array)
+    message.shape.extend(array.shape)
     if array.dtype.kind in "OUST":
-        return pb.Tensor(dtype=pb.DATA_TYPE_STRING, shape=array.shape, strings=_strings(array, where))
+        message.dtype = pb.DATA_TYPE_STRING
+        message.strings.extend(_strings(array, where))
+        return
     if array.dtype.name not in DTYPES:
         raise InvalidInput(f"dtype {array.dtype} cannot be sent", where=where, expected=f"string, {', '.join(DTYPES)}")
-    number = DTYPES[array.dtype.name]
-    return pb.Tensor(dtype=number, shape=array.shape, data=np.ascontiguousarray(array, NUMPY[number]).tobytes())
+    message.dtype = DTYPES[array.dtype.name]
+    message.data = np.ascontiguousarray(array, NUMPY[message.dtype]).tobytes()
 
 
 def _strings(array: Array, where: str) -> list[bytes]:
@@ -101,6 +110,13 @@ def _string_problems(tensor: pb.Tensor, elements: int, where: str) -> list[Viola
 def to_named(arrays: Mapping[str, Array], field: str = "inputs") -> list[pb.NamedTensor]:
     """The messages of a mapping, in its order."""
     return [pb.NamedTensor(name=name, tensor=to_tensor(a, f'{field}["{name}"]')) for name, a in arrays.items()]
+
+
+def fill_named(messages: Any, arrays: Mapping[str, Array], field: str) -> None:
+    """See ``to_named``; at the end of a repeated field."""
+    for name, array in arrays.items():
+        message = messages.add(name=name)
+        fill_tensor(message.tensor, array, f'{field}["{name}"]')
 
 
 def from_named(tensors: Iterable[pb.NamedTensor], field: str = "inputs") -> dict[str, Array]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from google.protobuf.message import Message
+
 from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc.jobs import Pool
 from explainsvc.service.config import Config
@@ -36,17 +38,21 @@ class Backend:
         """A stored model of the caller that is being answered; ModelNotFound."""
         return self.store.model(digest)
 
-    async def job(self, digest: str, by: Viewer | None = None, **work: object) -> Job:
-        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none.
+    async def job(self, digest: str, by: Viewer | None = None, **work: Message) -> Job:
+        """Work on a stored model of the caller, or of another viewer; ModelNotFound when there is none, QueueFull.
 
         Pictures without a profile get that of the model; those of an audit have it since it was accepted.
         """
+        self.pool.require_room()
         view = self.whole.seen_by(by or viewer())
-        folder = await asyncio.to_thread(view.folder, digest)
-        for name, message in work.items():
-            if name != AUDIT:
-                fill(message, partial(view.model, digest))
-        return Job(model_folder=str(folder), **work)  # type: ignore[arg-type]  # one of its oneof
+        job = Job(model_folder=str(await asyncio.to_thread(view.folder, digest)))
+        for kind, request in work.items():  # one: they are a oneof
+            if kind != AUDIT:
+                fill(request, partial(view.model, digest))
+            field: Message = getattr(job, kind)
+            field.SetInParent()
+            field.CopyFrom(request)  # once, a constructor would do so twice
+        return job
 
 
 def viewer() -> Viewer:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from explainsvc.errors import ExplainsvcError, InvalidInput, Unauthenticated
+from explainsvc.errors import ExplainsvcError, InvalidInput, ServerStopping, Unauthenticated
 from explainsvc.service import tls
 from explainsvc.service.access import OPEN, allow, scopes_of
 from explainsvc.service.calls import IN_FORCE, REQUEST_ID, Call, Observer
@@ -27,6 +27,8 @@ from explainsvc.service.status import CODES, DETAILS_KEY, to_status, told
 
 KINDS = {(False, False): "unary", (True, False): "client_stream", (False, True): "server_stream", (True, True): "bidi_stream"}
 """(request streams, response streams) → kind, by the names of go-grpc-prometheus."""
+A_MOMENT = 0.05
+"""Seconds by which the clocks of a deadline on both sides may be apart."""
 Context = Any
 """``grpc.aio.ServicerContext``."""
 Parse = Callable[[bytes], Any]
@@ -111,10 +113,43 @@ def code_of(error: BaseException) -> str:
 
 
 class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Puts the gate around every handler."""
+    """Puts the gate around every handler, and closes it before the server ends.
+
+    gRPC ends calls that have arrived but that nobody answers yet with CANCELLED when its server stops, which tells a client
+    nothing. So they are refused here, with UNAVAILABLE, until those that run have ended; only then does the server stop.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
+        self._running = 0
+        self._closed = False
+        self._empty = asyncio.Event()
+
+    async def closed(self, seconds: float) -> None:
+        """Refuse new calls, but those that are open to all; returns when the last other one has ended, or after so long."""
+        self._closed = True
+        if self._running:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+
+    @contextmanager
+    def _counted(self, call: Call) -> Iterator[None]:
+        if call.open:
+            yield
+            return
+        if self._closed:
+            raise ServerStopping("the server is stopping", to_do="Send the request again, to the next server of this address")
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._one_less()
+
+    def _one_less(self) -> None:
+        self._running -= 1
+        if self._closed and self._running == 0:
+            self._empty.set()
 
     async def intercept_service(
         self,
@@ -186,7 +221,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             with self.gate.watched(call), _coded(call, context):
                 scopes = scopes_of(call.rpc, self.gate.config.reflection == "open")
                 await self.gate.admit(call, self._certificate(context), scopes)
-                with nullcontext() if call.open else self.gate.quotas.running(call.principal):
+                with self._counted(call), nullcontext() if call.open else self.gate.quotas.running(call.principal):
                     yield
         except grpc.aio.AbortError:  # of a service that is not ours
             raise
@@ -209,5 +244,11 @@ def _coded(call: Call, context: Context) -> Iterator[None]:
         call.code = context.code().name
         raise
     except BaseException as error:
-        call.code = code_of(error)
+        call.code = grpc.StatusCode.DEADLINE_EXCEEDED.name if _gave_up(error, context) else code_of(error)
         raise
+
+
+def _gave_up(error: BaseException, context: Context) -> bool:
+    """Whether the call was cancelled because its own time is over. gRPC cancels it in either case, a moment early or late."""
+    left = context.time_remaining() if isinstance(error, asyncio.CancelledError | GeneratorExit) else None
+    return left is not None and left < A_MOMENT

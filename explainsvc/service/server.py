@@ -24,6 +24,7 @@ from explainpb.v1 import audit_service_pb2, explanation_service_pb2, model_servi
 from explainpb.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from explainpb.v1.explanation_service_pb2_grpc import add_ExplanationServiceServicer_to_server
 from explainpb.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from explainsvc.allocator import freeze_what_is_loaded, keep_freed_memory
 from explainsvc.errors import ExplainsvcError
 from explainsvc.jobs import Pool, running
 from explainsvc.service import health, logs, tls
@@ -52,6 +53,8 @@ LOG = logging.getLogger(__name__)
 KEEPALIVE_TIMEOUT_MS = 20_000
 FASTEST_PING_MS = 10_000
 """Clients that ping more often are sent away: gRPC's own limit of five minutes is more than most of them know."""
+SETTLE_SECONDS = 0.1
+"""Between the last answer and the end of the server, for calls that are on their way to be refused: see the interceptor."""
 Prove = Callable[[], Sequence[str]]
 """What does not work here, by name."""
 SERVICES = tuple(
@@ -95,7 +98,7 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             proof = asyncio.ensure_future(asyncio.to_thread(prove))
             readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))
-            server = grpc.aio.server(interceptors=[Edge(edge.gate)], options=_options(config))
+            server = grpc.aio.server(interceptors=[door := Edge(edge.gate)], options=_options(config))
             _add_services(server, backend, audits, uploads)
             inference = InferenceService(Names(backend), readiness.reasons)
             _add_protocols(server, inference, Health(readiness, SERVICES, backend.model))
@@ -106,16 +109,20 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
                 try:
                     yield Listening(address, http_address)
                 finally:
-                    await _drain(server, audits, readiness, config)
+                    await _drain(server, door, audits, readiness)
             await asyncio.wait([proof])
 
 
-async def _drain(server: grpc.aio.Server, audits: AuditRuns, readiness: Readiness, config: Config) -> None:
+async def _drain(server: grpc.aio.Server, door: Edge, audits: AuditRuns, readiness: Readiness) -> None:
     """NOT_SERVING, a while for balancers to hear of it, then no new calls, and time for those that run."""
+    config, clock = door.gate.config, asyncio.get_running_loop().time
     readiness.stopping.set()
     await asyncio.sleep(config.drain_seconds)
     audits.stopping = True
-    await server.stop(config.grace_seconds)
+    end = clock() + config.grace_seconds
+    await door.closed(config.grace_seconds)
+    await asyncio.sleep(min(SETTLE_SECONDS, max(0.0, end - clock())))
+    await server.stop(max(0.0, end - clock()))
 
 
 def _workers(pool: Pool) -> str:
@@ -246,9 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: Config, prove: Prove = proved) -> int:
     """Serve until told to stop; the addresses go to stdout, everything else to stderr."""
     logs.configure(config)
+    keep_freed_memory()
 
     def started(listening: Listening) -> None:
         http = f"listening on http{'s' if config.tls_certificate else ''}://{listening.http}\n" if listening.http else ""
+        freeze_what_is_loaded()
         sys.stdout.write(f"listening on {listening.grpc}\n{http}")
         sys.stdout.flush()
 

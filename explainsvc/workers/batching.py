@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from explainpb.v1.explanation_service_pb2 import ExplainRequest
 from explainpb.worker.v1.worker_pb2 import ExplainTogether, Job, Reply
 from explainsvc.codec.errors import from_error
 from explainsvc.errors import QueueFull, WorkerCrashed, WorkerOutOfMemory, WorkerTimedOut
@@ -26,9 +25,9 @@ BROKEN = (WorkerCrashed, WorkerTimedOut, WorkerOutOfMemory)
 
 @dataclass(eq=False)
 class Member:
-    """A request of a batch, and where its caller waits."""
+    """The job of a request of a batch, and where its caller waits."""
 
-    request: ExplainRequest
+    job: Job
     reply: asyncio.Future[Reply]
 
 
@@ -43,9 +42,9 @@ class Batch:
 
     def job(self) -> Job:
         """All that are still waited for, as one job."""
-        requests = [member.request for member in self.members]
-        if len(requests) == 1:
-            return Job(model_folder=self.folder, explain=requests[0])
+        if len(self.members) == 1:
+            return self.members[0].job
+        requests = [member.job.explain for member in self.members]
         return Job(model_folder=self.folder, together=ExplainTogether(requests=requests))
 
 
@@ -65,19 +64,19 @@ class Batching:
     closed: Callable[[int], None]
     open: dict[Key, Batch] = field(default_factory=dict)
 
-    async def result(self, folder: str, request: ExplainRequest) -> Reply:
-        """The reply to one request.
+    async def result(self, job: Job) -> Reply:
+        """The reply to one Explain request.
 
         Raises:
             QueueFull: As many requests wait in batches as may wait.
             ExplainsvcError: That of this request alone.
         """
-        kind = key_of(request) if self.limits.batch > 1 else None
+        kind = key_of(job.explain) if self.limits.batch > 1 else None
         if kind is None:
-            return await self.compute(folder, lambda: Job(model_folder=folder, explain=request))
-        key = (folder, kind)
+            return await self.compute(job.model_folder, lambda: job)
+        key = (job.model_folder, kind)
         batch = self._joinable(key)
-        member = Member(request, asyncio.get_running_loop().create_future())
+        member = Member(job, asyncio.get_running_loop().create_future())
         batch.members.append(member)
         if len(batch.members) >= self.limits.batch:
             self.open.pop(key, None)
@@ -157,7 +156,7 @@ class Batching:
 
     async def _alone(self, folder: str, member: Member) -> None:
         try:
-            reply = await self.compute(folder, lambda: Job(model_folder=folder, explain=member.request))
+            reply = await self.compute(folder, lambda: member.job)
         except Exception as error:  # noqa: BLE001  # its caller raises it
             _fail([member], error)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 from explainsvc.sandbox import Mode
 
@@ -68,7 +69,7 @@ class Limits:
         """The device of each worker; "" for none."""
         return self.devices or ("",) * self.workers
 
-    @property
+    @cached_property
     def cpu_budget(self) -> float:
         """Seconds of CPU time that a job may take: by default as many as all cores have in its time."""
         return self.cpu_seconds or self.job_seconds * (os.cpu_count() or 1)

@@ -30,14 +30,18 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         return sum(map(len, self.queues.values()))
 
+    def require_room(self) -> None:
+        """One more may wait; QueueFull otherwise."""
+        if len(self) >= self.limit:
+            raise QueueFull(f"{len(self)} requests wait already", to_do="Send the request again in a moment")
+
     def join(self, model: str) -> Place[T]:
         """A place at the end of the model's queue.
 
         Raises:
             QueueFull: As many wait as may wait.
         """
-        if len(self) >= self.limit:
-            raise QueueFull(f"{len(self)} requests wait already", to_do="Send the request again in a moment")
+        self.require_room()
         place = Place(model, asyncio.get_running_loop().create_future())
         self.queues.setdefault(model, deque()).append(place)
         return place

@@ -1,4 +1,4 @@
-"""One worker process as the server sees it: started by exec, spoken to over pipes, given files as open descriptors."""
+"""One worker process as the server sees it: forked by the fork server, spoken to over pipes, given files as open descriptors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import math
 import os
 import resource
+import select
 import signal
 import socket
-import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,40 +19,40 @@ from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Cancel, Job, Reply
 from explainsvc import frames
-from explainsvc.frames import Receiver
-from explainsvc.workers.limits import Limits
+from explainsvc.errors import ExplainsvcError
+from explainsvc.frames import Receiver, Sender
+from explainsvc.workers.forking import Child, Forking
 
-PIPE_BUFFER = 2**20
 FILES_AT_ONCE = 32
 """Descriptors in one message: the kernel takes 253, and a worker may have 256 open."""
-ENVIRONMENT = (
-    "PATH", "HOME", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "PYTHON", "VIRTUAL_ENV", "OMP_", "OPENBLAS_", "MKL_",
-    "ORT_", "CUDA_", "NVIDIA_", "EXPLAINSVC_LIMIT_", "EXPLAINSVC_SESSION_CACHE_BYTES", "EXPLAINSVC_PROVIDERS",
-)  # fmt: skip
-"""What variables that a worker is given start with: those of the server may hold credentials."""
-TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-UTIME, STIME, RSS = 11, 12, 1
-"""Fields of ``/proc/PID/stat`` behind the name, and of ``statm`` (proc(5))."""
+PAGE, RSS = os.sysconf("SC_PAGE_SIZE"), 1
+"""And the field of ``/proc/PID/statm`` that counts them (proc(5))."""
+CPUCLOCK_SCHED = 2
+"""The CPU time of a process: the clock that clock_getcpuclockid(3) computes from its id."""
 
 
 @dataclass(eq=False)
 class Worker:
     """One process, the models that it holds, and why it was ended where the pool ended it."""
 
-    process: asyncio.subprocess.Process
+    child: Child
     files: socket.socket
+    jobs: Sender
     replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
     ended: str = ""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.child.pid
+
     async def send(self, job: Job) -> None:
         """Give it a job, numbered."""
-        assert self.process.stdin is not None
         job.number = next(self.numbers)
-        self.process.stdin.write(frames.framed(job))
-        await self.process.stdin.drain()
+        await self.jobs.send(job)
 
     async def receive(self) -> Reply:
         """Its next reply; IncompleteReadError when it is dead."""
@@ -66,54 +67,46 @@ class Worker:
 
     async def cancel(self, number: int) -> None:
         """Ask it to stop a job; the last reply to that still comes."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(frames.framed(Job(number=number, cancel=Cancel())))
-        await self.process.stdin.drain()
+        await self.jobs.send(Job(number=number, cancel=Cancel()))
 
     def alive(self) -> bool:
-        """Whether the process runs. asyncio hears of its end a moment late, so the system is asked, and nothing is reaped."""
-        if self.process.returncode is not None:
+        """Whether the process runs. The event loop hears of its end a moment late, so the system is asked."""
+        if self.child.death.done():
             return False
-        try:
-            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
+        poll = select.poll()
+        poll.register(self.child.pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def kill(self, reason: str = "") -> None:
-        """End it now; its keeper starts the next one.
-
-        Not by ``Process.kill``, which polls: that reaps one that has just died, and asyncio would say 255 of whatever it died of.
-        """
+        """End it now; its keeper starts the next one."""
         self.ended = self.ended or reason
-        if self.alive():
+        if not self.child.death.done():
             with suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
+                signal.pidfd_send_signal(self.child.pidfd, signal.SIGKILL)
 
     async def death(self) -> int:
         """Its exit code, or minus the signal that it died of."""
-        code = await self.process.wait()
-        self.files.close()
+        code = await asyncio.shield(self.child.death)
+        if not self.jobs.closed:
+            os.close(self.child.pidfd)
+            _close(self.jobs, self.replies, self.files)
         return code
 
     def resident_bytes(self) -> int:
-        """Its resident memory now; 0 where the system does not tell."""
-        return int(_proc(self.process.pid, "statm")[RSS]) * PAGE
+        """Its resident memory now; 0 where it has just died."""
+        try:
+            file = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
+        except OSError:
+            return 0
+        with os.fdopen(file, "rb", buffering=0) as statm:
+            return int(statm.read().split()[RSS]) * PAGE
 
     def allow_cpu(self, seconds: float) -> None:
         """Let it use so much CPU time more; the system ends it by SIGXCPU after that."""
-        fields = _proc(self.process.pid, "stat")
-        used = (int(fields[UTIME]) + int(fields[STIME])) / TICK
         with suppress(OSError):  # it has just died, which its next reply will say
-            hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)[1]
-            resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
-
-
-def _proc(pid: int, name: str) -> list[str]:
-    """The fields of a file of a process, those of ``stat`` from behind its name on; zeros when it has just died."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["0"] * (STIME + 1)
+            used = time.clock_gettime(~self.pid << 3 | CPUCLOCK_SCHED)
+            hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)[1]
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
 
 
 def death_in_words(code: int) -> str:
@@ -140,14 +133,25 @@ def _send_some(channel: socket.socket, paths: Sequence[Path]) -> None:
         socket.send_fds(channel, [names], [file.fileno() for file in files])
 
 
-async def started(limits: Limits, device: str = "") -> Worker:
+async def started(forking: Forking, device: str = "") -> Worker:
     """A new worker that has said that it is ready."""
+    limits = forking.limits
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with its:
-        ours.settimeout(limits.job_seconds)
-        process = await _executed(limits, its.fileno(), device)
-    assert process.stdout is not None, "it is a pipe"
-    worker = Worker(process, ours, Receiver(process.stdout, Reply), device)
+    ours.settimeout(limits.job_seconds)
+    jobs, replies = frames.wide_pipe(), frames.wide_pipe()
+    sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
+    settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
+    order = {"environment": limits.environment(device), "settings": settings}
+    try:
+        child = await forking.born(order, (jobs[0], replies[1], its.fileno()))
+    except BaseException:
+        _close(sender, receiver, ours)
+        raise
+    finally:
+        _close(its)
+        os.close(jobs[0])
+        os.close(replies[1])
+    worker = Worker(child, ours, sender, receiver, device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()
@@ -158,13 +162,25 @@ async def started(limits: Limits, device: str = "") -> Worker:
     return worker
 
 
-async def _executed(limits: Limits, files: int, device: str) -> asyncio.subprocess.Process:
-    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    kept = {name: text for name, text in os.environ.items() if name.startswith(ENVIRONMENT)}
-    environment = kept | {"PYTHONPATH": path} | limits.environment(device)
-    arguments = [limits.memory_bytes, limits.sandbox, files, limits.cache_bytes]
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "explainsvc.worker", *map(str, arguments),
-        stdin=pipe, stdout=pipe, env=environment, limit=PIPE_BUFFER, pass_fds=[files],
-    )  # fmt: skip
+def _close(*ends: Sender | Receiver[Reply] | socket.socket) -> None:
+    for end in ends:
+        end.close()
+
+
+async def all_started(forking: Forking) -> list[Worker]:
+    """As many workers as there should be; when one does not start, none stays."""
+    places = forking.limits.places
+    outcomes = await asyncio.gather(*(started(forking, device) for device in places), return_exceptions=True)
+    workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if failures:
+        await end(workers)
+        raise ExplainsvcError("a worker process could not be started", to_do="See its message above") from failures[0]
+    return workers
+
+
+async def end(workers: Iterable[Worker]) -> None:
+    """Kill all of them."""
+    for worker in workers:
+        worker.kill()
+        await worker.death()

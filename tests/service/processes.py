@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -42,16 +42,27 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def workers() -> dict[int, float]:
-    """Process id → CPU seconds of every worker that this process started."""
+    """Process id → CPU seconds of every worker of the servers in this process: the children of their fork servers."""
+    stats = _stats()
+    servers = {pid for pid, stat in stats.items() if int(stat[1]) == os.getpid() and "explainsvc.forkserver" in _command(pid)}
+    return {pid: (int(stat[11]) + int(stat[12])) / TICKS for pid, stat in stats.items() if int(stat[1]) in servers}
+
+
+def _stats() -> dict[int, list[str]]:
+    """Of every process, the fields of its ``stat`` behind the name."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, stat = (folder / "cmdline").read_text(), (folder / "stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(stat[1]) == os.getpid() and "explainsvc.worker" in command:
-            found[int(folder.name)] = (int(stat[11]) + int(stat[12])) / TICKS
+        with suppress(FileNotFoundError, ProcessLookupError):
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            if stat[0] != "Z":
+                found[int(folder.name)] = stat
     return found
+
+
+def _command(pid: int) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def busy_worker(seconds: float = 20.0) -> int:

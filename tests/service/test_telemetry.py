@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -20,9 +21,10 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from explainpb.inference.inference_service_pb2 import ModelInferRequest
 from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceStub
-from explainpb.v1.explanation_service_pb2 import ListMethodsRequest
+from explainpb.v1.explanation_service_pb2 import ListMethodsRequest, PredictRequest
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainsvc.client import Client
+from explainsvc.codec.tensors import to_named
 from explainsvc.errors import ExplainsvcError, ModelNotFound
 from explainsvc.service import health
 from explainsvc.service.calls import Call
@@ -234,3 +236,19 @@ def test_extras_that_are_missing_are_named(
         pass
     with pytest.raises(ExplainsvcError, match=re.escape(extra)), perimeter(Config(**settings)):
         pass
+
+
+def test_a_deadline_is_told_from_a_cancellation(observed: tuple[Listening, Proof]) -> None:
+    """A call whose time is over is counted as DEADLINE_EXCEEDED, one that its caller gave up before as CANCELLED."""
+    listening, _ = observed
+    with Client(listening.grpc) as client, grpc.insecure_channel(listening.grpc) as channel:
+        inputs = to_named(models.rounds(models.ENDLESS))
+        request = PredictRequest(model_digest=client.upload(models.loop()), inputs=inputs)
+        with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+            ExplanationServiceStub(channel).Predict(request, timeout=0.3)
+        call = ExplanationServiceStub(channel).Predict.future(request, timeout=60)
+        time.sleep(0.3)
+        call.cancel()
+        for code in ("DEADLINE_EXCEEDED", "CANCELLED"):
+            line = f'_handled_total{{grpc_code="{code}",grpc_method="Predict",grpc_service="explainsvc.v1.ExplanationService"'
+            wait_for(lambda line=line: f'{line},grpc_type="unary"}} 1.0' in curl(f"http://{listening.http}/metrics")[1], 10.0)

@@ -1,4 +1,4 @@
-"""Models as a worker gets them: open descriptors from the server, for a worker may open no file itself."""
+"""The models of a worker: kept from earlier jobs, or handed over by the server as open files, for it can open none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from explainsvc.workers.kept import Kept
 LONGEST_LIST = 2**17
 """Bytes of the names of the files in one message."""
 MOST_FILES = 64
-
 Send = Callable[[Reply], None]
 
 
