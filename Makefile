@@ -70,7 +70,7 @@ docs: .venv/.dev              ## README's tables and the generated pages of docs
 bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
 	$(BIN)/python -m benchmarks $(ARGS)
 
-resilience: .venv/.dev        ## 100 kills of workers and 1,000 cancellations, with controls; half an hour on two cores
+resilience: .venv/.dev        ## 100 kills of workers and 1,000 cancellations, with controls; some minutes
 	$(BIN)/python -m benchmarks.resilience $(ARGS)
 
 fuzz: .venv/.dev              ## random graphs against finite differences; make fuzz ARGS="--graphs 500 --seed 7"

@@ -1,9 +1,8 @@
 """Work in processes of its own: a pool of warm workers, so that what a model does to its process stays there.
 
 A worker is forked by a process of its own that was started by exec (never by the server: gRPC's threads would not survive it)
-and computes one job at a time. A job whose
-caller goes away or whose time is over is asked to stop, and its worker is killed only if that takes too long. A worker
-that ends, for whatever reason, is replaced: by a spare at once, which is then replaced itself.
+and computes one job at a time. A job whose caller goes away or whose time is over is asked to stop, and its worker is killed
+only if that takes too long. A worker that ends, for whatever reason, is replaced: by a spare at once, which is then replaced.
 """
 
 from __future__ import annotations

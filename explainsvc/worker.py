@@ -1,8 +1,8 @@
 """A worker process; ``forkserver`` forks it, ``workers.process`` speaks with it.
 
-It reads jobs from one pipe and answers on another, one job at a time; a thread
-reads ahead, so that a cancellation is heard while a job is computed. It opens no file: those of models come as open
-descriptors. Whatever libraries print goes to stderr. It is the only place of the server where the bytes of a model are parsed.
+It reads jobs from one pipe and answers on another, one job at a time; a thread reads ahead, so that a cancellation is heard
+while a job is computed. It opens no file: those of models come as open descriptors. Whatever libraries print goes to stderr.
+It is the only place of the server where the bytes of a model are parsed.
 """
 
 from __future__ import annotations

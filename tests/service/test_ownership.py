@@ -36,6 +36,9 @@ BY_AUDIT = ("GetAudit", "DownloadReport", "WatchAudit", "CancelAudit", "DeleteAu
 class Nobody:
     """Workers that nothing here may come as far as."""
 
+    def require_room(self) -> None:
+        """There is."""
+
     async def result(self, job: Any) -> Any:
         """Never asked for."""
         raise AssertionError(job)

@@ -317,3 +317,28 @@ def test_a_deleted_model_is_told_and_its_worker_lives(bench: Bench, tmp_path: Pa
     with pytest.raises(explainsvc.errors.ModelNotFound):
         bench.run(bench.pool.result(job))
     wait_for(lambda: bench.pid == before, 1.0)
+
+
+def test_the_end_of_the_fork_server_is_survived(bench: Bench) -> None:
+    """Its workers end with it; another is started, and the next job is answered by a worker of that one."""
+    before, fork_server = bench.pid, bench.pool.forking.server
+    assert fork_server is not None
+    fork_server.process.kill()
+
+    async def answered() -> Reply:
+        while any(worker.pid == before for worker in bench.pool.active):
+            await asyncio.sleep(0.01)
+        return await bench.predict(1)
+
+    assert bench.run(answered()).HasField("outputs")
+    assert bench.pid != before
+    assert not Path(f"/proc/{before}").exists()
+
+
+def test_the_fork_server_has_one_thread_and_no_grpc(bench: Bench) -> None:
+    """Nothing that a fork would lose runs in the fork server, and nothing that talks to the network is loaded there."""
+    fork_server = bench.pool.forking.server
+    assert fork_server is not None
+    process = Path(f"/proc/{fork_server.process.pid}")
+    assert "cygrpc" not in (process / "maps").read_text()
+    assert len(list((process / "task").iterdir())) == 1
