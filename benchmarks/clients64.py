@@ -26,8 +26,8 @@ from benchmarks.questions import Asked, difference, is_backpressure, questions
 from benchmarks.results import table
 from benchmarks.service_overhead import server
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
-from explainsvc.client import OPTIONS
 from explainsvc.codec.tensors import Array
+from explainsvc.connecting import OPTIONS
 
 CLIENTS = 64
 

@@ -28,10 +28,10 @@ from benchmarks.results import table
 from explainpb.v1.explanation_service_pb2 import ExplainRequest
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainpb.v1.model_service_pb2_grpc import ModelServiceStub
-from explainsvc.client import OPTIONS
 from explainsvc.codec.questions import Question, to_fields
 from explainsvc.codec.results import from_attribution
 from explainsvc.codec.tensors import to_named
+from explainsvc.connecting import OPTIONS
 from explainsvc.upload_client import announced, messages
 
 MODEL = """<ir_version: 9, opset_import: ["" : 17]>
