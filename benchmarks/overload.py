@@ -31,8 +31,9 @@ from benchmarks.results import table
 from benchmarks.service_overhead import server
 from explainpb.v1.explanation_service_pb2 import PredictRequest
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from explainsvc.client import Client
 from explainsvc.codec.tensors import to_named
-from explainsvc.connecting import OPTIONS, Client
+from explainsvc.connecting import OPTIONS
 
 ROUNDS = 30_000
 """Of the loop in the model: tens of milliseconds of one core."""

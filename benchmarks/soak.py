@@ -32,7 +32,8 @@ from benchmarks.questions import outcome, questions
 from benchmarks.results import table
 from benchmarks.service_overhead import server
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
-from explainsvc.connecting import OPTIONS, Client
+from explainsvc.client import Client
+from explainsvc.connecting import OPTIONS
 
 CLIENTS, LIMIT, WARM, STREAMS = 8, 1.0, 1 / 3, 10
 """LIMIT: megabytes in ten minutes. STREAMS: of each connection that leaks."""
