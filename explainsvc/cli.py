@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from explainsvc import __version__, arguments, audit_commands, commands, doctor
+from explainsvc import __version__, arguments, audit_commands, commands, doctor, server_options
 from explainsvc.checks.presets import PRESETS
 from explainsvc.errors import ExplainsvcError, InvalidParameter, UnknownMethod
 from explainsvc.report.kinds import KINDS
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.server and options.command not in REMOTE:
         parser.error(f"`{options.command}` runs on this machine; --server goes with {', '.join(sorted(REMOTE))}")
     try:
-        options.server = arguments.server(options)
+        options.server = server_options.server(options)
         return int(options.run(options))
     except (arguments.UsageError, UnknownMethod, InvalidParameter) as error:
         return _fail(USAGE, error)
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = Parser(prog="explainsvc", description="Explain ONNX models with explained ONNX graphs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"explainsvc {__version__}")
-    arguments.add_server(parser)
+    server_options.add_server(parser)
     commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _demo,
