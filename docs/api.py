@@ -21,7 +21,7 @@ from google.protobuf.descriptor_pb2 import (  # noqa: E402
     MethodDescriptorProto,
     ServiceDescriptorProto,
 )
-from tables import cell, table  # noqa: E402
+from tables import cell, table, written  # noqa: E402
 
 PAGE = ROOT / "docs" / "api.md"
 FOLDER = "explainsvc/v1/"
@@ -134,14 +134,7 @@ def page() -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write docs/api.md, or with ``--check`` return 1 when it is not what the protos say."""
-    wanted = page()
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted
-    if not same:
-        print("docs/api.md is not what the protos say. Run `make docs`.", file=sys.stderr)
-    return int(not same)
+    return written(PAGE, page(), arguments, "docs/api.md is not what the protos say.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "protos")]
 
 from google.rpc import error_details_pb2  # noqa: E402
-from tables import table  # noqa: E402
+from tables import table, written  # noqa: E402
 
 from explainsvc.errors import (  # noqa: E402
     ERRORS,
@@ -77,14 +77,7 @@ def page() -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write docs/errors.md, or with ``--check`` return 1 when it is not what the table says."""
-    wanted = page()
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted
-    if not same:
-        print("docs/errors.md is not what the table of errors says. Run `make docs`.", file=sys.stderr)
-    return int(not same)
+    return written(PAGE, page(), arguments, "docs/errors.md is not what the table of errors says.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from tables import cell, table  # noqa: E402
+from tables import cell, table, written  # noqa: E402
 
 from explainsvc.axioms import AXIOMS, MANNERS  # noqa: E402
 from explainsvc.cards import HEADINGS, Card, ParameterCard, plain  # noqa: E402
@@ -78,14 +78,7 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write docs/methods.md, or with ``--check`` return 1 when it is not what the registry says."""
-    wanted = page()
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted
-    if not same:
-        print("docs/methods.md is not what the registry says. Run `make docs`.", file=sys.stderr)
-    return int(not same)
+    return written(PAGE, page(), arguments, "docs/methods.md is not what the registry says.")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import onnx_ir as ir
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from tables import table  # noqa: E402
+from tables import table, written  # noqa: E402
 
 from explainsvc.autograd import Emitter, NodeView, known_operators  # noqa: E402
 from explainsvc.autograd.bodies import BODIES  # noqa: E402
@@ -69,14 +69,7 @@ of ONNX.
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or with ``--check`` return 1 when it is not what the tables and rows say."""
-    wanted = page()
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    differs = not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != wanted
-    if differs:
-        print("docs/operators.md is not what the tables and case rows say. Run `make docs`.", file=sys.stderr)
-    return int(differs)
+    return written(PAGE, page(), arguments, "docs/operators.md is not what the tables and case rows say.")
 
 
 def page() -> str:

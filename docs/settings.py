@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from explainsvc.service.config import FIELDS, Config
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-PAGE = Path(__file__).resolve().parent / "operations.md"
+from tables import written  # noqa: E402
+
+from explainsvc.service.config import FIELDS, Config  # noqa: E402
+
+PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
 OF_THE_MACHINE = {"store": "`~/.local/share/explainsvc`", "worker_memory_bytes": "the machine's memory"}
 
@@ -50,14 +55,8 @@ def filled(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 when it is not what the schema says."""
-    present = PAGE.read_text(encoding="utf-8")
-    wanted = filled(present)
-    if "--check" not in arguments:
-        PAGE.write_text(wanted, encoding="utf-8")
-        return 0
-    if wanted != present:
-        print("The table of docs/operations.md is not that of the schema. Run `make docs`.", file=sys.stderr)
-    return int(wanted != present)
+    wanted = filled(PAGE.read_text(encoding="utf-8"))
+    return written(PAGE, wanted, arguments, "The table of docs/operations.md is not that of the schema.")
 
 
 if __name__ == "__main__":

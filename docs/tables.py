@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import explainsvc
@@ -56,14 +56,19 @@ def filled(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write README.md, or with ``--check`` return 1 when it is not what the registries say."""
-    present = README.read_text(encoding="utf-8")
-    wanted = filled(present)
+    wanted = filled(README.read_text(encoding="utf-8"))
+    return written(README, wanted, arguments, "The tables of README.md are not those of the registries.")
+
+
+def written(page: Path, wanted: str, arguments: Sequence[str], complaint: str) -> int:
+    """Write a generated page, or with ``--check`` complain and return 1 where it is another."""
     if "--check" not in arguments:
-        README.write_text(wanted, encoding="utf-8")
+        page.write_text(wanted, encoding="utf-8")
         return 0
-    if wanted != present:
-        print("The tables of README.md are not those of the registries. Run `make docs`.", file=sys.stderr)
-    return int(wanted != present)
+    same = page.is_file() and page.read_text(encoding="utf-8") == wanted
+    if not same:
+        print(f"{complaint} Run `make docs`.", file=sys.stderr)
+    return int(not same)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ ENVIRONMENT = (
     "ORT_", "CUDA_", "NVIDIA_", "EXPLAINSVC_LIMIT_", "EXPLAINSVC_SESSION_CACHE_BYTES", "EXPLAINSVC_PROVIDERS",
 )  # fmt: skip
 """What variables that a worker is given start with: those of the server may hold credentials."""
-QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-"""onnxruntime sends nothing home, and has no thread to do so, which a fork would lose."""
 LONGEST = 4096
 """Bytes of a message of the fork server."""
 
@@ -128,7 +126,7 @@ async def _executed(channel: int) -> asyncio.subprocess.Process:
     nothing = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "explainsvc.forkserver", str(channel),
-        stdin=nothing, stdout=nothing, env=QUIET | kept | {"PYTHONPATH": path}, pass_fds=[channel],
+        stdin=nothing, stdout=nothing, env=kept | {"PYTHONPATH": path}, pass_fds=[channel],
     )  # fmt: skip
 
 
