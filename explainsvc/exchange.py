@@ -8,9 +8,10 @@ model alone, and it is built anew for the next.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.files import serialised
-from explainsvc.graph.load import digest_of
-from explainsvc.graph.spans import Spans, exchanged, plain_spans
+from explainsvc.graph.spans import Spans, exchanged, pieces, plain_spans, raw
 from explainsvc.model import Model
+from explainsvc.optimised import optimised
 from explainsvc.prefix import KEPT_BYTES, Prefix, Shelf, prefix_of
 from explainsvc.runtime import Session, new_session
+from explainsvc.templates import Arrays, Serialized, Template
 from explainsvc.weights import file_with, initializers, parameter_units, replace_weights, require_fitting
 
 
@@ -54,18 +56,17 @@ class File:
     arrays: Mapping[str, memoryview] = field(repr=False)
 
     @cached_property
-    def _bytes(self) -> bytes:
-        return bytes(exchanged(self.data, self.spans, self.arrays))
-
-    @cached_property
     def digest(self) -> str:
         """The sha256 of the file."""
-        return digest_of(self._bytes)
+        found = hashlib.sha256()
+        for piece in pieces(self.data, self.spans, self.arrays):
+            found.update(piece)
+        return found.hexdigest()
 
     @cached_property
     def proto(self) -> onnx.ModelProto:
         """The file, read."""
-        return onnx.ModelProto.FromString(self._bytes)
+        return onnx.ModelProto.FromString(exchanged(self.data, self.spans, self.arrays))
 
     @property
     def size_bytes(self) -> int:
@@ -75,10 +76,9 @@ class File:
 
 @dataclass(frozen=True)
 class Kept:
-    """A graph that was built without a look at the numbers: serialized, with their places, and what is kept of its values."""
+    """A graph that was built without a look at the numbers, and what is kept of its values."""
 
-    data: bytes = field(repr=False)
-    spans: Spans = field(repr=False)
+    template: Template
     prefix: Prefix | None = None
 
 
@@ -98,6 +98,7 @@ class Exchange:
         learned = {p.name for unit in parameter_units(model) for p in unit.tensors}
         tensors = {n: v.const_value for n, v in initializers(model.graph).items() if n in learned}
         self._tensors = {n: t for n, t in tensors.items() if t is not None}
+        self._untouched = {n: np.asarray(t.numpy(), order="C") for n, t in self._tensors.items()}
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
         self._graphs: dict[Hashable, Kept] = {}
@@ -108,14 +109,14 @@ class Exchange:
         if not weights.keys() <= self._tensors.keys():
             return replace_weights(self._model, weights)
         require_fitting(self._model, weights)
-        arrays = {n: np.ascontiguousarray(w, self._tensors[n].dtype.numpy()) for n, w in weights.items()}
+        arrays = {n: np.asarray(w, self._tensors[n].dtype.numpy(), order="C") for n, w in weights.items()}
         reads, prepared = Reads(), self._model.prepared.model.clone()
         known = initializers(prepared.graph)
+        everything = self._untouched | arrays
         for name, tensor in self._tensors.items():
-            known[name].const_value = Watched(arrays.get(name, tensor.numpy()), tensor, reads)
-        everything = {n: _raw(arrays.get(n, t.numpy())) for n, t in self._tensors.items()}
+            known[name].const_value = Watched(everything[name], tensor, reads)
         short = weights.keys() <= self._spans.keys()
-        own = {n: everything[n] for n in weights}
+        own = {n: raw(array) for n, array in arrays.items()}
         file = File(self._data, self._spans, own) if short else file_with(self._model, weights)
         twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
         weights_of_twin = Weights(everything, frozenset(weights), reads)
@@ -129,10 +130,10 @@ class Exchange:
                 return new_session(data)
         if (kept := self._graphs.get(key)) is None:
             return new_session(data)
-        whole = cache(lambda: new_session(bytes(exchanged(kept.data, kept.spans, weights.arrays))))
+        whole = cache(partial(kept.template.whole, weights.arrays))
         if kept.prefix is None:
             return whole()
-        return kept.prefix.continued(weights.changed, self._protos(kept.spans, weights.arrays), whole) or whole()
+        return kept.prefix.continued(weights.changed, weights.arrays, whole) or whole()
 
     def _built(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> bytes:
         graph = build()
@@ -142,42 +143,28 @@ class Exchange:
             weights.reads.seen = False  # by serialised() alone
             spans = plain_spans(data, weights.arrays.keys())
             if all(name in spans for name in _holding(graph)):
-                self._graphs[key] = Kept(data, spans, self._prefix(data, spans))
+                self._graphs[key] = self._kept(Serialized.of(data, spans))
         return data
 
-    def _prefix(self, data: bytes, spans: Spans) -> Prefix | None:
+    def _kept(self, built: Serialized) -> Kept:
         if not self._changing:
-            return None
-        untouched = {name: _raw(tensor.numpy()) for name, tensor in self._tensors.items()}
-        proto = onnx.ModelProto.FromString(data)
-        others = [t for t in proto.graph.initializer if t.name not in spans]
-        del proto.graph.initializer[:]
-        proto.graph.initializer.extend(others)
+            return Kept(built)
+        template: Template = optimised(built.filled, {name: self._untouched[name] for name in built.spans}) or built
         inputs = {v.name or "" for v in self._model.graph.inputs}
-        return prefix_of(proto, inputs, self._changing, self._protos(spans, untouched), Shelf(self._room))
-
-    def _protos(self, spans: Spans, arrays: Mapping[str, memoryview]) -> Iterator[onnx.TensorProto]:
-        for name in spans:
-            like = self._tensors[name]
-            yield onnx.TensorProto(name=name, dims=like.shape.numpy(), data_type=like.dtype.value, raw_data=bytes(arrays[name]))
+        return Kept(template, prefix_of(template, inputs, self._changing, self._untouched, Shelf(self._room)))
 
 
 @dataclass(frozen=True)
 class Weights:
     """All learned numbers of one model, which of them are not the untouched ones, and whether they were looked at."""
 
-    arrays: Mapping[str, memoryview] = field(repr=False)
+    arrays: Arrays = field(repr=False)
     changed: frozenset[str]
     reads: Reads
 
 
 def _without(key: Hashable, digest: str) -> Hashable:
     return tuple(part for part in key if part != digest) if isinstance(key, tuple) else key
-
-
-def _raw(array: Array) -> memoryview:
-    data = np.ascontiguousarray(array).reshape(-1)
-    return memoryview(data.view(np.uint8).data) if data.size else memoryview(b"")
 
 
 def _holding(model: ir.Model) -> Iterator[str | None]:

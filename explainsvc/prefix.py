@@ -7,17 +7,14 @@ explained graph (activations, and what the backward pass makes of them alone) is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
-import onnx
-
 from explainsvc.autograd.shapes import Array
-from explainsvc.errors import ModelUnsupported
-from explainsvc.graph.borders import FED, border, has_bodies, part, types_of, with_initializers
-from explainsvc.runtime import Feeds, Session, new_session
+from explainsvc.graph.borders import FED, border, has_bodies
+from explainsvc.runtime import Feeds, Session
+from explainsvc.templates import Arrays, Template, Values
 
 KEPT_BYTES = 3 * 2**27
 """Values that a graph keeps for the inputs of a walk: 13 photographs through ResNet-18 take 0.3 GB. Later inputs go through the
@@ -25,7 +22,6 @@ whole graph.
 
 Each graph has room of its own, so that what is kept does not depend on which other methods were asked before.
 """
-Tensors = Iterable[onnx.TensorProto]
 
 
 @dataclass
@@ -40,7 +36,7 @@ class Prefix:
     """A graph, and the values of it that are kept.
 
     Attributes:
-        model: The graph without the initializers that may change.
+        template: The graph without the numbers that may change.
         inputs: Those that stay the same from step to step.
         values: Kept values, with their types.
         session: Computes the values, by the untouched weights.
@@ -48,9 +44,9 @@ class Prefix:
         kept: Digest of the inputs → the values; None where there was no room.
     """
 
-    model: onnx.ModelProto
+    template: Template
     inputs: frozenset[str]
-    values: Mapping[str, onnx.ValueInfoProto]
+    values: Values
     session: Session
     shelf: Shelf
     kept: dict[bytes, dict[str, Array] | None] = field(default_factory=dict)
@@ -73,19 +69,19 @@ class Prefix:
         self.shelf.left -= size
         return found
 
-    def continued(self, changed: Collection[str], tensors: Tensors, whole: Callable[[], Session]) -> Session | None:
-        """A session that starts from the kept values, for other numbers in these initializers; None where it would be whole."""
-        fed = border(self.model.graph, self.inputs, changed)
+    def continued(self, changed: Collection[str], arrays: Arrays, whole: Callable[[], Session]) -> Session | None:
+        """A session that starts from the kept values, for other numbers in these tensors; None where it would be whole."""
+        graph = self.template.model.graph
+        fed = border(graph, self.inputs, self.template.touched(changed))
         if not fed or not fed <= self.values.keys():
             return None
-        outputs = tuple(value.name for value in self.model.graph.output)
+        outputs = tuple(value.name for value in graph.output)
         moving = [name for name in outputs if name not in fed]
         if not moving:
             return None
-        short = with_initializers(part(self.model, moving, {name: self.values[name] for name in fed}), tensors)
         first = self.session
-        start = cache(partial(_session_of, short))
-        return Continued(first.ort, len(short), first.inputs, outputs, prefix=self, fed=fed, start=start, whole=whole)
+        start = cache(partial(self.template.part, moving, {name: self.values[name] for name in fed}, arrays))
+        return Continued(first.ort, first.graph_bytes, first.inputs, outputs, prefix=self, fed=fed, start=start, whole=whole)
 
 
 def _digest(arrays: Iterable[Array]) -> bytes:
@@ -96,33 +92,27 @@ def _digest(arrays: Iterable[Array]) -> bytes:
     return found.digest()
 
 
-def _session_of(model: bytes) -> Session | None:
-    """None where onnxruntime takes the whole graph only, as where a type is declared otherwise than it infers it."""
-    with suppress(ModelUnsupported):
-        return new_session(model)
-    return None
-
-
 def prefix_of(
-    model: onnx.ModelProto, inputs: Collection[str], changing: Sequence[Collection[str]], tensors: Tensors, shelf: Shelf
+    template: Template, inputs: Collection[str], changing: Sequence[Collection[str]], arrays: Arrays, shelf: Shelf
 ) -> Prefix | None:
     """What is to be kept of a graph; None where that is nothing, or where the graph cannot be cut.
 
     Args:
-        model: The graph without the initializers that may change.
+        template: The graph without the numbers that may change.
         inputs: The inputs that stay the same from step to step.
-        changing: Initializers whose numbers change, per step.
-        tensors: The initializers that may change, untouched.
+        changing: Learned tensors whose numbers change, per step.
+        arrays: The learned tensors, untouched.
         shelf: For the values.
     """
-    graph, known = model.graph, types_of(model.graph)
-    names = frozenset().union(*(border(graph, inputs, changed) for changed in changing))
-    if not names or has_bodies(graph) or not names <= known.keys():
+    graph = template.model.graph
+    names = frozenset().union(*(border(graph, inputs, template.touched(changed)) for changed in changing))
+    if not names or has_bodies(graph):
         return None
-    session = _session_of(with_initializers(part(model, sorted(names), {}), tensors))
-    if session is None:
+    session = template.part(sorted(names), {}, arrays)
+    values = {} if session is None else template.known(session)
+    if session is None or not names <= values.keys():
         return None
-    return Prefix(model, frozenset(inputs), {name: known[name] for name in names}, session, shelf)
+    return Prefix(template, frozenset(inputs), values, session, shelf)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
@@ -39,7 +40,7 @@ gradient holds 0.6 GB for good. Giving it back costs the page faults of taking i
 """
 
 
-def _options(large: bool) -> ort.RunOptions:
+def _run_options(large: bool) -> ort.RunOptions:
     options = ort.RunOptions()
     if large:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -54,6 +55,8 @@ class Session:
     graph_bytes: int
     inputs: dict[str, tuple[int | str | None, ...]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    given: Mapping[str, ort.OrtValue] = field(default_factory=dict, repr=False)
+    """Initializers that lie outside: onnxruntime reads them where they are."""
 
     @property
     def held_bytes(self) -> int:
@@ -63,7 +66,7 @@ class Session:
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """``{output name: array}`` of one onnxruntime run."""
         wanted = list(self.outputs if names is None else names)
-        options = _options(large=sum(int(a.size) for a in feeds.values()) >= LARGE_RUN)
+        options = _run_options(large=sum(int(a.size) for a in feeds.values()) >= LARGE_RUN)
         with STOP.get().during(options):
             return dict(zip(wanted, self.ort.run(wanted, dict(feeds), options), strict=True))
 
@@ -96,7 +99,7 @@ def new_session(model_bytes: bytes) -> Session:
     """
     STOP.get().check()
     try:
-        session = _session(model_bytes, exact=True)
+        session = _session(model_bytes, _options(exact=True))
     except Exception as error:
         # onnxruntime's exception classes share no public base below Exception
         raise ModelUnsupported(
@@ -104,12 +107,16 @@ def new_session(model_bytes: bytes) -> Session:
             expected="operators, domains and opsets of this onnxruntime",
             to_do="Replace what is named here and export the model again",
         ) from error
+    return _made(session, len(model_bytes))
+
+
+def _made(session: ort.InferenceSession, graph_bytes: int, given: Mapping[str, ort.OrtValue] | None = None) -> Session:
     inputs = {i.name: tuple(i.shape) for i in session.get_inputs()}
-    return Session(session, len(model_bytes), inputs, tuple(o.name for o in session.get_outputs()))
+    return Session(session, graph_bytes, inputs, tuple(o.name for o in session.get_outputs()), given or {})
 
 
-def _session(model_bytes: bytes, exact: bool) -> ort.InferenceSession:
-    """onnxruntime's session; ``exact``: 8-bit products do not saturate on processors without VNNI.
+def _options(exact: bool) -> ort.SessionOptions:
+    """A session's; ``exact``: 8-bit products do not saturate on processors without VNNI.
 
     There the fast kernels for uint8 × int8 add pairs in 16 bits: an output of a small quantised CNN is off by 11 % of its
     range. The exact ones lack QGemm.
@@ -122,12 +129,53 @@ def _session(model_bytes: bytes, exact: bool) -> ort.InferenceSession:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _session(model_bytes: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """onnxruntime's session, by the fast kernels where the exact ones are missing."""
     try:
         return ort.InferenceSession(model_bytes, options, providers=[_on_device(name) for name in providers()])
     except KernelMissing:
-        if not exact:
-            raise
-        return _session(model_bytes, exact=False)
+        return ort.InferenceSession(model_bytes, _options(exact=False), providers=[_on_device(name) for name in providers()])
+
+
+def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
+    """The graph as a session on the processor has it once it is optimised; None where there is no such graph to be had."""
+    if providers() != ["CPUExecutionProvider"]:
+        return None
+    options = _options(exact=True)
+    with suppress(Exception), _scratch() as path:  # onnxruntime's exception classes share no public base below Exception
+        options.optimized_model_filepath = path
+        ort.InferenceSession(model_bytes, options, providers=providers())
+        return onnx.load(path)
+    return None
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """The path of a file in memory: a sandbox lets nothing be written to disk."""
+    descriptor = os.memfd_create("graph")
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> Session:
+    """A session of an optimised graph, as it is.
+
+    Args:
+        model_bytes: Serialized, made of :func:`optimised_twin`'s graph.
+        given: Its external initializers.
+    """
+    STOP.get().check()
+    options = _options(exact=True)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_external_initializers(list(given), list(given.values()))
+    session = ort.InferenceSession(model_bytes, options, providers=providers())
+    held = sum(int(np.prod(value.shape())) * 4 for value in given.values())
+    return _made(session, len(model_bytes) + held, given)
 
 
 def _on_device(provider: str) -> str | tuple[str, dict[str, str]]:

@@ -42,11 +42,17 @@ def types_of(graph: onnx.GraphProto) -> dict[str, onnx.ValueInfoProto]:
     return {value.name: value for value in declared if value.type.tensor_type.elem_type}
 
 
-def part(model: onnx.ModelProto, outputs: Iterable[str], fed: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
+def part(
+    model: onnx.ModelProto, outputs: Iterable[str], fed: Mapping[str, onnx.ValueInfoProto], *, copied: bool = True
+) -> onnx.ModelProto:
     """What computes the outputs from the graph's inputs and from the values that are fed.
 
-    A fed picture is copied once by a pool of one pixel: onnxruntime keeps a copy in the layout of its convolutions, and then
-    fuses sums into them as it does in the whole graph.
+    Args:
+        model: The graph.
+        outputs: Names.
+        fed: Values that become inputs.
+        copied: A fed picture is copied once by a pool of one pixel: onnxruntime keeps a copy in the layout of its convolutions,
+            and then fuses sums into them as it does in the whole graph.
     """
     wanted, kept = list(outputs), []
     needed = set(wanted)
@@ -57,12 +63,12 @@ def part(model: onnx.ModelProto, outputs: Iterable[str], fed: Mapping[str, onnx.
     entries, copies = [v for v in model.graph.input if v.name in needed], []
     for name, value in fed.items():
         if name in needed:
-            copied = _is_picture(value)
-            entry = onnx.ValueInfoProto(name=name + FED if copied else name, type=value.type)
+            doubled = copied and _is_picture(value)
+            entry = onnx.ValueInfoProto(name=name + FED if doubled else name, type=value.type)
             for dim in entry.type.tensor_type.shape.dim[:1]:
                 dim.Clear()  # a size that was declared for the items may be the exporter's
             entries.append(entry)
-            copies += [helper.make_node("AveragePool", [entry.name], [name], kernel_shape=[1, 1])] if copied else []
+            copies += [helper.make_node("AveragePool", [entry.name], [name], kernel_shape=[1, 1])] if doubled else []
     known = types_of(model.graph)
     ends = [known.get(name, onnx.ValueInfoProto(name=name)) for name in wanted]
     constants = [tensor for tensor in model.graph.initializer if tensor.name in needed]

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+import numpy as np
+
+from explainsvc.autograd.shapes import Array
+
 GRAPH, INITIALIZER, NAME, RAW_DATA = 7, 5, 8, 9
 """Field numbers of ModelProto.graph, GraphProto.initializer, TensorProto.name and TensorProto.raw_data (onnx.proto)."""
 _PLAIN = frozenset({1, 2, NAME, RAW_DATA})
@@ -55,7 +59,19 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
             return value, at
 
 
-def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> bytearray:
+def pieces(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The serialized model with other numbers, piece by piece; arguments as those of :func:`exchanged`."""
+    view, at = memoryview(model), 0
+    for name in sorted(spans.keys() & arrays.keys(), key=lambda name: spans[name].start):
+        place, data = spans[name], arrays[name]
+        assert len(data) == place.stop - place.start
+        yield view[at : place.start]
+        yield data
+        at = place.stop
+    yield view[at:]
+
+
+def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> bytes:
     """The serialized model with other numbers.
 
     Args:
@@ -63,10 +79,10 @@ def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryvie
         spans: As :func:`plain_spans` gives them.
         arrays: Name → raw data of the same length; names without a place are of no use to this model and left out.
     """
-    found = bytearray(model)
-    for name, data in arrays.items():
-        if name in spans:
-            place = spans[name]
-            assert len(data) == place.stop - place.start
-            found[place] = data
-    return found
+    return b"".join(pieces(model, spans, arrays))
+
+
+def raw(array: Array) -> memoryview:
+    """The bytes of a C-contiguous array."""
+    data = array.reshape(-1)
+    return memoryview(data.view(np.uint8).data) if data.size else memoryview(b"")

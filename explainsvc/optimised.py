@@ -1,0 +1,287 @@
+"""A graph as onnxruntime optimised it, into which other learned numbers are put.
+
+Optimising takes most of what a session of a convolutional network takes: kernels are turned around for the backward pass, and all
+weights brought into the order of the processor's vector registers. This moves numbers and computes nothing with them. Where each
+goes is found out once, by putting in numbers that occur only once; then every session starts from the optimised graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.lib.stride_tricks import as_strided
+from onnx import helper, numpy_helper
+
+from explainsvc.autograd.shapes import Array
+from explainsvc.graph.borders import has_bodies, part
+from explainsvc.runtime import Session, optimised_session, optimised_twin
+from explainsvc.templates import Arrays, Values
+
+FIRST = 0x60000000
+"""Bits of the first number that is put in, 3.7e19: no constant of a network, and a product of two is infinite."""
+MOST = 2**27
+"""Learned elements that are numbered at most; the bits then stay those of finite numbers."""
+KINDS = {
+    f"tensor({name})": kind
+    for name, kind in {
+        "float": onnx.TensorProto.FLOAT,
+        "double": onnx.TensorProto.DOUBLE,
+        "bool": onnx.TensorProto.BOOL,
+        "int64": onnx.TensorProto.INT64,
+        "int32": onnx.TensorProto.INT32,
+        "uint8": onnx.TensorProto.UINT8,
+        "int8": onnx.TensorProto.INT8,
+    }.items()
+}
+"""onnxruntime's words for a value's type. A graph with others is not cut."""
+INLINE = 1024
+"""Bytes up to which a tensor stays in the graph: onnxruntime reads small ones when it plans a run."""
+
+
+# Where numbers go -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class View:
+    """A regular walk through a tensor: turned, mirrored, in blocks.
+
+    Attributes:
+        source: The learned tensor.
+        offset: Place of the first element.
+        shape: How many steps the walk takes along each axis, outermost first.
+        strides: How far each goes, in elements.
+    """
+
+    source: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def of(self, array: Array) -> Array:
+        """The numbers in the order of the walk."""
+        flat = array.reshape(-1)[self.offset :]
+        steps = tuple(flat.itemsize * stride for stride in self.strides)
+        return np.ascontiguousarray(as_strided(flat, self.shape, steps, writeable=False)).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Elements of a tensor in any order, zeros between them where onnxruntime fills up a block.
+
+    Attributes:
+        source: The learned tensor.
+        index: Of each element; −1: zero.
+    """
+
+    source: str
+    index: Array = field(repr=False, compare=False)
+
+    def of(self, array: Array) -> Array:
+        """The numbers at these places."""
+        return np.asarray(np.where(self.index < 0, array.dtype.type(0), array.reshape(-1)[self.index]))
+
+
+Layout = View | Places
+
+
+def view_of(source: str, index: Array) -> View | None:
+    """The walk that visits a tensor's elements in this order; None where it is not regular."""
+    shape, strides, rest = list[int](), list[int](), index
+    while len(rest) > 1:
+        stride = int(rest[1]) - int(rest[0])
+        breaks = np.flatnonzero(np.diff(rest) != stride)
+        count = int(breaks[0]) + 1 if len(breaks) else len(rest)
+        if len(rest) % count:
+            return None
+        rows = rest.reshape(-1, count)
+        if not (np.diff(rows, axis=1) == stride).all():
+            return None
+        shape, strides, rest = [count, *shape], [stride, *strides], rows[:, 0]
+    return View(source, int(rest[0]), tuple(shape) or (1,), tuple(strides) or (1,))
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Numbers that occur once, for all elements of some tensors.
+
+    Attributes:
+        starts: Tensor → number of its first element.
+        total: How many there are.
+    """
+
+    starts: Mapping[str, int]
+    total: int
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Numbering:
+        """One tensor after the other."""
+        sizes = [array.size for array in arrays.values()]
+        ends = np.cumsum(sizes).tolist()
+        return cls(dict(zip(arrays, [0, *ends[:-1]], strict=True)), sum(sizes))
+
+    def numbers(self, arrays: Arrays) -> dict[str, Array]:
+        """The numbers, as float32 of the tensors' shapes."""
+        return {
+            name: np.arange(FIRST + start, FIRST + start + arrays[name].size, dtype=np.int32)
+            .view(np.float32)
+            .reshape(arrays[name].shape)
+            for name, start in self.starts.items()
+        }
+
+    def layout(self, found: Array) -> Layout | None:
+        """Which tensor's elements these numbers are, and in which order; None where they are not of one tensor."""
+        number = found.reshape(-1).view(np.int32) - np.int32(FIRST)
+        inside = (number >= 0) & (number < self.total)
+        if not inside.any() or not (inside | (found.reshape(-1) == 0)).all():
+            return None
+        least = number[inside].min()
+        source, start, end = next((n, a, b) for n, a, b in self._ranges() if a <= least < b)
+        if number[inside].max() >= end:
+            return None
+        index = np.where(inside, number - start, -1)
+        return (view_of(source, index) if inside.all() else None) or Places(source, index.astype(np.int32))
+
+    def _ranges(self) -> Iterator[tuple[str, int, int]]:
+        for name, (start, end) in zip(self.starts, pairwise(chain(self.starts.values(), [self.total])), strict=True):
+            yield name, start, end
+
+
+# The template -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Numbers in the order of a layout, and the tensor that they were taken from."""
+
+    source: Array = field(repr=False)
+    value: ort.OrtValue = field(repr=False)
+    array: Array = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """A graph that onnxruntime has optimised (:class:`explainsvc.templates.Template`).
+
+    Attributes:
+        model: Without the initializers that hold learned numbers.
+        layouts: Such an initializer → where its numbers come from.
+        dims: Its shape.
+        kept: What the last session was given: from step to step, few tensors change.
+    """
+
+    model: onnx.ModelProto = field(repr=False)
+    layouts: Mapping[str, Layout]
+    dims: Mapping[str, tuple[int, ...]]
+    kept: dict[str, Kept] = field(default_factory=dict, repr=False)
+
+    def touched(self, changed: Collection[str]) -> Collection[str]:
+        """Those that are taken from them."""
+        return {name for name, layout in self.layouts.items() if layout.source in changed}
+
+    def whole(self, arrays: Arrays) -> Session:
+        """Of all of it."""
+        return self._session(self.model, arrays)
+
+    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
+        """Fed values lie as onnxruntime has ordered them."""
+        return self._session(part(self.model, outputs, fed, copied=False), arrays)
+
+    def known(self, session: Session) -> Values:
+        """Of their shapes nothing is said: those in blocks have none that a reader would expect."""
+        kinds = {o.name: KINDS[o.type] for o in session.ort.get_outputs() if o.type in KINDS}
+        return {name: helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()}
+
+    def _session(self, model: onnx.ModelProto, arrays: Arrays) -> Session:
+        read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+        given = {name: self._value(name, arrays) for name in self.layouts if name in read}
+        filled = onnx.ModelProto()
+        filled.graph.initializer.extend(_tensor(name, self.dims[name], value.array) for name, value in given.items())
+        outside = {name: value.value for name, value in given.items() if value.array.nbytes > INLINE}
+        return optimised_session(model.SerializeToString() + filled.SerializeToString(), outside)
+
+    def _value(self, name: str, arrays: Arrays) -> Kept:
+        layout = self.layouts[name]
+        source, kept = arrays[layout.source], self.kept.get(name)
+        if kept is None or kept.source is not source:
+            array = layout.of(source).reshape(self.dims[name])
+            kept = self.kept[name] = Kept(source, ort.OrtValue.ortvalue_from_numpy(array), array)
+        return kept
+
+
+def _tensor(name: str, dims: Sequence[int], array: Array) -> onnx.TensorProto:
+    tensor = onnx.TensorProto(name=name, dims=dims, data_type=onnx.TensorProto.FLOAT)
+    if array.nbytes <= INLINE:
+        tensor.raw_data = array.tobytes()
+        return tensor
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    # onnxruntime asks for a place, and then for the value that it was given under this name
+    for key, value in (("location", "given"), ("offset", "0"), ("length", str(array.nbytes))):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | None:
+    """A graph as onnxruntime optimises it.
+
+    None where learned numbers were computed with, or decided what became of the graph; where they are not float32, or too many;
+    or where a node has a graph of its own.
+
+    Args:
+        fill: The serialized graph with these numbers.
+        arrays: The learned tensors of some model, for their names and shapes.
+    """
+    if any(array.dtype != np.float32 for array in arrays.values()) or not 0 < sum(a.size for a in arrays.values()) <= MOST:
+        return None
+    numbering, drawn = Numbering.of(arrays), _drawn(arrays)
+    numbered, random = (optimised_twin(fill(filling)) for filling in (numbering.numbers(arrays), drawn))
+    if numbered is None or random is None or has_bodies(random.graph) or _nodes(numbered) != _nodes(random):
+        return None
+    tensors, expected = _by_name(numbered), _by_name(random)
+    if tensors.keys() != expected.keys():
+        return None
+    moved = {name for name in tensors if tensors[name] != expected[name]}
+    layouts = {name: _layout(numbering, tensors[name], expected[name], drawn) for name in moved}
+    found = {name: layout for name, layout in layouts.items() if layout is not None}
+    if len(found) < len(layouts):
+        return None
+    dims = {name: tuple(expected[name].dims) for name in found}
+    del random.graph.initializer[:]
+    random.graph.initializer.extend(tensor for name, tensor in expected.items() if name not in found)
+    return Optimised(random, found, dims)
+
+
+def _drawn(arrays: Arrays) -> dict[str, Array]:
+    """Others, of both signs: what numbers decide must come out as with the first."""
+    rng = np.random.default_rng(0)
+    return {name: rng.random(array.shape, np.float32) - np.float32(0.5) for name, array in arrays.items()}
+
+
+def _nodes(model: onnx.ModelProto) -> dict[str, bytes]:
+    """First output → the node, but for its name, which onnxruntime makes up anew every time."""
+    found = {}
+    for node in model.graph.node:
+        nameless = onnx.NodeProto.FromString(node.SerializeToString())
+        nameless.ClearField("name")
+        found[node.output[0]] = nameless.SerializeToString(deterministic=True)
+    return found
+
+
+def _by_name(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def _layout(numbering: Numbering, found: onnx.TensorProto, other: onnx.TensorProto, drawn: Arrays) -> Layout | None:
+    if found.data_type != onnx.TensorProto.FLOAT:
+        return None
+    layout = numbering.layout(numpy_helper.to_array(found))
+    if layout is None:
+        return None
+    expected = np.asarray(numpy_helper.to_array(other)).reshape(-1)
+    # bit by bit: a number that was computed with is not where its number went
+    same = np.array_equal(layout.of(drawn[layout.source]).view(np.int32), expected.view(np.int32))
+    return layout if same else None
