@@ -147,6 +147,7 @@ def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
     options = _options(exact=True)
     with suppress(Exception), _scratch() as path:  # onnxruntime's exception classes share no public base below Exception
         options.optimized_model_filepath = path
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it is never run
         ort.InferenceSession(model_bytes, options, providers=providers())
         return onnx.load(path)
     return None

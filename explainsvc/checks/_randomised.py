@@ -81,13 +81,17 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     before = cache(partial(_untouched_output, subject))
     references: dict[str, Reference] = {}
 
+    def explained_at(step: Step) -> Explain:
+        """At step 0 the maps are those that all others are compared with."""
+        return explain if step.number else lambda e, *_: (reference_of(e).maps, before())
+
     def reference_of(e: Explained) -> Reference:
         if e.name not in references:
             references[e.name] = Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
         return references[e.name]
 
     for step in steps_of(subject.model, draws):
-        randomised = Randomised(subject, step, exchange, explain)
+        randomised = Randomised(subject, step, exchange, explained_at(step))
         yield from _step(name, p, randomised, before, reference_of)
 
 

@@ -29,14 +29,30 @@ def ranks(maps: Array) -> Array:
 def _ranks(maps: Array) -> Array:
     order, differs = _ordered(maps)
     items, count = maps.shape
-    starts = np.ones((items, count), bool)
-    starts[:, 1:] = differs
-    first = np.flatnonzero(starts)  # of each run of equal values, over all items
-    lengths = np.diff(first, append=starts.size)
-    mean = (first % count + (lengths + 1) / 2).astype(np.float32)
+    place = np.arange(1, count + 1, dtype=np.float32)
+    in_order = np.broadcast_to(place, maps.shape) if differs.all() else _shared(place, differs)
     found = np.empty(maps.size, np.float32)
-    found[(order + count * np.arange(items)[:, None]).reshape(-1)] = np.repeat(mean, lengths)
+    found[(order + count * np.arange(items)[:, None]).reshape(-1)] = in_order.reshape(-1)
     return found.reshape(maps.shape)
+
+
+def _shared(place: Array, differs: Array) -> Array:
+    """Places 1, 2, … of values in rising order, those of equal values replaced by their mean; [item, place]."""
+    items, count = len(differs), len(place)
+    if np.count_nonzero(differs) < 7 / 8 * differs.size:
+        starts = np.ones((items, count), bool)
+        starts[:, 1:] = differs
+        first = np.flatnonzero(starts)  # of each run of equal values, over all items
+        lengths = np.diff(first, append=starts.size)
+        return np.repeat((first % count + (lengths + 1) / 2).astype(np.float32), lengths).reshape(items, count)
+    item, at = np.nonzero(~differs)  # equal to the next
+    found, pairs = np.tile(place, (items, 1)), item * count + at
+    start = np.flatnonzero(np.diff(pairs, prepend=-2) != 1)  # of each run, among the pairs
+    lengths = np.diff(start, append=len(pairs)) + 1
+    mean = (pairs[start] % count + (lengths + 1) / 2).astype(np.float32)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found.reshape(-1)[np.repeat(pairs[start], lengths) + within] = np.repeat(mean, lengths)
+    return found
 
 
 def _ordered(maps: Array) -> tuple[Array, Array]:
