@@ -8,6 +8,7 @@ goes is found out once, by putting in numbers that occur only once; then every s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
@@ -18,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 from onnx import helper, numpy_helper
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import has_bodies, part
 from explainsvc.runtime import Session, optimised_session, optimised_twin
 from explainsvc.templates import Arrays, Values
@@ -189,7 +191,9 @@ class Optimised:
 
     def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
         """Fed values lie as onnxruntime has ordered them."""
-        return self._session(part(self.model, outputs, fed, copied=False), arrays)
+        with suppress(ModelUnsupported):
+            return self._session(part(self.model, outputs, fed, copied=False), arrays)
+        return None
 
     def known(self, session: Session) -> Values:
         """Of their shapes nothing is said: those in blocks have none that a reader would expect."""
@@ -250,9 +254,18 @@ def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | No
     if len(found) < len(layouts):
         return None
     dims = {name: tuple(expected[name].dims) for name in found}
-    del random.graph.initializer[:]
+    del random.graph.initializer[:], random.graph.value_info[:]  # onnxruntime's own shapes it infers anew
     random.graph.initializer.extend(tensor for name, tensor in expected.items() if name not in found)
-    return Optimised(random, found, dims)
+    return _loading(Optimised(random, found, dims), drawn)
+
+
+def _loading(template: Optimised, arrays: Arrays) -> Optimised | None:
+    """It, if onnxruntime takes it back."""
+    with suppress(ModelUnsupported):
+        template.whole(arrays)
+        template.kept.clear()
+        return template
+    return None
 
 
 def _drawn(arrays: Arrays) -> dict[str, Array]:

@@ -98,8 +98,15 @@ def new_session(model_bytes: bytes) -> Session:
         ModelUnsupported: onnxruntime refuses the model; its reason is passed on.
     """
     STOP.get().check()
+    with _refusing():
+        return _made(_session(model_bytes, _options(exact=True)), len(model_bytes))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What onnxruntime says of a graph, as this package's error."""
     try:
-        session = _session(model_bytes, _options(exact=True))
+        yield
     except Exception as error:
         # onnxruntime's exception classes share no public base below Exception
         raise ModelUnsupported(
@@ -107,7 +114,6 @@ def new_session(model_bytes: bytes) -> Session:
             expected="operators, domains and opsets of this onnxruntime",
             to_do="Replace what is named here and export the model again",
         ) from error
-    return _made(session, len(model_bytes))
 
 
 def _made(session: ort.InferenceSession, graph_bytes: int, given: Mapping[str, ort.OrtValue] | None = None) -> Session:
@@ -169,14 +175,17 @@ def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> 
     Args:
         model_bytes: Serialized, made of :func:`optimised_twin`'s graph.
         given: Its external initializers.
+
+    Raises:
+        ModelUnsupported: onnxruntime refuses the graph.
     """
     STOP.get().check()
     options = _options(exact=True)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_external_initializers(list(given), list(given.values()))
-    session = ort.InferenceSession(model_bytes, options, providers=providers())
-    held = sum(int(np.prod(value.shape())) * 4 for value in given.values())
-    return _made(session, len(model_bytes) + held, given)
+    held = sum(value.tensor_size_in_bytes() for value in given.values())
+    with _refusing():
+        return _made(ort.InferenceSession(model_bytes, options, providers=providers()), len(model_bytes) + held, given)
 
 
 def _on_device(provider: str) -> str | tuple[str, dict[str, str]]:
