@@ -45,7 +45,7 @@ class Backend:
         """
         self.pool.require_room()
         view = self.whole.seen_by(by or viewer())
-        job = Job(model_folder=str(await asyncio.to_thread(view.folder, digest)))
+        job = Job(model_folder=str(view.known_folder(digest) or await asyncio.to_thread(view.folder, digest)))
         for kind, request in work.items():  # one: they are a oneof
             if kind != AUDIT:
                 fill(request, partial(view.model, digest))

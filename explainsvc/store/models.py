@@ -43,6 +43,38 @@ class Wanted:
     newest_first: bool = False
 
 
+MOST_PLACES = 4096
+"""Folders that are remembered."""
+
+
+@dataclass(eq=False)
+class Places:
+    """Folders that were found, until a claim or a model is deleted: the next call on a model need not wait for the database.
+
+    Whoever looks in the database remembers how often something had been deleted before: what he finds counts only as long as
+    that has not changed.
+    """
+
+    deletions: int = 0
+    found: dict[tuple[str, Viewer], tuple[int, Path]] = field(default_factory=dict)
+
+    def get(self, digest: str, viewer: Viewer) -> Path | None:
+        """The folder; None where it must be looked for."""
+        deletions, folder = self.found.get((digest, viewer), (-1, None))
+        return folder if deletions == self.deletions else None
+
+    def remember(self, digest: str, viewer: Viewer, folder: Path, deletions: int) -> None:
+        """What was found after so many deletions."""
+        if len(self.found) >= MOST_PLACES:
+            self.found.clear()
+        self.found[digest, viewer] = (deletions, folder)
+
+    def deleted(self) -> None:
+        """Something is gone: said after it is, so that who found it before cannot be believed."""
+        self.deletions += 1
+        self.found.clear()
+
+
 Place = tuple[float | str, ...]
 """Where a model stands in a list: its digest, or its time and digest."""
 
@@ -55,6 +87,7 @@ class Models:
     objects: Objects
     max_bytes: int = 0
     used: dict[str, float] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
     moving: Lock = field(default_factory=Lock)
 
     def model(self, digest: str, viewer: Viewer) -> StoredModel:
@@ -77,12 +110,23 @@ class Models:
             ModelNotFound: The viewer has no such model.
             StoreCorrupt: The bytes are no longer those that were uploaded.
         """
+        deletions = self.places.deletions
         self.model(digest, viewer)
         files = self._files(digest)
         if not files:
             raise no_model(digest)
         self.used[digest] = time.time()
-        return self.objects.folder(digest, files)
+        folder = self.objects.folder(digest, files)
+        if self.objects.lasting:
+            self.places.remember(digest, viewer, folder, deletions)
+        return folder
+
+    def known_folder(self, digest: str, viewer: Viewer) -> Path | None:
+        """See ``folder``; at once, None where it has to be looked for."""
+        folder = self.places.get(digest, viewer)
+        if folder is not None:
+            self.used[digest] = time.time()
+        return folder
 
     def listed(self, viewer: Viewer, wanted: Wanted, after: Place | None, limit: int) -> list[StoredModel]:
         """Models in the order of their digests or of their times, those behind a place; each once."""
@@ -150,6 +194,7 @@ class Models:
                 left = connection.execute("SELECT 1 FROM claims WHERE digest = ?", (digest,)).fetchone()
                 if left is None:
                     connection.execute("DELETE FROM models WHERE digest = ?", (digest,))
+            self.places.deleted()
             if left is None:
                 self.objects.remove(digest)
 
@@ -194,6 +239,8 @@ class Models:
             if total > most:
                 return False
             connection.executemany("DELETE FROM models WHERE digest = ?", [(digest,) for digest in going])
+        if going:
+            self.places.deleted()
         for digest in going:
             self.objects.remove(digest)
         return True

@@ -36,6 +36,10 @@ BY_OBSTORE = ("s3", "s3a", "gs", "gcs")
 class Objects(Protocol):
     """Whole models, by their digest."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether a folder stays until its model is removed."""
+
     def put(self, digest: str, folder: Path, there: Sequence[StoredFile]) -> bool:
         """Take ``folder``, whose folder ``files`` holds synced files, unless these are ``there``; whether it was taken."""
 
@@ -87,6 +91,7 @@ class LocalObjects:
 
     root: Path
     intact: set[str] = field(default_factory=set)
+    lasting: bool = True
 
     def put(self, digest: str, folder: Path, there: Sequence[StoredFile]) -> bool:
         """See Objects."""
@@ -135,6 +140,7 @@ class RemoteObjects:
     cache_bytes: int
     local: LocalObjects
     fetching: Lock = field(default_factory=Lock)
+    lasting: bool = False
 
     def put(self, digest: str, folder: Path, there: Sequence[StoredFile]) -> bool:  # noqa: ARG002  # see the docstring
         """See Objects; sends everything, even what is there, so that nobody can tell by the time it takes."""

@@ -42,6 +42,10 @@ class View:
         """A local folder with the files of a model; may take a download. ModelNotFound, StoreCorrupt."""
         return self.store.models.folder(digest, self.viewer)
 
+    def known_folder(self, digest: str) -> Path | None:
+        """See ``folder``; at once, None where it has to be looked for."""
+        return self.store.models.known_folder(digest, self.viewer)
+
     def models(self, wanted: Wanted, after: Place | None, limit: int) -> list[StoredModel]:
         """Models in order, those behind a place."""
         return self.store.models.listed(self.viewer, wanted, after, limit)

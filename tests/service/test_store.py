@@ -101,6 +101,36 @@ def test_bytes_have_owners(tmp_path: Path) -> None:
         assert DIGEST not in kept.models.objects.digests()
 
 
+def test_folders_are_remembered_until_something_is_deleted(tmp_path: Path) -> None:
+    """Who has found a model finds it again at once; nobody after a deletion, nor who looked while it was deleted."""
+    with opened(tmp_path) as kept:
+        for owner in ("ann", "ben"):
+            put(kept, DATA, owner=owner)
+        models = kept.models
+        assert models.known_folder(DIGEST, ANN) is None
+        folder = models.folder(DIGEST, ANN)
+        assert models.known_folder(DIGEST, ANN) == folder
+        assert models.known_folder(DIGEST, BEN) is None  # has not looked yet
+        models.folder(DIGEST, BEN)
+        before = models.places.deletions
+        models.delete(DIGEST, ANN)
+        assert models.known_folder(DIGEST, ANN) is None
+        assert models.known_folder(DIGEST, BEN) is None
+        models.places.remember(DIGEST, ANN, folder, before)  # of a thread that had looked before
+        assert models.known_folder(DIGEST, ANN) is None
+        assert models.folder(DIGEST, BEN) == folder
+        models.delete(DIGEST, BEN)
+        assert models.known_folder(DIGEST, BEN) is None
+
+
+def test_copies_of_an_object_store_are_looked_for(tmp_path: Path) -> None:
+    """They may go at any time, and every use of one counts."""
+    with opened(tmp_path, "memory://bucket/looked") as kept:
+        put(kept, DATA)
+        kept.models.folder(DIGEST, SERVER)
+        assert kept.models.known_folder(DIGEST, SERVER) is None
+
+
 def test_audits_have_owners(tmp_path: Path) -> None:
     """An audit of another owner is not found, in the words for one that does not exist."""
     with opened(tmp_path) as kept:
