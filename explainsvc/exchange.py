@@ -22,7 +22,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.files import serialised
 from explainsvc.graph.spans import Spans, exchanged, pieces, plain_spans, raw
 from explainsvc.model import Model
-from explainsvc.optimised import optimised
+from explainsvc.optimised import Moved, optimised
 from explainsvc.prefix import KEPT_BYTES, Prefix, Shelf, prefix_of
 from explainsvc.runtime import Session, new_session
 from explainsvc.templates import Arrays, Serialized, Template
@@ -102,6 +102,7 @@ class Exchange:
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
         self._graphs: dict[Hashable, Kept] = {}
+        self._moved: dict[Hashable, Moved] = {}
         self._room = room
 
     def with_weights(self, weights: Mapping[str, Array]) -> Model:
@@ -149,7 +150,7 @@ class Exchange:
     def _kept(self, built: Serialized) -> Kept:
         if not self._changing:
             return Kept(built)
-        template: Template = optimised(built.filled, {name: self._untouched[name] for name in built.spans}) or built
+        template: Template = optimised(built.filled, {name: self._untouched[name] for name in built.spans}, self._moved) or built
         inputs = {v.name or "" for v in self._model.graph.inputs}
         return Kept(template, prefix_of(template, inputs, self._changing, self._untouched, Shelf(self._room)))
 

@@ -7,9 +7,9 @@ goes is found out once, by putting in numbers that occur only once; then every s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 
 import numpy as np
@@ -26,8 +26,10 @@ from explainsvc.templates import Arrays, Values
 
 FIRST = 0x60000000
 """Bits of the first number that is put in, 3.7e19: no constant of a network, and a product of two is infinite."""
-MOST = 2**27
-"""Learned elements that are numbered at most; the bits then stay those of finite numbers."""
+MOST = 2**25
+"""Learned elements that are numbered at most: the optimiser holds each a dozen times while it works, 50 bytes in all.
+
+The bits stay those of finite numbers, too."""
 KINDS = {
     f"tensor({name})": kind
     for name, kind in {
@@ -157,7 +159,7 @@ class Numbering:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Moved:
     """Numbers in the order of a layout, and the tensor that they were taken from."""
 
     source: Array = field(repr=False)
@@ -173,13 +175,14 @@ class Optimised:
         model: Without the initializers that hold learned numbers.
         layouts: Such an initializer → where its numbers come from.
         dims: Its shape.
-        kept: What the last session was given: from step to step, few tensors change.
+        kept: What the last sessions were given: from step to step few tensors change, and graphs of other methods walk through
+            many of them in the same way.
     """
 
     model: onnx.ModelProto = field(repr=False)
     layouts: Mapping[str, Layout]
     dims: Mapping[str, tuple[int, ...]]
-    kept: dict[str, Kept] = field(default_factory=dict, repr=False)
+    kept: dict[Hashable, Moved] = field(default_factory=dict, repr=False)
 
     def touched(self, changed: Collection[str]) -> Collection[str]:
         """Those that are taken from them."""
@@ -208,12 +211,13 @@ class Optimised:
         outside = {name: value.value for name, value in given.items() if value.array.nbytes > INLINE}
         return optimised_session(model.SerializeToString() + filled.SerializeToString(), outside)
 
-    def _value(self, name: str, arrays: Arrays) -> Kept:
+    def _value(self, name: str, arrays: Arrays) -> Moved:
         layout = self.layouts[name]
-        source, kept = arrays[layout.source], self.kept.get(name)
+        key: Hashable = (layout, self.dims[name]) if isinstance(layout, View) else (id(self), name)
+        source, kept = arrays[layout.source], self.kept.get(key)
         if kept is None or kept.source is not source:
             array = layout.of(source).reshape(self.dims[name])
-            kept = self.kept[name] = Kept(source, ort.OrtValue.ortvalue_from_numpy(array), array)
+            kept = self.kept[key] = Moved(source, ort.OrtValue.ortvalue_from_numpy(array), array)
         return kept
 
 
@@ -229,7 +233,7 @@ def _tensor(name: str, dims: Sequence[int], array: Array) -> onnx.TensorProto:
     return tensor
 
 
-def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | None:
+def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays, kept: dict[Hashable, Moved] | None = None) -> Optimised | None:
     """A graph as onnxruntime optimises it.
 
     None where learned numbers were computed with, or decided what became of the graph; where they are not float32, or too many;
@@ -238,6 +242,7 @@ def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | No
     Args:
         fill: The serialized graph with these numbers.
         arrays: The learned tensors of some model, for their names and shapes.
+        kept: Shared by templates of the same model.
     """
     if any(array.dtype != np.float32 for array in arrays.values()) or not 0 < sum(a.size for a in arrays.values()) <= MOST:
         return None
@@ -256,16 +261,16 @@ def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | No
     dims = {name: tuple(expected[name].dims) for name in found}
     del random.graph.initializer[:], random.graph.value_info[:]  # onnxruntime's own shapes it infers anew
     random.graph.initializer.extend(tensor for name, tensor in expected.items() if name not in found)
-    return _loading(Optimised(random, found, dims), drawn)
+    template = Optimised(random, found, dims)
+    return replace(template, kept={} if kept is None else kept) if _loads(template, drawn) else None
 
 
-def _loading(template: Optimised, arrays: Arrays) -> Optimised | None:
-    """It, if onnxruntime takes it back."""
+def _loads(template: Optimised, arrays: Arrays) -> bool:
+    """Whether onnxruntime takes it back."""
     with suppress(ModelUnsupported):
         template.whole(arrays)
-        template.kept.clear()
-        return template
-    return None
+        return True
+    return False
 
 
 def _drawn(arrays: Arrays) -> dict[str, Array]:
