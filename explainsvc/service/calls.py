@@ -35,6 +35,7 @@ class Call:
         open: Whether it takes no scope, as probes do.
         code: How it ended, by gRPC's names; "" while it runs.
         model_digest, audit_id: What it is about.
+        other_models: Digests of a batch of explanations that has more than one.
         inputs: sha256 of each tensor of the request.
     """
 
@@ -46,6 +47,7 @@ class Call:
     open: bool = False
     code: str = ""
     model_digest: str = ""
+    other_models: list[str] = field(default_factory=list)
     audit_id: str = ""
     inputs: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)

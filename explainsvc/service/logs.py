@@ -91,7 +91,10 @@ class AuditLog(Silent):
 
     def received(self, call: Call, message: Any) -> None:
         """What the call is about."""
-        call.model_digest = call.model_digest or model_digest(message)
+        digest = model_digest(message)
+        call.model_digest = call.model_digest or digest
+        if digest not in ("", call.model_digest, *call.other_models) and len(call.other_models) < MOST_INPUTS:
+            call.other_models.append(digest)
         call.audit_id = call.audit_id or audit_id(message)
         if len(call.inputs) < MOST_INPUTS:  # a stream of explanations has no end of them
             call.inputs.extend(input_digests(message))
@@ -119,6 +122,7 @@ def _line(call: Call) -> dict[str, Any]:
         "rpc": call.rpc,
         "request_id": call.request_id,
         "model_digest": call.model_digest,
+        "other_model_digests": call.other_models,
         "audit_id": call.audit_id,
         "input_sha256": call.inputs,
         "code": call.code,

@@ -350,6 +350,18 @@ def test_kserve_over_http_is_behind_the_same_gate(guarded: Guarded, cnn_digest: 
     ]
 
 
+def test_the_audit_log_has_every_model_of_a_batch(guarded: Guarded, cnn_digest: str) -> None:
+    """The first as of every call, the others beside it, each once; also those that are not there."""
+    named, request = [cnn_digest, UNKNOWN, cnn_digest, "ab" * 32, UNKNOWN], explanation_service_pb2.ExplainRequest
+    requests = [
+        explanation_service_pb2.ExplainBatchRequest(id=str(number), request=request(model_digest=digest))
+        for number, digest in enumerate(named)
+    ]
+    list(ExplanationServiceStub(guarded.channel).ExplainBatch(iter(requests), metadata=bearer(TOKENS["alice"])))
+    line = next(line for line in reversed(guarded.audit_lines()) if line["rpc"].endswith("/ExplainBatch"))
+    assert (line["model_digest"], line["other_model_digests"]) == (cnn_digest, [UNKNOWN, "ab" * 32])
+
+
 def test_request_ids_come_back(guarded: Guarded) -> None:
     """A sane one is taken over, another replaced; both on success and on failure."""
     call, request = ExplanationServiceStub(guarded.channel).ListMethods, explanation_service_pb2.ListMethodsRequest()
@@ -378,9 +390,8 @@ def test_the_audit_log_tells_who_did_what_and_nothing_else(guarded: Guarded, cnn
     assert codes[-3:] == [("UploadModel", "OK"), ("Predict", "OK"), ("Predict", "INVALID_ARGUMENT")]
     sha256 = hashlib.sha256(secret["x"].tobytes()).hexdigest()
     assert [(line["model_digest"], line["input_sha256"]) for line in lines[-2:]] == 2 * [(cnn_digest, [sha256])]
-    assert {frozenset(line) for line in guarded.audit_lines()} == {
-        frozenset({"time", "principal", "rpc", "request_id", "model_digest", "audit_id", "input_sha256", "code", "milliseconds"})
-    }
+    fields = {"time", "principal", "rpc", "request_id", "model_digest", "other_model_digests", "audit_id", "input_sha256"}
+    assert {frozenset(line) for line in guarded.audit_lines()} == {frozenset(fields | {"code", "milliseconds"})}
     text = (guarded.folder / "audit.jsonl").read_text()
     forbidden = [*TOKENS.values(), *filter(None, FORGED.values()), str(guarded.folder), "store", "secret", "0.12345", "gradient"]
     assert [word for word in forbidden if word in text] == []
