@@ -7,25 +7,22 @@ goes is found out once, by putting in numbers that occur only once; then every s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from numpy.lib.stride_tricks import as_strided
 from onnx import helper, numpy_helper
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import has_bodies, part
+from explainsvc.graph.layouts import Layout, Numbering, View
 from explainsvc.runtime import Session, optimised_session, optimised_twin
 from explainsvc.templates import Arrays, Values
 
-FIRST = 0x60000000
-"""Bits of the first number that is put in, 3.7e19: no constant of a network, and a product of two is infinite."""
 MOST = 2**25
 """Learned elements that are numbered at most: the optimiser holds each a dozen times while it works, 50 bytes in all.
 
@@ -45,117 +42,6 @@ KINDS = {
 """onnxruntime's words for a value's type. A graph with others is not cut."""
 INLINE = 1024
 """Bytes up to which a tensor stays in the graph: onnxruntime reads small ones when it plans a run."""
-
-
-# Where numbers go -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class View:
-    """A regular walk through a tensor: turned, mirrored, in blocks.
-
-    Attributes:
-        source: The learned tensor.
-        offset: Place of the first element.
-        shape: How many steps the walk takes along each axis, outermost first.
-        strides: How far each goes, in elements.
-    """
-
-    source: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def of(self, array: Array) -> Array:
-        """The numbers in the order of the walk."""
-        flat = array.reshape(-1)[self.offset :]
-        steps = tuple(flat.itemsize * stride for stride in self.strides)
-        return np.ascontiguousarray(as_strided(flat, self.shape, steps, writeable=False)).reshape(-1)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Elements of a tensor in any order, zeros between them where onnxruntime fills up a block.
-
-    Attributes:
-        source: The learned tensor.
-        index: Of each element; −1: zero.
-    """
-
-    source: str
-    index: Array = field(repr=False, compare=False)
-
-    def of(self, array: Array) -> Array:
-        """The numbers at these places."""
-        return np.asarray(np.where(self.index < 0, array.dtype.type(0), array.reshape(-1)[self.index]))
-
-
-Layout = View | Places
-
-
-def view_of(source: str, index: Array) -> View | None:
-    """The walk that visits a tensor's elements in this order; None where it is not regular."""
-    shape, strides, rest = list[int](), list[int](), index
-    while len(rest) > 1:
-        stride = int(rest[1]) - int(rest[0])
-        breaks = np.flatnonzero(np.diff(rest) != stride)
-        count = int(breaks[0]) + 1 if len(breaks) else len(rest)
-        if len(rest) % count:
-            return None
-        rows = rest.reshape(-1, count)
-        if not (np.diff(rows, axis=1) == stride).all():
-            return None
-        shape, strides, rest = [count, *shape], [stride, *strides], rows[:, 0]
-    return View(source, int(rest[0]), tuple(shape) or (1,), tuple(strides) or (1,))
-
-
-@dataclass(frozen=True)
-class Numbering:
-    """Numbers that occur once, for all elements of some tensors.
-
-    Attributes:
-        starts: Tensor → number of its first element.
-        total: How many there are.
-    """
-
-    starts: Mapping[str, int]
-    total: int
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> Numbering:
-        """One tensor after the other."""
-        sizes = [array.size for array in arrays.values()]
-        ends = np.cumsum(sizes).tolist()
-        return cls(dict(zip(arrays, [0, *ends[:-1]], strict=True)), sum(sizes))
-
-    def numbers(self, arrays: Arrays) -> dict[str, Array]:
-        """The numbers, as float32 of the tensors' shapes."""
-        return {
-            name: np.arange(FIRST + start, FIRST + start + arrays[name].size, dtype=np.int32)
-            .view(np.float32)
-            .reshape(arrays[name].shape)
-            for name, start in self.starts.items()
-        }
-
-    def layout(self, found: Array) -> Layout | None:
-        """Which tensor's elements these numbers are, and in which order; None where they are not of one tensor."""
-        number = found.reshape(-1).view(np.int32) - np.int32(FIRST)
-        inside = (number >= 0) & (number < self.total)
-        if not inside.any() or not (inside | (found.reshape(-1) == 0)).all():
-            return None
-        least = number[inside].min()
-        source, start, end = next((n, a, b) for n, a, b in self._ranges() if a <= least < b)
-        if number[inside].max() >= end:
-            return None
-        index = np.where(inside, number - start, -1)
-        return (view_of(source, index) if inside.all() else None) or Places(source, index.astype(np.int32))
-
-    def _ranges(self) -> Iterator[tuple[str, int, int]]:
-        for name, (start, end) in zip(self.starts, pairwise(chain(self.starts.values(), [self.total])), strict=True):
-            yield name, start, end
-
-
-# The template -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

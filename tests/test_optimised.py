@@ -12,7 +12,8 @@ from onnx import helper, numpy_helper
 import explainsvc
 from explainsvc.exchange import Exchange
 from explainsvc.graph.borders import types_of
-from explainsvc.optimised import Numbering, Optimised, Places, View, optimised, view_of
+from explainsvc.graph.layouts import Numbering, Places, View, view_of
+from explainsvc.optimised import Optimised, optimised
 from explainsvc.randomisation import Draws, changes_of, steps_of
 from explainsvc.runtime import new_session
 from tests.checks.models import Array, built, cnn, numbers, pictures
