@@ -146,7 +146,7 @@ def test_what_is_finished_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> 
     everything, count["explanations"], models, count["models"] = count["explanations"], 0, count["models"], 0
     audited(model, SEVERAL, journal=Kept({part.part: part for part in first.found}))
     assert count == {"explanations": len(METHODS) + 2, "models": 0}  # sobel and random are explained beside
-    assert everything > 5 * count["explanations"]
+    assert everything >= 5 * count["explanations"]
     assert models == 4
 
 
