@@ -165,13 +165,13 @@ def _drawn(arrays: Arrays) -> dict[str, Array]:
     return {name: rng.random(array.shape, np.float32) - np.float32(0.5) for name, array in arrays.items()}
 
 
-def _nodes(model: onnx.ModelProto) -> dict[str, bytes]:
-    """First output → the node, but for its name, which onnxruntime makes up anew every time."""
+def _nodes(model: onnx.ModelProto) -> dict[tuple[str, ...], bytes]:
+    """Outputs → the node, but for its name, which onnxruntime makes up anew every time."""
     found = {}
     for node in model.graph.node:
         nameless = onnx.NodeProto.FromString(node.SerializeToString())
         nameless.ClearField("name")
-        found[node.output[0]] = nameless.SerializeToString(deterministic=True)
+        found[tuple(node.output)] = nameless.SerializeToString(deterministic=True)
     return found
 
 

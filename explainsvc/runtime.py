@@ -147,7 +147,10 @@ def _session(model_bytes: bytes, options: ort.SessionOptions) -> ort.InferenceSe
 
 
 def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
-    """The graph as a session on the processor has it once it is optimised; None where there is no such graph to be had."""
+    """The graph as a session on the processor has it once it is optimised; None where there is no such graph to be had.
+
+    onnxruntime writes it to a file that it opens by its name, which a sandboxed worker may not.
+    """
     if providers() != ["CPUExecutionProvider"]:
         return None
     options = _options(exact=True)
@@ -161,10 +164,12 @@ def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
 
 @contextmanager
 def _scratch() -> Iterator[str]:
-    """The path of a file in memory: a sandbox lets nothing be written to disk."""
+    """The path of a file in memory; OSError where none may be opened, before any work is done for it."""
     descriptor = os.memfd_create("graph")
+    path = f"/proc/self/fd/{descriptor}"
     try:
-        yield f"/proc/self/fd/{descriptor}"
+        os.close(os.open(path, os.O_WRONLY))
+        yield path
     finally:
         os.close(descriptor)
 

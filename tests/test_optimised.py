@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
@@ -139,6 +141,18 @@ def test_other_types_are_not_taken() -> None:
     proto = built(nodes, ["n", 12], {"w": numbers(12, 4)})
     assert optimised(lambda arrays: filled(proto, arrays), {"w": numbers(12, 4).astype(np.float64)}) is None
     assert optimised(lambda arrays: filled(proto, arrays), {}) is None
+
+
+def test_where_no_file_may_be_opened_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a sandboxed worker: the graph is then optimised for every session, and not twice more in vain."""
+
+    def refused(*_: object, **__: object) -> int:
+        raise PermissionError
+
+    nodes, tensors = convolution()
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(ort, "InferenceSession", refused)
+    assert template_of(nodes, tensors, ["w", "c", "v"]) is None
 
 
 # A cascade --------------------------------------------------------------------------------------------------------
