@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from explainsvc.client import Client
 from tests.service import models
 from tests.service.fuzz.campaign import DELAY_SECONDS, Attack, Found, campaign
 from tests.service.processes import server_process
+from tests.test_corpus import CORPUS
 
 GROWTH = 50_000_000
 """Bytes that the server may grow by; of 100,000 inputs not one may stay in memory."""
@@ -21,10 +21,9 @@ LARGEST = 300_000
 """Bytes of models of the corpus that are mutated too."""
 
 
-def seeds() -> list[bytes]:
-    """Models of our own, and the small ones of the corpus where there is one."""
-    corpus = Path(os.environ.get("EXPLAINSVC_CORPUS", "corpus")).rglob("*.onnx")
-    small = [path.read_bytes() for path in sorted(corpus) if path.stat().st_size < LARGEST]
+def seeds(corpus: Path) -> list[bytes]:
+    """Models of our own, and the small ones below a folder where there is one."""
+    small = [path.read_bytes() for path in sorted(corpus.rglob("*.onnx")) if path.stat().st_size < LARGEST]
     return [models.cnn(), models.linear(), models.embedding(), models.labelled(), models.loop(), *small]
 
 
@@ -44,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz-service", description=__doc__)
     parser.add_argument("--number", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="a folder of models that are mutated too")
     parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "explainsvc-crashers")
     given = parser.parse_args()
     given.kept.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def main() -> int:
         with Client(address) as client:
             digest = client.upload(models.cnn())
         attack = Attack(given.number, given.seed, server.pid, given.kept, lambda text: print(text, flush=True))
-        found = campaign(address, digest, seeds(), attack)
+        found = campaign(address, digest, seeds(given.corpus), attack)
         lives = server.poll() is None
     print("the server lives" if lives else "the server has ended")
     return told(found, attack) or int(not lives)
