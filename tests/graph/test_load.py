@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import explainsvc
 from explainsvc.errors import ExplainsvcError, ExternalDataForbidden, ModelMalformed, ModelUnsupported
+from explainsvc.graph import passes
 from tests import models
 
 X = models.numbers(3, 6)
@@ -221,7 +222,21 @@ def _bfloat_end(end: str) -> onnx.ModelProto:
     return proto
 
 
+def _declared(kind: str) -> onnx.ModelProto:
+    """An inner value of a type that there is not, or that onnx_ir has no words for."""
+    proto = models.build("g (float[N, 2] x) => (float[N, 2] y) { h = Relu (x)  y = Relu (h) }")
+    declared = proto.graph.value_info.add(name="h").type
+    if kind == "map":
+        declared.map_type.key_type = TensorProto.INT64
+        declared.map_type.value_type.tensor_type.elem_type = TensorProto.FLOAT
+    else:
+        declared.tensor_type.elem_type = 127
+    return proto
+
+
 UNSUPPORTED = {
+    "inner value of no known type": (_declared("unknown"), "127"),
+    "inner value that is said to be a map": (_declared("map"), "map"),
     "input that numpy cannot hold": (_bfloat_end("x"), "bfloat16"),
     "output that numpy cannot hold": (_bfloat_end("y"), "bfloat16"),
     "operator": (_operator("Frobnicate"), "Frobnicate"),
@@ -236,6 +251,14 @@ def test_what_onnxruntime_cannot_run_is_unsupported(proto: onnx.ModelProto, name
     """An unknown operator, domain or opset is refused by an error that names it."""
     with pytest.raises(ModelUnsupported, match=named) as caught:
         explainsvc.load(proto)
+    complete(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["unknown", "map"])
+def test_what_onnx_ir_cannot_read_is_unsupported(kind: str) -> None:
+    """Also where onnxruntime does not mind: its own reason is passed on."""
+    with pytest.raises(ModelUnsupported, match=r"onnx_ir cannot read it: .*(127|Map)") as caught:
+        passes.read(_declared(kind))
     complete(caught.value)
 
 

@@ -127,6 +127,23 @@ OPENING = "open_batch"
 """Also held against the model on several items, each alone."""
 
 
+def read(proto: onnx.ModelProto) -> ir.Model:
+    """The graph as onnx_ir has it; ModelUnsupported where it has no words for it."""
+    try:
+        return ir.from_proto(proto)
+    except ir.serde.SerdeError as error:
+        raise ModelUnsupported(
+            f"onnx_ir cannot read it: {_first(error)}",
+            expected="data types of tensors and sequences of them",
+            to_do="Replace what is named here and export the model again",
+        ) from error
+
+
+def _first(error: BaseException) -> BaseException:
+    """What the others were raised from."""
+    return error if error.__cause__ is None else _first(error.__cause__)
+
+
 def prepare(proto: onnx.ModelProto, plain: Session, straight_through: bool = False) -> Prepared:
     """Applies all passes; one that changes what the model computes on the probe inputs is taken back and reported.
 
@@ -137,7 +154,7 @@ def prepare(proto: onnx.ModelProto, plain: Session, straight_through: bool = Fal
     """
     with quiet():
         tensors, changed = tensor_outputs(proto)
-        original = model = ir.from_proto(tensors)
+        original = model = read(tensors)
         probes = probe_inputs(plain)
         names = [v.name or "" for v in model.graph.outputs]
         truth = None if probes is None else Truth(probes, _tensors_only(plain.run(probes, names)))

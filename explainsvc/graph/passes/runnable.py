@@ -60,10 +60,10 @@ def _refuse_bfloat_ends(proto: onnx.ModelProto) -> None:
 
 def _other_form(proto: onnx.ModelProto) -> Runnable | None:
     """Rewritten to opset 7 or to float32, where that is what was missing."""
-    model = ir.from_proto(proto)
-    version = model.graph.opset_imports.get("", SETTLED)
     notes = []
     try:
+        model = ir.from_proto(proto)
+        version = model.graph.opset_imports.get("", SETTLED)
         simplify_structure(model)
         if version < SETTLED and adapt_old_operators(model):
             notes.append(OLD_FORMS.format(version))

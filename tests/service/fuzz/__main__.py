@@ -16,7 +16,16 @@ from tests.test_corpus import CORPUS
 
 GROWTH = 50_000_000
 """Bytes that the server may grow by; of 100,000 inputs not one may stay in memory."""
-SETTINGS = ("--job-seconds", "10", "--worker-memory-bytes", str(8 * 10**9), "--model-bytes", str(10**8))
+SETTINGS = (
+    "--job-seconds",
+    "10",
+    "--worker-memory-bytes",
+    str(8 * 10**9),
+    "--model-bytes",
+    str(10**9),
+    "--unfinished-uploads",
+    "0",
+)
 LARGEST = 300_000
 """Bytes of models of the corpus that are mutated too."""
 
