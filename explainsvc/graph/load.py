@@ -171,9 +171,20 @@ def _check_sparse(sparse: list[onnx.SparseTensorProto]) -> None:
             )  # fmt: skip
 
 
+def _stored(tensor: onnx.TensorProto) -> Any:
+    """Where a tensor's external data lies: location, offset, length; typed loosely, for onnx declares them as None."""
+    try:
+        return ExternalDataInfo(tensor)
+    except ValueError as error:
+        raise ModelMalformed(
+            f"a place of external data is not readable: {error}", where=f'tensor "{tensor.name}"',
+            expected="offset and length as numbers", to_do="Save the model again with its external data beside it",
+        ) from error  # fmt: skip
+
+
 def _locations(proto: onnx.ModelProto, limits: Limits) -> list[str]:
     """Names of external-data files, each checked to lie inside the model's folder."""
-    names = sorted({ExternalDataInfo(t).location for t in _external(proto)})
+    names = sorted({_stored(t).location for t in _external(proto)})
     for name in names:
         path = PurePosixPath(name)
         if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
@@ -217,7 +228,7 @@ def _inline(proto: onnx.ModelProto, files: Mapping[str, bytes], limits: Limits) 
     """Moves external data into the tensors themselves. Several may share a range; each then gets a copy, which counts."""
     total = 0
     for tensor in _external(proto):
-        info: Any = ExternalDataInfo(tensor)  # its attributes are declared as None
+        info = _stored(tensor)
         if info.location not in files:
             raise _missing(info.location, f'tensor "{tensor.name}"')
         data, start = files[info.location], int(info.offset or 0)

@@ -116,6 +116,20 @@ def test_a_range_beyond_the_file_is_refused(cut: int) -> None:
     complete(caught.value)
 
 
+@pytest.mark.parametrize("key", ["offset", "length"])
+def test_a_place_that_is_no_number_is_malformed(key: str) -> None:
+    """Offset and length of external data are text in the file."""
+    proto, files = models.external()
+    tensor = next(t for t in proto.graph.initializer if t.external_data)
+    kept = [entry for entry in tensor.external_data if entry.key != key]
+    del tensor.external_data[:]
+    tensor.external_data.extend(kept)
+    tensor.external_data.add(key=key, value="Loop")
+    with pytest.raises(ModelMalformed, match="Loop") as caught:
+        explainsvc.load(proto, external_data=files)
+    complete(caught.value)
+
+
 def _in_branch(tensor: TensorProto) -> list[onnx.NodeProto]:
     """A node with a subgraph that holds the tensor."""
     out = helper.make_tensor_value_info("k", TensorProto.FLOAT, [2])
