@@ -29,8 +29,9 @@ HEADER = ["model", "inputs", "steps + 1", "a batched gradient, ms", "spearman_ab
 LEGEND = """\
 The whole check by the method `gradient` (new weights, digests, sessions, outputs, maps, similarities, rows with their
 intervals) as a multiple of (steps + 1) runs of the explained graph on all inputs, in a warm session and batches of the same
-size. Order `cascading`, every unit a step, no controls; once with one similarity and once with all. Processor seconds; median
-over the rounds of the ratio within a round, in brackets fastest over fastest.
+size. The maps of step 0 are there before: those that every audit has of the untouched model. Order `cascading`, every unit a
+step, no controls; once with one similarity and once with all. Processor seconds; median over the rounds of the ratio within a
+round, in brackets fastest over fastest.
 """
 
 

@@ -18,8 +18,9 @@ from onnx import helper, numpy_helper
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
-from explainsvc.graph.borders import has_bodies, part
+from explainsvc.graph.borders import has_bodies, part, read_in, with_initializers
 from explainsvc.graph.layouts import Layout, Numbering, View
+from explainsvc.graph.probe import DTYPES
 from explainsvc.runtime import Session, optimised_session, optimised_twin
 from explainsvc.templates import Arrays, Values
 
@@ -27,19 +28,6 @@ MOST = 2**25
 """Learned elements that are numbered at most: the optimiser holds each a dozen times while it works, 50 bytes in all.
 
 The bits stay those of finite numbers, too."""
-KINDS = {
-    f"tensor({name})": kind
-    for name, kind in {
-        "float": onnx.TensorProto.FLOAT,
-        "double": onnx.TensorProto.DOUBLE,
-        "bool": onnx.TensorProto.BOOL,
-        "int64": onnx.TensorProto.INT64,
-        "int32": onnx.TensorProto.INT32,
-        "uint8": onnx.TensorProto.UINT8,
-        "int8": onnx.TensorProto.INT8,
-    }.items()
-}
-"""onnxruntime's words for a value's type. A graph with others is not cut."""
 INLINE = 1024
 """Bytes up to which a tensor stays in the graph: onnxruntime reads small ones when it plans a run."""
 
@@ -78,24 +66,21 @@ class Optimised:
         """Of all of it."""
         return self._session(self.model, arrays)
 
-    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
+    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session:
         """Fed values lie as onnxruntime has ordered them."""
-        with suppress(ModelUnsupported):
-            return self._session(part(self.model, outputs, fed, copied=False), arrays)
-        return None
+        return self._session(part(self.model, outputs, fed, copied=False), arrays)
 
     def known(self, session: Session) -> Values:
         """Of their shapes nothing is said: those in blocks have none that a reader would expect."""
-        kinds = {o.name: KINDS[o.type] for o in session.ort.get_outputs() if o.type in KINDS}
+        types = {o.name: DTYPES[o.type] for o in session.ort.get_outputs() if o.type in DTYPES}
+        kinds = {name: helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for name, kind in types.items()}
         return {name: helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()}
 
     def _session(self, model: onnx.ModelProto, arrays: Arrays) -> Session:
-        read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
-        given = {name: self._value(name, arrays) for name in self.layouts if name in read}
-        filled = onnx.ModelProto()
-        filled.graph.initializer.extend(_tensor(name, self.dims[name], value.array) for name, value in given.items())
+        given = {name: self._value(name, arrays) for name in self.layouts.keys() & read_in(model.graph)}
+        tensors = (_tensor(name, self.dims[name], value.array) for name, value in given.items())
         outside = {name: value.value for name, value in given.items() if value.array.nbytes > INLINE}
-        return optimised_session(model.SerializeToString() + filled.SerializeToString(), outside)
+        return optimised_session(with_initializers(model, tensors), outside)
 
     def _value(self, name: str, arrays: Arrays) -> Moved:
         layout = self.layouts[name]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import FED, border, has_bodies
 from explainsvc.runtime import Feeds, Session
 from explainsvc.templates import Arrays, Template, Values
@@ -80,7 +82,7 @@ class Prefix:
         if not moving:
             return None
         first = self.session
-        start = cache(partial(self.template.part, moving, {name: self.values[name] for name in fed}, arrays))
+        start = cache(partial(_part, self.template, moving, {name: self.values[name] for name in fed}, arrays))
         return Continued(first.ort, first.graph_bytes, first.inputs, outputs, prefix=self, fed=fed, start=start, whole=whole)
 
 
@@ -90,6 +92,13 @@ def _digest(arrays: Iterable[Array]) -> bytes:
         found.update(repr((array.shape, array.dtype)).encode())
         found.update(array.data if array.flags.c_contiguous else array.tobytes())
     return found.digest()
+
+
+def _part(template: Template, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
+    """None where onnxruntime takes the whole graph only."""
+    with suppress(ModelUnsupported):
+        return template.part(outputs, fed, arrays)
+    return None
 
 
 def prefix_of(
@@ -108,7 +117,7 @@ def prefix_of(
     names = frozenset().union(*(border(graph, inputs, template.touched(changed)) for changed in changing))
     if not names or has_bodies(graph):
         return None
-    session = template.part(sorted(names), {}, arrays)
+    session = _part(template, sorted(names), {}, arrays)
     values = {} if session is None else template.known(session)
     if session is None or not names <= values.keys():
         return None

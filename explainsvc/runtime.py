@@ -30,7 +30,7 @@ HELD = 4
 Measured on explained graphs of ResNet-50: 3.5 (gradient, LRP-ε), 6 (LRP-z⁺), 8 (LRP-αβ).
 """
 
-CUDA = "CUDAExecutionProvider"
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 LARGE_RUN = 2_000_000
 """Elements of the inputs, such as 16 photographs, from which on a run gives its memory back afterwards.
@@ -77,7 +77,7 @@ def providers() -> list[str]:
     if chosen:
         return chosen.split(",")
     available = ort.get_available_providers()
-    return [p for p in (CUDA, "CPUExecutionProvider") if p in available]
+    return [p for p in (CUDA, CPU) if p in available]
 
 
 def threads() -> int:
@@ -99,7 +99,7 @@ def new_session(model_bytes: bytes) -> Session:
     """
     STOP.get().check()
     with _refusing():
-        return _made(_session(model_bytes, _options(exact=True)), len(model_bytes))
+        return _made(_session(model_bytes), len(model_bytes))
 
 
 @contextmanager
@@ -138,12 +138,13 @@ def _options(exact: bool) -> ort.SessionOptions:
     return options
 
 
-def _session(model_bytes: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+def _session(model_bytes: bytes) -> ort.InferenceSession:
     """onnxruntime's session, by the fast kernels where the exact ones are missing."""
+    devices = [_on_device(name) for name in providers()]
     try:
-        return ort.InferenceSession(model_bytes, options, providers=[_on_device(name) for name in providers()])
+        return ort.InferenceSession(model_bytes, _options(exact=True), providers=devices)
     except KernelMissing:
-        return ort.InferenceSession(model_bytes, _options(exact=False), providers=[_on_device(name) for name in providers()])
+        return ort.InferenceSession(model_bytes, _options(exact=False), providers=devices)
 
 
 def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
@@ -151,7 +152,7 @@ def optimised_twin(model_bytes: bytes) -> onnx.ModelProto | None:
 
     onnxruntime writes it to a file that it opens by its name, which a sandboxed worker may not.
     """
-    if providers() != ["CPUExecutionProvider"]:
+    if providers() != [CPU]:
         return None
     options = _options(exact=True)
     with suppress(Exception), _scratch() as path:  # onnxruntime's exception classes share no public base below Exception

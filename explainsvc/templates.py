@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import onnx
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import part, types_of, with_initializers
 from explainsvc.graph.spans import Spans, exchanged, raw
 from explainsvc.runtime import Session, new_session
@@ -37,10 +35,11 @@ class Template(Protocol):
     def whole(self, arrays: Arrays) -> Session:
         """A session of the graph."""
 
-    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
+    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session:
         """A session that computes the outputs from the graph's inputs and the values that are fed.
 
-        None where onnxruntime does not take the part by itself.
+        Raises:
+            ModelUnsupported: onnxruntime does not take the part by itself.
         """
 
     def known(self, session: Session) -> Values:
@@ -82,11 +81,9 @@ class Serialized:
         """The graph with these numbers, serialized."""
         return exchanged(self.data, self.spans, {name: raw(array) for name, array in arrays.items()})
 
-    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session | None:
-        """None also where a type is declared otherwise than onnxruntime infers it."""
-        with suppress(ModelUnsupported):
-            return new_session(with_initializers(part(self.model, outputs, fed), self._protos(arrays)))
-        return None
+    def part(self, outputs: list[str], fed: Values, arrays: Arrays) -> Session:
+        """ModelUnsupported also where a type is declared otherwise than onnxruntime infers it."""
+        return new_session(with_initializers(part(self.model, outputs, fed), self._protos(arrays)))
 
     def known(self, session: Session) -> Values:
         """As they were declared, with their shapes."""

@@ -85,12 +85,16 @@ def _is_picture(value: onnx.ValueInfoProto) -> bool:
     return tensor.elem_type == onnx.TensorProto.FLOAT and len(sizes) == 4 and all(size > 0 for size in sizes[1:])
 
 
+def read_in(graph: onnx.GraphProto) -> set[str]:
+    """Values that a node reads or that are an output."""
+    return {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+
+
 def with_initializers(model: onnx.ModelProto, tensors: Iterable[onnx.TensorProto]) -> bytes:
     """The serialized model, with those of further tensors that a node reads or that are an output.
 
     Serialized messages that follow each other are one message: https://protobuf.dev/programming-guides/encoding/#last-one-wins.
     """
-    read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
-    chosen = onnx.ModelProto()
+    read, chosen = read_in(model.graph), onnx.ModelProto()
     chosen.graph.initializer.extend(tensor for tensor in tensors if tensor.name in read)
     return bytes(model.SerializeToString() + chosen.SerializeToString())

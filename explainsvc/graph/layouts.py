@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import accumulate
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -79,42 +79,33 @@ class Numbering:
     """Numbers that occur once, for all elements of some tensors.
 
     Attributes:
-        starts: Tensor → number of its first element.
-        total: How many there are.
+        ranges: Tensor → the numbers of its elements; one tensor after the other, from 0 on.
     """
 
-    starts: Mapping[str, int]
-    total: int
+    ranges: Mapping[str, range]
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Numbering:
-        """One tensor after the other."""
-        sizes = [array.size for array in arrays.values()]
-        ends = np.cumsum(sizes).tolist()
-        return cls(dict(zip(arrays, [0, *ends[:-1]], strict=True)), sum(sizes))
+        """Of tensors of these sizes."""
+        ends = accumulate(array.size for array in arrays.values())
+        return cls({name: range(end - array.size, end) for (name, array), end in zip(arrays.items(), ends, strict=True)})
 
     def numbers(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The numbers, as float32 of the tensors' shapes."""
         return {
-            name: np.arange(FIRST + start, FIRST + start + arrays[name].size, dtype=np.int32)
-            .view(np.float32)
-            .reshape(arrays[name].shape)
-            for name, start in self.starts.items()
+            name: np.arange(FIRST + own.start, FIRST + own.stop, dtype=np.int32).view(np.float32).reshape(arrays[name].shape)
+            for name, own in self.ranges.items()
         }
 
     def layout(self, found: Array) -> Layout | None:
         """Which tensor's elements these numbers are, and in which order; None where they are not of one tensor."""
         number = found.reshape(-1).view(np.int32) - np.int32(FIRST)
-        inside = (number >= 0) & (number < self.total)
+        inside = (number >= 0) & (number < max(own.stop for own in self.ranges.values()))
         if not inside.any() or not (inside | (found.reshape(-1) == 0)).all():
             return None
-        least = number[inside].min()
-        source, start, end = next((n, a, b) for n, a, b in self._ranges() if a <= least < b)
-        if number[inside].max() >= end:
+        least, largest = int(number[inside].min()), int(number[inside].max())
+        source, own = next((name, own) for name, own in self.ranges.items() if least in own)
+        if largest not in own:
             return None
-        index = np.where(inside, number - start, -1)
+        index = np.where(inside, number - own.start, -1)
         return (view_of(source, index) if inside.all() else None) or Places(source, index.astype(np.int32))
-
-    def _ranges(self) -> Iterator[tuple[str, int, int]]:
-        for name, (start, end) in zip(self.starts, pairwise(chain(self.starts.values(), [self.total])), strict=True):
-            yield name, start, end

@@ -11,11 +11,12 @@ import numpy as np
 from explainsvc.autograd.shapes import Array
 from explainsvc.runtime import Session, ending_after
 
-_DTYPES = {
+DTYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(bool)": np.bool_,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
     "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
 }  # fmt: skip
+"""onnxruntime's words for a value's type → numpy's."""
 _FREE_SIZES = (8, 32, 64, 128, 224, 1)
 """Tried in turn for axes whose size the model leaves open (spatial, sequence)."""
 _ITEMS = (2, 1)
@@ -62,7 +63,7 @@ def _array(kind: str, shape: list[int | str | None], items: int, size: int, rng:
     dims = [d if isinstance(d, int) else (items if axis == 0 else size) for axis, d in enumerate(shape)]
     if kind == "tensor(string)":
         return np.full(dims, "a", dtype=object)
-    dtype = _DTYPES.get(kind, np.float32)
+    dtype = DTYPES.get(kind, np.float32)
     if np.issubdtype(dtype, np.floating):
         return rng.standard_normal(dims).astype(dtype)
     return rng.integers(0, 2, dims).astype(dtype)
