@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from explainsvc.runtime import Session, new_session
+from explainsvc.spans import span
 
 Make = Callable[[Hashable, Callable[[], ir.Model]], Session]
 """(key, build) → the session of the graph that ``build`` gives; ``key`` names the graph."""
@@ -37,4 +38,6 @@ def serialised(model: ir.Model) -> bytes:
 
 def built(_key: Hashable, build: Callable[[], ir.Model]) -> Session:
     """The graph, built and loaded."""
-    return new_session(serialised(build()))
+    with span("build"):
+        data = serialised(build())
+    return new_session(data)

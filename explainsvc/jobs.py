@@ -11,13 +11,13 @@ import asyncio
 import logging
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from explainpb.worker.v1.worker_pb2 import Job, Reply
+from explainpb.worker.v1.worker_pb2 import Job, Reply, Span
 from explainsvc.codec.errors import from_error
 from explainsvc.errors import WorkerCrashed
 from explainsvc.workers.batching import Batching
@@ -27,7 +27,7 @@ from explainsvc.workers.line import Line
 from explainsvc.workers.process import Worker, all_started, death_in_words, end, started
 from explainsvc.workers.quarantine import Quarantine
 from explainsvc.workers.running import INTERIM, Running, Stage
-from explainsvc.workers.stats import Listener, Nobody, PoolStats
+from explainsvc.workers.stats import Listener, Nobody, PoolStats, nobody_asks
 
 LOG = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0
@@ -47,6 +47,7 @@ class Pool:
         forking: Where workers come from.
         quarantine: Models that are refused.
         listener: Hears what happens; may be exchanged.
+        spent: Hears what the time of a job went into, in the context of its caller; may be exchanged.
         restarts: Reason → how often.
         calming: Workers whose job was cancelled and has not ended yet.
         batching: Explanations that are computed as one.
@@ -60,6 +61,7 @@ class Pool:
     spares: list[Worker] = field(default_factory=list)
     idle: list[Worker] = field(default_factory=list)
     listener: Listener = field(default_factory=Nobody)
+    spent: Callable[[Iterable[Span]], None] = nobody_asks
     restarts: Counter[str] = field(default_factory=Counter)
     calming: set[asyncio.Task[None]] = field(default_factory=set)
     batching: Batching = field(init=False)
@@ -99,6 +101,7 @@ class Pool:
         """
         async with aclosing(self.run_late(job.model_folder, lambda: job)) as replies:  # type: ignore[type-var]  # it has aclose
             async for reply in replies:
+                self.spent(reply.spans)
                 yield reply
 
     async def run_late(self, folder: str, make: Callable[[], Job]) -> AsyncIterator[Reply]:
@@ -113,6 +116,11 @@ class Pool:
 
     async def result(self, job: Job) -> Reply:
         """The last reply to a job; an explanation may be computed together with others."""
+        reply = await self._result(job)
+        self.spent(reply.spans)
+        return reply
+
+    async def _result(self, job: Job) -> Reply:
         if job.HasField("explain") and (self.limits.batch_seconds > 0 or not self.idle):
             return await self.batching.result(job)
         if job.HasField("explain"):

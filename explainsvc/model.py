@@ -31,6 +31,7 @@ from explainsvc.method import Progress, Watch, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
 from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
+from explainsvc.spans import span
 from explainsvc.target import Target
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Model:
     @cached_property
     def prepared(self) -> Prepared:
         """The graph that is differentiated, and the passes that led to it."""
-        return prepare(self._runnable.proto, self._runnable.session, self._straight_through)
+        with span("load"):
+            return prepare(self._runnable.proto, self._runnable.session, self._straight_through)
 
     @cached_property
     def straight_through(self) -> Model:

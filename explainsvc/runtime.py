@@ -18,6 +18,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Kernel
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.spans import span
 from explainsvc.stopping import STOP
 
 Feeds = Mapping[str, Array]
@@ -67,7 +68,7 @@ class Session:
         """``{output name: array}`` of one onnxruntime run."""
         wanted = list(self.outputs if names is None else names)
         options = _run_options(large=sum(int(a.size) for a in feeds.values()) >= LARGE_RUN)
-        with STOP.get().during(options):
+        with span("run"), STOP.get().during(options):
             return dict(zip(wanted, self.ort.run(wanted, dict(feeds), options), strict=True))
 
 
@@ -98,7 +99,7 @@ def new_session(model_bytes: bytes) -> Session:
         ModelUnsupported: onnxruntime refuses the model; its reason is passed on.
     """
     STOP.get().check()
-    with _refusing():
+    with span("session"), _refusing():
         return _made(_session(model_bytes), len(model_bytes))
 
 
@@ -190,7 +191,7 @@ def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> 
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_external_initializers(list(given), list(given.values()))
     held = sum(value.tensor_size_in_bytes() for value in given.values())
-    with _refusing():
+    with span("session"), _refusing():
         return _made(ort.InferenceSession(model_bytes, options, providers=providers()), len(model_bytes) + held, given)
 
 

@@ -48,11 +48,13 @@ from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import fill_attribution, to_info, to_progress, to_row
 from explainsvc.codec.signatures import to_signature
+from explainsvc.codec.spans import add_spans
 from explainsvc.codec.tensors import fill_named
 from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
+from explainsvc.spans import SPANS, Spans
 from explainsvc.stopping import STOP, Stopped
 from explainsvc.together import together
 from explainsvc.workers.inbox import Inbox
@@ -76,11 +78,12 @@ class Pipes:
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for this worker: bytes of address space, mode of the sandbox, bytes of the models that it keeps."""
+    """Bytes of address space, mode of the sandbox, bytes of the models that are kept, whether spans are told."""
 
     memory_bytes: int
     sandbox: str
     cache_bytes: int
+    spans: bool
 
 
 def work(pipes: Pipes, settings: Settings, parent: int) -> None:
@@ -97,9 +100,11 @@ def work(pipes: Pipes, settings: Settings, parent: int) -> None:
     while (received := inbox.next()) is not None:
         job, stop = received
         STOP.set(stop)
+        SPANS.set(Spans() if settings.spans else None)
         send(Reply(accepted=Accepted()))
         reply = answer(job, models, send)
         inbox.done(job)
+        add_spans(reply)
         reply.held.extend(models.kept.digests)
         send(reply)
 

@@ -136,6 +136,7 @@ class Config:
             quarantine_seconds=self.quarantine_seconds,
             batch=self.max_batch,
             batch_seconds=self.max_queue_delay_ms / 1000,
+            spans=self.traces,
         )
 
     def retention(self) -> Retention:

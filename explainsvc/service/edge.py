@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from explainsvc.errors import ExplainsvcError
 from explainsvc.service import security, tls
-from explainsvc.service.calls import Observer
 from explainsvc.service.config import Config
 from explainsvc.service.interceptor import Gate
 from explainsvc.service.logs import AuditLog, CallLog
@@ -23,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Perimeter:
-    """The gate, the metrics that hear of it, and the certificates of both ports."""
+    """The gate, the metrics and the traces that hear of it, and the certificates of both ports."""
 
     gate: Gate
     metrics: Metrics
+    traces: Traces | None
     material: Reloading[tls.Material] | None
 
 
@@ -40,26 +40,27 @@ def perimeter(config: Config) -> Iterator[Perimeter]:
     security.check(config)
     material, knows, metrics = tls.material(config), security.authenticator(config), Metrics()
     with ExitStack() as stack:
-        observers = (metrics, CallLog(), *_further(config, stack))
+        audit_log, traces = _audit_log(config, stack), _traces(config, stack)
+        observers = [metrics, CallLog(), *(one for one in (audit_log, traces) if one is not None)]
         quotas = Quotas(config, knows, metrics.refused)
-        yield Perimeter(Gate(config, knows, quotas, observers), metrics, material)
+        yield Perimeter(Gate(config, knows, quotas, observers), metrics, traces, material)
 
 
-def _further(config: Config, stack: ExitStack) -> Iterator[Observer]:
-    """Those that the settings ask for."""
-    if config.audit_log is not None:
-        log = AuditLog(config.audit_log)
-        stack.callback(log.close)
-        yield log
-    if config.traces:
-        traces = _traces()
-        stack.callback(traces.close)
-        yield traces
+def _audit_log(config: Config, stack: ExitStack) -> AuditLog | None:
+    if config.audit_log is None:
+        return None
+    log = AuditLog(config.audit_log)
+    stack.callback(log.close)
+    return log
 
 
-def _traces() -> Traces:
+def _traces(config: Config, stack: ExitStack) -> Traces | None:
+    if not config.traces:
+        return None
     try:
         from explainsvc.service.tracing import Traces  # here, for OpenTelemetry comes with an extra
     except ImportError as error:
         raise ExplainsvcError("traces need OpenTelemetry", where="traces", to_do="Install explainsvc[otel]") from error
-    return Traces()
+    traces = Traces()
+    stack.callback(traces.close)
+    return traces

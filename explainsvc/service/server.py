@@ -95,6 +95,8 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             receiving_uploads(backend) as uploads,
         ):
             pool.listener = edge.metrics
+            if edge.traces is not None:
+                pool.spent = edge.traces.spent
             proof = asyncio.ensure_future(asyncio.to_thread(prove))
             readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))

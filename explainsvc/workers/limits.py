@@ -33,6 +33,7 @@ class Limits:
         quarantine_seconds: How long it is refused.
         batch: Requests that may be computed as one.
         batch_seconds: That a request waits for others although a worker is idle.
+        spans: Whether workers tell where the time of their jobs goes.
     """
 
     workers: int = 2
@@ -54,6 +55,7 @@ class Limits:
     quarantine_seconds: float = 3600.0
     batch: int = 16
     batch_seconds: float = 0.0
+    spans: bool = False
 
     def environment(self, device: str) -> dict[str, str]:
         """The variables of a worker on a device, or on none."""

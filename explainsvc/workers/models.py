@@ -13,6 +13,7 @@ import explainsvc
 from explainpb.worker.v1.worker_pb2 import Reply, Wanted
 from explainsvc.errors import ModelNotFound
 from explainsvc.model import Model
+from explainsvc.spans import span
 from explainsvc.store import MODEL_FILE
 from explainsvc.workers.kept import Kept
 
@@ -38,13 +39,19 @@ def loaded(folder: str, models: Models, send: Send) -> Model:
 
 def read(models: Models, send: Send) -> Model:
     """A model that the server hands over; as bytes, because no path is anybody's business in an error."""
-    send(Reply(wanted=Wanted()))
+    with span("load"):
+        send(Reply(wanted=Wanted()))
+        files = _files(models.files)
+        return explainsvc.load(files.pop(MODEL_FILE), external_data=files)
+
+
+def _files(channel: socket.socket) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    while names := _names(message := _received(models.files)):
+    while names := _names(message := _received(channel)):
         for name, descriptor in zip(names, message[1], strict=True):
             with os.fdopen(descriptor, "rb") as file:
                 files[name] = file.read()
-    return explainsvc.load(files.pop(MODEL_FILE), external_data=files)
+    return files
 
 
 def _received(files: socket.socket) -> tuple[bytes, list[int]]:

@@ -141,6 +141,7 @@ async def started(forking: Forking, device: str = "") -> Worker:
     jobs, replies = frames.wide_pipe(), frames.wide_pipe()
     sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
     settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
+    settings["spans"] = limits.spans
     order = {"environment": limits.environment(device), "settings": settings}
     try:
         child = await forking.born(order, (jobs[0], replies[1], its.fileno()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from explainpb.worker.v1.worker_pb2 import Span
 
 RESTARTS = ("crash", "cpu", "timeout", "cancel", "memory", "rss")
 """Why a worker was replaced: it died of itself; of its CPU time; it did not end at the end of its time, or when its caller had
@@ -35,6 +37,10 @@ class Nobody:
 
     def restarted(self, reason: str) -> None:
         """See Listener."""
+
+
+def nobody_asks(_spans: Iterable[Span]) -> None:
+    """Does nothing with the time that a job took."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from explainpb.inference.inference_service_pb2 import ModelInferRequest
 from explainpb.inference.inference_service_pb2_grpc import GRPCInferenceServiceStub
-from explainpb.v1.explanation_service_pb2 import ListMethodsRequest, PredictRequest
+from explainpb.v1.explanation_service_pb2 import ExplainRequest, ExplainStreamRequest, ListMethodsRequest, PredictRequest
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from explainsvc.client import Client
 from explainsvc.codec.tensors import to_named
@@ -38,6 +38,7 @@ from tests.service import models
 from tests.service.processes import wait_for
 
 SERVING, UNKNOWN = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+RPC = "explainsvc.v1.ExplanationService/Explain"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -207,6 +208,57 @@ def test_a_span_a_call(observed: tuple[Listening, Proof], collector: tuple[Colle
     facts = {attribute.key: attribute.value.string_value for attribute in span().attributes}
     assert (span().name, span().parent_span_id.hex()) == ("explainsvc.v1.ExplanationService/ListMethods", PARENT)
     assert (facts["rpc.grpc.status_code"], facts["explainsvc.request_id"]) == ("OK", "traced")
+
+
+def _of_trace(collector: Collector, trace: str) -> list[Any]:
+    return [span for span in collector.spans if span.trace_id.hex() == trace]
+
+
+def _explained(listening: Listening, digest: str, trace: str) -> None:
+    request = ExplainRequest(model_digest=digest, inputs=to_named(models.image()), method="gradient")
+    with grpc.insecure_channel(listening.grpc) as channel:
+        ExplanationServiceStub(channel).Explain(request, metadata=[("traceparent", f"00-{trace}-{PARENT}-01")])
+
+
+def test_the_work_in_a_worker_is_below_its_call(observed: tuple[Listening, Proof], collector: tuple[Collector, str]) -> None:
+    """What a worker did is part of the call's trace: load, the model's run, build, session, run; for the next call the runs."""
+    first, second = "1" * 32, "2" * 32
+    with Client(observed[0].grpc) as client:
+        digest = client.upload(models.linear_of_pictures())
+    for trace, names in ((first, ["load", "run", "build", "session", "run"]), (second, ["run"])):
+        _explained(observed[0], digest, trace)
+        wait_for(lambda trace=trace: RPC in {span.name for span in _of_trace(collector[0], trace)}, 20)
+        spans = sorted(_of_trace(collector[0], trace), key=lambda span: span.start_time_unix_nano)
+        call, *work = spans
+        assert [span.name for span in work] == names
+        assert {span.parent_span_id for span in work} == {call.span_id}
+        times = [time for span in work for time in (span.start_time_unix_nano, span.end_time_unix_nano)]
+        assert times == sorted(times)
+        assert call.start_time_unix_nano <= times[0] <= times[-1] <= call.end_time_unix_nano
+
+
+def test_each_call_of_a_batch_has_the_work_of_the_batch(
+    observed: tuple[Listening, Proof], collector: tuple[Collector, str]
+) -> None:
+    """Calls that are computed together while the only worker is busy each have its work in their own trace."""
+    traces = [f"{number:x}" * 32 for number in range(3, 7)]
+    with Client(observed[0].grpc) as client:
+        digest = client.upload(models.cnn())
+        client.explain(digest, models.image())
+        with grpc.insecure_channel(observed[0].grpc) as channel, futures.ThreadPoolExecutor(4) as threads:
+            endless = to_named(models.rounds(models.ENDLESS))
+            request = ExplainRequest(model_digest=client.upload(models.loop()), inputs=endless, method="gradient")
+            busy = ExplanationServiceStub(channel).ExplainStream(ExplainStreamRequest(request=request), timeout=60)
+            wait_for(lambda: "explainsvc_workers_idle 0.0" in curl(f"http://{observed[0].http}/metrics")[1])
+            calls = [threads.submit(_explained, observed[0], digest, trace) for trace in traces]
+            wait_for(lambda: "explainsvc_queue_length 1.0" in curl(f"http://{observed[0].http}/metrics")[1])
+            time.sleep(0.5)
+            busy.cancel()
+            for call in calls:
+                call.result(60)
+    wait_for(lambda: sum(span.name == "run" for trace in traces for span in _of_trace(collector[0], trace)) == len(traces), 20)
+    runs = [span for trace in traces for span in _of_trace(collector[0], trace) if span.name == "run"]
+    assert len({span.start_time_unix_nano for span in runs}) == 1
 
 
 def test_a_log_line_is_json_and_has_the_call(observed: tuple[Listening, Proof], caplog: pytest.LogCaptureFixture) -> None:

@@ -101,7 +101,7 @@ class AuditBegun(_message.Message):
     def __init__(self, question: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "explained", "streamed", "validation", "audit_validation", "compiled", "report", "accepted", "ledger", "plan", "begun", "part", "wanted", "answers", "probes", "cancelled", "signature", "held")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "explained", "streamed", "validation", "audit_validation", "compiled", "report", "accepted", "ledger", "plan", "begun", "part", "wanted", "answers", "probes", "cancelled", "signature", "held", "spans")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,7 @@ class Reply(_message.Message):
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     progress: _audit_service_pb2.Progress
     row: _audit_service_pb2.AuditRow
@@ -150,7 +151,20 @@ class Reply(_message.Message):
     cancelled: Cancelled
     signature: Signature
     held: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., explained: _Optional[_Union[_explanation_service_pb2.ExplainResponse, _Mapping]] = ..., streamed: _Optional[_Union[_explanation_service_pb2.ExplainStreamResponse, _Mapping]] = ..., validation: _Optional[_Union[_explanation_service_pb2.Validation, _Mapping]] = ..., audit_validation: _Optional[_Union[_audit_service_pb2.AuditValidation, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., probes: _Optional[_Union[Probes, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., held: _Optional[_Iterable[str]] = ...) -> None: ...
+    spans: _containers.RepeatedCompositeFieldContainer[Span]
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., explained: _Optional[_Union[_explanation_service_pb2.ExplainResponse, _Mapping]] = ..., streamed: _Optional[_Union[_explanation_service_pb2.ExplainStreamResponse, _Mapping]] = ..., validation: _Optional[_Union[_explanation_service_pb2.Validation, _Mapping]] = ..., audit_validation: _Optional[_Union[_audit_service_pb2.AuditValidation, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., probes: _Optional[_Union[Probes, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., held: _Optional[_Iterable[str]] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("name", "start_unix_nanos", "end_unix_nanos", "times")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    START_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    END_UNIX_NANOS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    start_unix_nanos: int
+    end_unix_nanos: int
+    times: int
+    def __init__(self, name: _Optional[str] = ..., start_unix_nanos: _Optional[int] = ..., end_unix_nanos: _Optional[int] = ..., times: _Optional[int] = ...) -> None: ...
 
 class Wanted(_message.Message):
     __slots__ = ()
