@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ml_dtypes import bfloat16
 
 from explainsvc.cards import Card
 
 Array = npt.NDArray[Any]
 ARRAYS = frozenset({"array", "value"})
 """Parameter types that an ``.npy`` can fill."""
+VOID = np.dtype("V2")
+"""What numpy's files call bfloat16."""
 ARG_MAX = "argmax"
 """The largest element of an output, as a target."""
 
@@ -197,6 +200,7 @@ def _load(path: str) -> Any:
 
 def _member(path: str, archive: Any, key: str) -> Array:
     try:
-        return np.asarray(archive[key])
+        array = np.asarray(archive[key])
+        return array.view(bfloat16) if array.dtype == VOID else array
     except (ValueError, EOFError, OSError, zipfile.BadZipFile):
         raise UsageError(f"{path}: {key!r} cannot be read; expected a whole array without Python objects") from None

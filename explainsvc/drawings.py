@@ -12,6 +12,7 @@ import numpy.typing as npt
 from explainsvc.arguments import UsageError
 from explainsvc.attribution import Attribution
 from explainsvc.images import Layout
+from explainsvc.inputs import widened
 from explainsvc.report import render
 from explainsvc.report.colors import Mode
 from explainsvc.report.kinds import Kind, kind_of
@@ -105,7 +106,7 @@ class Answers:
         """The pictures of one input, or of a value inside the model."""
         values = [self._items(one.values[name]) for one in self.attributions]
         shared = len(values[0]) != self.count
-        own = self._items(self.given.feeds[name]) if name in self.given.feeds else None
+        own = self._items(widened(self.given.feeds[name])) if name in self.given.feeds else None
         for index, first in enumerate(values[0]):
             words = self._words(index, first.shape)
             x = self._ids(index, first.shape) if own is None else own[index]

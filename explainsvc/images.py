@@ -197,7 +197,7 @@ def _size(rows: int | str | None, columns: int | str | None, how: Preprocessing)
 
 
 def _normalise(pixels: npt.NDArray[np.uint8], dtype: str, how: Preprocessing) -> npt.NDArray[Any]:
-    floating = dtype.startswith("float")
+    floating = "float" in dtype
     scale = (1 / 255 if floating else 1.0) if how.scale is None else how.scale
     channels = pixels.shape[-1]
     mean, std = _per_channel(how.mean, channels, "mean"), _per_channel(how.std, channels, "std")

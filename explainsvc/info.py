@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,12 @@ class TensorInfo:
 _TYPES = {"float": "float32", "double": "float64"}
 
 
-def tensor_info(declared: Any) -> TensorInfo:
-    """An onnxruntime ``NodeArg``: its name, numpy type name and declared shape."""
+def tensor_info(declared: Any, narrow: Collection[str] = ()) -> TensorInfo:
+    """An onnxruntime ``NodeArg``: its name, numpy type name and declared shape; ``narrow``: inputs whose type is bfloat16."""
     kind: str = declared.type.removeprefix("optional(")
     inner = kind.removeprefix("tensor(").rstrip(")") if kind.startswith("tensor(") else ""
     shape = tuple(d if isinstance(d, (int, str)) else None for d in declared.shape)
-    return TensorInfo(declared.name, _TYPES.get(inner, inner), shape)
+    return TensorInfo(declared.name, "bfloat16" if declared.name in narrow else _TYPES.get(inner, inner), shape)
 
 
 _INVENTED = "unk__"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidInput, InvalidParameter, Violation
@@ -43,11 +44,16 @@ def check_feeds(feeds: Any, declared: Sequence[TensorInfo], frozen: int | None) 
             violations.append(Violation(f'inputs["{tensor.name}"]', f"is not an array; expected {tensor.describe()}"))
             continue
         violations += _violations(array, tensor, frozen)
-        arrays[tensor.name] = array.astype(object) if array.dtype.kind in "US" else array
+        arrays[tensor.name] = array.astype(object) if array.dtype.kind in "US" else widened(array)
     violations += _batch_violations(arrays, frozen)
     if violations:
         raise _unfit(violations)
     return arrays
+
+
+def widened(array: Array) -> Array:
+    """bfloat16 as float32, which holds all its numbers and is what everything is computed in."""
+    return array.astype(np.float32) if array.dtype == bfloat16 else array
 
 
 def _unfit(violations: Sequence[Violation]) -> InvalidInput:
@@ -58,7 +64,11 @@ def _violations(array: Array, tensor: TensorInfo, frozen: int | None) -> list[Vi
     field = f'inputs["{tensor.name}"]'
     found = []
     kind = "string" if array.dtype.kind in "USO" else str(array.dtype)
-    if tensor.dtype not in ("", kind):
+    array = widened(array)
+    if (tensor.dtype, kind) == ("bfloat16", "float32"):
+        if not np.array_equal(array, array.astype(bfloat16).astype(np.float32), equal_nan=True):
+            found.append(Violation(f"{field}.dtype", "is float32, with numbers that bfloat16 does not hold; round them"))
+    elif tensor.dtype not in ("", kind):
         found.append(Violation(f"{field}.dtype", f"is {kind}, expected {tensor.dtype}"))
     if tensor.shape is not None and not _fits(array.shape, tensor.shape, frozen):
         found.append(Violation(f"{field}.shape", f"is {list(array.shape)}, expected {tensor.describe()}"))

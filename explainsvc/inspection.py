@@ -23,7 +23,8 @@ from explainsvc.trials import Trials
 if TYPE_CHECKING:
     from explainsvc.model import Model
 
-NUMERIC_KINDS = ("float", "int", "uint", "bool")
+FLOAT_KINDS = ("float", "bfloat")
+NUMERIC_KINDS = (*FLOAT_KINDS, "int", "uint", "bool")
 PERTURB = "a perturbation method such as occlusion"
 PROBABILITY = {"Softmax": "softmax probability", "LogSoftmax": "log-softmax, the logarithm of a probability"}
 CUT = "cut the model after its embedding or vectoriser"
@@ -84,7 +85,7 @@ def reachable_inputs(model: Model, method: Method, output: str) -> tuple[str, ..
     Raises:
         NothingToDifferentiate: There is none.
     """
-    floats = [t.name for t in model.inputs if t.dtype.startswith("float")]
+    floats = [t.name for t in model.inputs if "float" in t.dtype]
     if method.family in ("perturbation", "control"):
         chosen = floats or [t.name for t in model.inputs if t.dtype.startswith(NUMERIC_KINDS)]
     else:
@@ -108,7 +109,7 @@ def require_kind(tensors: Sequence[TensorInfo], method: Method) -> None:
     Raises:
         NothingToDifferentiate: A gradient of integers or strings, or a perturbation of strings.
     """
-    allowed = {"graph": ("float",), "sampling": ("float",), "perturbation": NUMERIC_KINDS}.get(method.family)
+    allowed = {"graph": FLOAT_KINDS, "sampling": FLOAT_KINDS, "perturbation": NUMERIC_KINDS}.get(method.family)
     for tensor in tensors:
         if allowed is not None and not tensor.dtype.startswith(allowed):
             raise NothingToDifferentiate(
@@ -202,7 +203,7 @@ def _reached_together(model: Model, trials: Trials) -> frozenset[str]:
 
 def _unreached(model: Model, trials: Trials, tensor: TensorInfo) -> str:
     """Why no gradient reaches an input; empty where the walk to it alone does."""
-    if not tensor.dtype.startswith("float"):
+    if "float" not in tensor.dtype:
         return f"is {tensor.dtype}, which has no gradient"
     try:
         refusal = trials.of(METHODS["gradient"], model.default_output, (tensor.name,)).refusal

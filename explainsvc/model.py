@@ -95,7 +95,7 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """The model's inputs (not initializers that an old exporter lists among them)."""
-        return tuple(tensor_info(i) for i in self._runnable.session.ort.get_inputs())
+        return tuple(tensor_info(i, self._runnable.narrow) for i in self._runnable.session.ort.get_inputs())
 
     @cached_property
     def outputs(self) -> tuple[TensorInfo, ...]:

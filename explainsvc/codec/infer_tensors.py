@@ -19,15 +19,16 @@ BYTES = "BYTES"
 DATATYPES = {
     "BOOL": "bool", "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64", "UINT8": "uint8", "UINT16": "uint16",
     "UINT32": "uint32", "UINT64": "uint64", "FP16": "float16", "FP32": "float32", "FP64": "float64", BYTES: "string",
+    "BF16": "bfloat16",
 }  # fmt: skip
-"""The protocol's name of a type → ours. BF16 is missing: no model that numpy cannot feed is taken in."""
+"""The protocol's name of a type → ours."""
 NAMES = {ours: name for name, ours in DATATYPES.items()}
 FIELDS = {
     "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
     "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
     "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", BYTES: "bytes_contents",
 }  # fmt: skip
-"""Where the elements of a type are, when they are not raw; FP16 has no such field."""
+"""Where the elements of a type are, when they are not raw; FP16 and BF16 have no such field."""
 SIZE = "binary_data_size"
 """What KServe's client says of raw elements even over gRPC: how many bytes they are."""
 LENGTH = struct.Struct("<I")

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+from ml_dtypes import bfloat16
 
 from explainsvc.errors import InvalidInput, InvalidRequest, Violation
 
@@ -71,13 +72,14 @@ def to_array(values: Any, dtype: str) -> Array:
     except ValueError:  # numpy's words are of "inhomogeneous parts"
         raise ValueError("has rows of different lengths") from None
     wanted = np.dtype(dtype or "float32")
+    floating = wanted.kind == "f" or wanted == bfloat16
     if array.size == 0:
         return array.astype(wanted)
     if array.dtype.kind not in ("b" if wanted.kind == "b" else "iuf"):
         raise ValueError(f"holds other values than those of {wanted}")
     with np.errstate(all="ignore"):
         found = array.astype(wanted)
-    held = np.isfinite(found) if wanted.kind == "f" else found == array
+    held = np.isfinite(found) if floating else found == array
     if not held.all():
         raise ValueError(f"holds numbers that no {wanted} holds")
     return found

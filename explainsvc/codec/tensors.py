@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import ml_dtypes as ml_dtypes  # numpy then knows the name bfloat16
 import numpy as np
 import numpy.typing as npt
 
@@ -27,8 +28,9 @@ DTYPES: dict[str, pb.DataType] = {
     "float16": pb.DATA_TYPE_FLOAT16,
     "float32": pb.DATA_TYPE_FLOAT32,
     "float64": pb.DATA_TYPE_FLOAT64,
+    "bfloat16": pb.DATA_TYPE_BFLOAT16,
 }
-"""numpy name → enum; strings are a case of their own."""
+"""numpy name → enum; strings are a case of their own. The name bfloat16 is that of ml_dtypes."""
 
 MAX_RANK = 32
 """numpy has no more than 64, and no model has as many."""

@@ -175,7 +175,7 @@ def wrong(digest: str, file: Path) -> dict[str, tuple[oip.ModelInferRequest, str
     feeds = models.image()
     two, half, short = asked(digest, feeds), asked(digest, feeds), asked(digest, feeds)
     two.inputs[0].contents.fp32_contents.append(1)
-    half.inputs[0].datatype = "BF16"
+    half.inputs[0].datatype = "FP8"
     short.raw_input_contents[0] = short.raw_input_contents[0][:-1]
     field = asked(digest, feeds, typed=True)
     field.inputs[0].datatype = "INT8"
@@ -189,7 +189,7 @@ def wrong(digest: str, file: Path) -> dict[str, tuple[oip.ModelInferRequest, str
     large.inputs[0].contents.ClearField("int64_contents")
     return {
         "typed and raw": (two, "INVALID_ARGUMENT", "contents and in raw_input_contents"),
-        "a type that is not known": (half, "INVALID_ARGUMENT", "'BF16', expected one of"),
+        "a type that is not known": (half, "INVALID_ARGUMENT", "'FP8', expected one of"),
         "too few bytes": (short, "INVALID_ARGUMENT", "has 287 bytes, expected 288"),
         "the field of another type": (field, "INVALID_ARGUMENT", "expected INT8 in int_contents"),
         "shared memory": (shared, "INVALID_ARGUMENT", "shared_memory_region"),

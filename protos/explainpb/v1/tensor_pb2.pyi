@@ -23,6 +23,7 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_TYPE_FLOAT32: _ClassVar[DataType]
     DATA_TYPE_FLOAT64: _ClassVar[DataType]
     DATA_TYPE_STRING: _ClassVar[DataType]
+    DATA_TYPE_BFLOAT16: _ClassVar[DataType]
 
 class ResizeMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -56,6 +57,7 @@ DATA_TYPE_FLOAT16: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_FLOAT64: DataType
 DATA_TYPE_STRING: DataType
+DATA_TYPE_BFLOAT16: DataType
 RESIZE_MODE_UNSPECIFIED: ResizeMode
 RESIZE_MODE_COVER: ResizeMode
 RESIZE_MODE_STRETCH: ResizeMode
