@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc import arguments, doctor, engines, images, loading, texts
+from explainsvc import arguments, doctor, engines, loading, texts
 from explainsvc.arguments import UsageError
 from explainsvc.cards import Card
 from explainsvc.client import Client
 from explainsvc.codec.questions import Question
-from explainsvc.drawings import Answers, Given, Wishes
-from explainsvc.engines import Engine
+from explainsvc.drawings import Answers, Wishes
 from explainsvc.errors import UnknownMethod
-from explainsvc.images import Preprocessing
+from explainsvc.given import given_to, preprocessing
 from explainsvc.progress import bar
 from explainsvc.randomisation import Draws, count_steps, steps_of
 from explainsvc.service import config, security, server
@@ -67,7 +66,7 @@ def explain(options: argparse.Namespace) -> int:
     if options.inputs is None:
         raise UsageError("--inputs is required; only --dry-run goes without")
     with engines.opened(options.model, options.server) as engine, bar() as progress:
-        given = _given(engine, options)
+        given = given_to(engine, options)
         attributions = [engine.explain(given.feeds, question, options.seed, progress) for question in questions]
     written = write(options.out, Answers(attributions, given, wishes)) if write is not None else []
     documents = [attribution.to_json() for attribution in attributions]
@@ -89,7 +88,7 @@ def ledger(options: argparse.Namespace) -> int:
     out = None if options.out is None else _place(options.out, ".json")
     question = _question(options, options.method)
     with engines.opened(options.model, options.server) as engine:
-        books = engine.ledger(_given(engine, options).feeds, question)
+        books = engine.ledger(given_to(engine, options).feeds, question)
     if out is not None:
         out.write_text(as_json(books.to_json()) + "\n", encoding="utf-8")
     say(options, books.to_json(), texts.ledger(books, [] if out is None else [out]))
@@ -193,24 +192,6 @@ def _questions(options: argparse.Namespace) -> list[Question]:
         if name not in methods:
             raise UsageError(f"-p {name}.…: {name} is not among the methods asked ({', '.join(methods)})")
     return [_asked(options, method, parameters.get(method, {})) for method in methods]
-
-
-def preprocessing(options: argparse.Namespace) -> Preprocessing:
-    """What the pixel options say."""
-    return Preprocessing(options.scale, options.mean, options.std, options.bgr, options.layout, options.channels, options.size)
-
-
-def _given(engine: Engine, options: argparse.Namespace) -> Given:
-    if not images.is_image(options.inputs):
-        feeds = arguments.read_inputs(options.inputs)
-        return Given(feeds, {name: list(values) for name, values in feeds.items() if values.ndim > 0}, options.layout)
-    inputs = engine.inputs()
-    if len(inputs) != 1:
-        names = ", ".join(tensor.name for tensor in inputs)
-        raise UsageError(f"{options.inputs}: an image fills one input, the model has {names}; give an .npz with all")
-    tensor = inputs[0]
-    picture = images.preprocess(options.inputs, tensor.shape, tensor.dtype, preprocessing(options))
-    return Given({tensor.name: picture.tensor}, {tensor.name: [picture.rgb]}, picture.layout)
 
 
 def randomise(options: argparse.Namespace) -> int:

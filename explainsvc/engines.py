@@ -20,6 +20,7 @@ from explainsvc.codec.questions import Question
 from explainsvc.connecting import Connection
 from explainsvc.dry_run import DryRun
 from explainsvc.explanation_client import Asked
+from explainsvc.images import Preprocessing
 from explainsvc.info import TensorInfo
 from explainsvc.ledger import Ledger
 from explainsvc.model import Model
@@ -53,6 +54,9 @@ class Engine(Protocol):
     def inputs(self) -> Sequence[TensorInfo]:
         """The model's inputs."""
 
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures become the model's input, where that is kept with it."""
+
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
         """One explanation."""
 
@@ -82,6 +86,9 @@ class Local:
     def inputs(self) -> Sequence[TensorInfo]:
         """See Engine."""
         return self.model.inputs
+
+    def preprocessing(self) -> None:
+        """See Engine; only a server keeps it."""
 
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
         """See Engine."""
@@ -142,6 +149,10 @@ class Remote:
     def inputs(self) -> Sequence[TensorInfo]:
         """See Engine."""
         return [TensorInfo(**fields) for fields in self.inspect()["inputs"]]
+
+    def preprocessing(self) -> Preprocessing | None:
+        """See Engine."""
+        return self.client.preprocessing(self.digest)
 
     def explain(self, feeds: Feeds, question: Question, seed: int, progress: Progress) -> Attribution:
         """See Engine."""

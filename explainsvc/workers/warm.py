@@ -24,6 +24,7 @@ APART = (
     "doctor",
     "engines",
     "forkserver",
+    "given",
     "jobs",
     "server_options",
     "service",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from dataclasses import replace
@@ -135,6 +136,44 @@ def test_a_model_keeps_its_profile(
     assert [cli.main([*command, "--mean", "0.5", "--bgr"]), cli.main([*command, "--forget"]), cli.main(command[2:])] == [0, 0, 2]
     shown, forgotten = capsys.readouterr().out.splitlines()
     assert ("mean=(0.5,)" in shown, "bgr=True" in shown, "nothing is kept" in forgotten) == (True, True, True)
+
+
+def test_a_command_reads_a_picture_by_the_kept_profile(
+    client: Client, address: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Without options of pixels, and with the same ones; others are refused, and decide alone where nothing is kept."""
+    how, (model, photo) = Preprocessing(1 / 255, (0.5,), (0.25,)), (tmp_path / "model.onnx", tmp_path / "photo.png")
+    model.write_bytes(models.linear_of_pictures())
+    photo.write_bytes(encoded("PNG"))
+    digest = client.upload(str(model))
+    command = [
+        "--server",
+        address,
+        "explain",
+        str(model),
+        "--inputs",
+        str(photo),
+        "--method",
+        "input_x_gradient",
+        "--target",
+        "1",
+    ]
+    same, other = ["--scale", "1/255", "--mean", "0.5", "--std", "0.25"], ["--mean", "0.25"]
+
+    def values(*options: str) -> Any:
+        assert cli.main([*command, "--json", *options]) == 0
+        return json.loads(capsys.readouterr().out)["values"]
+
+    plain, asked = values(), values(*same)
+    assert plain != asked
+    client.set_preprocessing(digest, how)
+    try:
+        assert values() == asked == values(*same)
+        assert cli.main([*command, *other]) == 2
+        assert "keeps another preprocessing with the model" in capsys.readouterr().err
+    finally:
+        client.set_preprocessing(digest, None)
+    assert values() == plain
 
 
 BAD: dict[str, tuple[list[bytes], str]] = {
