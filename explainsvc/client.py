@@ -78,17 +78,20 @@ class Client:
         """End the connection."""
         self._channel.close()
 
-    def upload(self, source: str | os.PathLike[str] | bytes, external_data: Mapping[str, bytes] | None = None) -> str:
+    def upload(
+        self, source: str | os.PathLike[str] | bytes, external_data: Mapping[str, bytes] | None = None, *, again: bool = False
+    ) -> str:
         """Store a model; its digest. Of a path, the external-data files beside it are sent along.
 
-        Nothing is sent when the caller has stored the model already. An upload survives a broken connection and a server that
+        Nothing is sent when the caller has stored the model already, unless ``again`` says so, by which an administrator frees it
+        from quarantine. An upload survives a broken connection and a server that
         starts again meanwhile: it goes on with what had not arrived.
         """
         data, external = (source, external_data or {}) if isinstance(source, bytes) else read_files(source)
         name = "" if isinstance(source, bytes) else Path(source).name
         with self._typed_errors():
             digest = digest_of(data, external)
-            if not self._has(digest):
+            if again or not self._has(digest):
                 digest = upload(self._models, name, data, external)
         return digest
 

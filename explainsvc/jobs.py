@@ -25,7 +25,7 @@ from explainsvc.workers.forking import Forking
 from explainsvc.workers.limits import Limits as Limits
 from explainsvc.workers.line import Line
 from explainsvc.workers.process import Worker, all_started, death_in_words, end, started
-from explainsvc.workers.quarantine import Quarantine
+from explainsvc.workers.quarantine import UNWRITTEN, Book, Quarantine
 from explainsvc.workers.running import INTERIM, Running, Stage
 from explainsvc.workers.stats import Listener, Nobody, PoolStats, nobody_asks
 
@@ -279,9 +279,9 @@ def model_of(folder: str) -> str:
 
 
 @asynccontextmanager
-async def running(limits: Limits) -> AsyncIterator[Pool]:
-    """A pool whose workers are all warm, spares apart; they end with it."""
-    quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds)
+async def running(limits: Limits, book: Book = UNWRITTEN) -> AsyncIterator[Pool]:
+    """A pool whose workers are all warm, spares apart; they end with it. ``book``: of the models that bring them down."""
+    quarantine = Quarantine(limits.strikes, limits.strike_seconds, limits.quarantine_seconds, book)
     pool = Pool(limits, quarantine, Line(limits.queue), Forking(limits))
     try:
         keepers = [asyncio.create_task(pool.keep(worker.device, worker)) for worker in await all_started(pool.forking)]

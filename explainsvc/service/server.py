@@ -90,7 +90,7 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
     """
     with perimeter(config) as edge, opened(config.store, config.objects, config.retention()) as store:
         async with (
-            running(config.limits()) as pool,
+            running(config.limits(), store.quarantine) as pool,
             running_audits(backend := Backend(store, pool, config)) as audits,
             receiving_uploads(backend) as uploads,
         ):

@@ -52,6 +52,9 @@ MIGRATIONS = (
     INSERT INTO identity VALUES (lower(hex(randomblob(16))));
     """,
     "ALTER TABLE claims ADD COLUMN preprocessing BLOB NOT NULL DEFAULT x'';",
+    """
+    CREATE TABLE quarantine (model TEXT PRIMARY KEY, strikes TEXT NOT NULL, until REAL NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 """Each takes a database one version up; ``PRAGMA user_version`` counts those that it has had. Old ones never change."""
 

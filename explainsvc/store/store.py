@@ -17,6 +17,7 @@ from explainsvc.store.legacy import take_over
 from explainsvc.store.models import Models, Place, Wanted
 from explainsvc.store.objects import LocalObjects, Objects, incoming, objects_at
 from explainsvc.store.partials import Partials
+from explainsvc.store.quarantine import StoredQuarantine
 from explainsvc.store.records import Asked, Retention, StoredAudit, StoredModel, Viewer
 from explainsvc.store.requests import answered
 
@@ -84,6 +85,7 @@ class Store:
     models: Models
     audits: Audits
     partials: Partials
+    quarantine: StoredQuarantine
     retention: Retention
 
     def seen_by(self, viewer: Viewer) -> View:
@@ -130,7 +132,8 @@ def _tidied(root: Path, database: Database, url: str, retention: Retention) -> S
     if url:
         _move_out(LocalObjects(root), objects, database)
     models = Models(database, objects, retention.model_bytes)
-    store = Store(root, database, models, Audits(database, root), Partials(database, root, retention), retention)
+    audits, partials = Audits(database, root), Partials(database, root, retention)
+    store = Store(root, database, models, audits, partials, StoredQuarantine(database), retention)
     for part in (store.models, store.audits, store.partials):
         part.tidy()
     store.sweep()

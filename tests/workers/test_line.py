@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -72,3 +73,44 @@ def test_quarantine_counts_within_its_window() -> None:
         quarantine.strike("bad")
     quarantine.release("bad")
     quarantine.check("bad")
+
+
+class Pages:
+    """A book in memory, which another quarantine can read."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, tuple[Sequence[float], float]] = {}
+
+    def read(self) -> dict[str, tuple[Sequence[float], float]]:
+        """All lines."""
+        return dict(self.lines)
+
+    def write(self, model: str, strikes: Sequence[float], until: float) -> None:
+        """A line, or none."""
+        self.lines.pop(model, None)
+        if strikes or until:
+            self.lines[model] = (strikes, until)
+
+
+def test_the_next_quarantine_goes_on_from_the_book() -> None:
+    """Strikes and terms hold for whoever reads them, for as long as they would have, and leave no lines behind."""
+    now, book = [0.0], Pages()
+
+    def quarantine() -> Quarantine:
+        return Quarantine(2, 10.0, 60.0, book, clock=lambda: now[0])
+
+    quarantine().strike("bad")
+    now[0] = 5.0
+    quarantine().strike("bad")
+    now[0] = 64.0
+    with pytest.raises(ModelQuarantined, match="another 1 seconds"):
+        quarantine().check("bad")
+    now[0] = 65.0
+    quarantine().check("bad")
+    assert book.lines == {}
+    quarantine().strike("bad")
+    now[0] = 80.0
+    quarantine().strike("bad")
+    quarantine().check("bad")
+    quarantine().release("bad")
+    assert book.lines == {}
