@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from tqdm import tqdm
+
+from explainsvc.method import silent
 
 KNOWN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {postfix} left]"
 """Of work that knows better than a mean over what is done how long it will still take."""
@@ -21,8 +24,11 @@ class Advance(Protocol):
 
 @contextmanager
 def bar() -> Iterator[Advance]:
-    """One bar, drawn at the first report and only on a terminal; quick work draws none."""
-    with tqdm(total=0, leave=False, disable=None, delay=0.5, dynamic_ncols=True) as line:
+    """One bar, drawn at the first report and only on a terminal; elsewhere it is ``silent``. Quick work draws none."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    with tqdm(total=0, leave=False, delay=0.5, dynamic_ncols=True) as line:
 
         def advance(done: int, total: int, what: str, remaining: float | None = None) -> None:
             line.total = total

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,19 @@ def test_models_are_listed_and_deleted(client: Client) -> None:
     assert listed[digest]["size_bytes"] == len(models.bomb())
     client.delete(digest)
     assert digest not in {model["digest"] for model in client.list_models()}
+
+
+@pytest.mark.parametrize(("terminal", "rpc"), [(False, "Explain"), (True, "ExplainStream")])
+def test_the_command_asks_for_progress_only_on_a_terminal(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, terminal: bool, rpc: str
+) -> None:
+    """Where nobody would see it, ``explain`` is the unary call, which the server may compute together with others."""
+    model, inputs = tmp_path / "model.onnx", tmp_path / "x.npz"
+    model.write_bytes(models.cnn())
+    np.savez(inputs, **models.image())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    command = ["--server", address, "explain", str(model), "--inputs", str(inputs), "--method", "gradient"]
+    with caplog.at_level(logging.INFO, "explainsvc.service.logs"):
+        assert cli.main(command) == 0
+    called = re.findall(r"ExplanationService/(Explain\w*)", "\n".join(record.getMessage() for record in caplog.records))
+    assert called == [rpc]
