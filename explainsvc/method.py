@@ -42,7 +42,7 @@ Watch = Callable[[int, int, Callable[[], Estimate]], None]
 """Called with (samples, total, estimate) after every sample from the second on; nothing is computed unless it asks for it."""
 
 
-def silent(*_: object) -> None:
+def silent(*_: object, **__: object) -> None:
     """The progress of work that nobody watches."""
 
 

@@ -20,7 +20,7 @@ def within(case: Case, method: str) -> Summary:
     target = model.predict(case.feeds)[model.default_output].argmax(axis=1).tolist()
     before, after = (_maps(each, case, method, target) for each in (model, again))
     found = [spearman_abs(a[inside][None], b[inside][None])[0] for a, b, inside in zip(before, after, x > 0, strict=True)]
-    return summarise(np.array(found), RESAMPLES, np.random.default_rng(0))
+    return summarise(np.array(found), RESAMPLES, seed=0)
 
 
 def _maps(model: explainsvc.Model, case: Case, method: str, target: list[int]) -> Array:
