@@ -17,7 +17,10 @@ from explainsvc.service.config import FIELDS, Config  # noqa: E402
 
 PAGE = ROOT / "docs" / "operations.md"
 BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
-OF_THE_MACHINE = {"store": "`~/.local/share/explainsvc`", "worker_memory_bytes": "the machine's memory"}
+OF_THE_MACHINE = {
+    "store": "`~/.local/share/explainsvc`", "worker_memory_bytes": "the machine's memory",
+    "worker_rss_bytes": "a third of the machine's memory",
+}  # fmt: skip
 
 
 def default(one: dataclasses.Field[Any]) -> str:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from functools import cache
-
-import pytest
 
 from explainsvc.autograd import known_operators
 from tests.autograd.collected import IN_MODELS, case_rows
@@ -37,13 +33,6 @@ def rule(method: str, operator: str) -> str:
             if columns and row[0] == f"`{operator}`":
                 return row[columns[0]]
     raise AssertionError((method, operator))
-
-
-@pytest.mark.exhaustive  # make check asks the same
-def test_the_page_is_current() -> None:
-    """The page says what the tables, the definitions and the case rows say."""
-    done = subprocess.run([sys.executable, ROOT / "docs/operators.py", "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_every_derivative_has_a_row() -> None:
