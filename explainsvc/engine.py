@@ -123,7 +123,7 @@ def run_graph(
             :attr:`~explainsvc.explained.Builder.reference`; one graph serves all baselines.
     """
     model, target = request.model, request.target.output
-    key = (model.digest, name, _key_of(params), target, request.wanted)
+    key = (name, _key_of(params), target, request.wanted)
     session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
     prefix = prefix_in(model.graph)
     feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(seed_type(model, target))}
@@ -134,7 +134,7 @@ def run_graph(
     outputs = model.run(session, feeds, None if first else [*names.values(), value])
     if first:
         hold_against(model, request.feeds, outputs)
-        model.verified(key)
+        model.verified.add(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
 
 
