@@ -70,6 +70,7 @@ class Request:
 
     ``first``: the number of the first item among those that the user gave; not 0 where they are explained in groups.
     ``watch``: hears of the estimates on the way, of methods that are means of samples.
+    ``largest``: the target is the largest element, which the explained graph finds itself; of ``target`` only the output counts.
     """
 
     model: Model
@@ -80,6 +81,7 @@ class Request:
     progress: Progress
     first: int = 0
     watch: Watch = silent
+    largest: bool = False
 
     @property
     def batched(self) -> bool:
