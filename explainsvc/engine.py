@@ -22,7 +22,6 @@ from explainsvc.explained import BASELINE, SEED, TARGET, Program, explained_grap
 from explainsvc.graph.passes.opset import WORKING_OPSET
 from explainsvc.graph.probe import deviation
 from explainsvc.method import Method, Request, Result
-from explainsvc.target import resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -51,10 +50,8 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:
     values, output = run_graph(method.card.name, params, program_of(method, params), request)
-    if request.largest:
-        request = replace(request, target=resolve_target(None, request.target.output, lambda _: output, request.batched))
-    claimed = method.complete == "output"
-    residual = request.excess(values, request.target.value(output, request.batched)) if claimed else None
+    known, claimed = request.told(output), method.complete == "output"
+    residual = known.excess(values, known.target.value(output, known.batched)) if claimed else None
     return Result(values, None, residual, output=output)
 
 

@@ -58,7 +58,7 @@ def explain(
     def run(value_of: Callable[[str], Array]) -> tuple[Request, Result]:
         return (request := on(value_of)), attribute(found, params, request)
 
-    if found.run is None and not (model.prepared.upcast or model.prepared.dequantized):
+    if found.one_run and not (model.prepared.upcast or model.prepared.dequantized):
         key = (name, *((n, a.shape) for n, a in sorted(checked.items())))
         largest = is_largest(target) and finds_largest(model.graph, name)
         told = _largest_in_one_run(partial(attribute, found, params, asked), on) if largest else None

@@ -42,7 +42,7 @@ def test_a_target_by_index_takes_one_run(runs: list[Session]) -> None:
     assert len(runs) == 2
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp_epsilon", "input_x_gradient", "guided_backprop"])
+@pytest.mark.parametrize("method", ["gradient", "lrp_epsilon", "guided_backprop", "grad_cam", "guided_grad_cam"])
 def test_the_graph_finds_the_largest_element(runs: list[Session], method: str) -> None:
     """One run, and the numbers of the target that names it; the first of several largest ones, as numpy counts."""
     model, x = explainsvc.load(models.cnn()), numbers(3, 2, 8, 8)
@@ -55,7 +55,7 @@ def test_the_graph_finds_the_largest_element(runs: list[Session], method: str) -
     np.testing.assert_array_equal(found.values["x"], named.values["x"])
     np.testing.assert_array_equal(found.output_value, named.output_value)
     np.testing.assert_equal(found.residual, named.residual)
-    assert found.target.description == named.target.description
+    assert (found.target.description, found.caveats) == (named.target.description, named.caveats)
 
 
 LARGEST = {

@@ -140,7 +140,7 @@ def _untouched_output(subject: Subject) -> Array:
 
 
 def _teller(subject: Subject) -> Explained | None:
-    tells = (e for e in subject.explained if e.method.run is None and e.target.output == subject.output)
+    tells = (e for e in subject.explained if e.method.one_run and e.target.output == subject.output)
     return next(tells, None)
 
 
