@@ -50,8 +50,8 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:
     values, output = run_graph(method.card.name, params, program_of(method, params), request)
-    claimed = method.complete == "output"
-    residual = request.excess(values, request.target.value(output, request.batched)) if claimed else None
+    known, claimed = request.told(output), method.complete == "output"
+    residual = known.excess(values, known.target.value(output, known.batched)) if claimed else None
     return Result(values, None, residual, output=output)
 
 
@@ -74,8 +74,16 @@ def program_of(method: Method, params: Any) -> Program:
     return lambda builder: program(builder, params)
 
 
-def build(model: Model, name: str, params: Any, program: Program, target: str, wanted: Sequence[str]) -> ir.Model:
-    """The explained graph of a program.
+def build(
+    model: Model,
+    name: str,
+    params: Any,
+    program: Program,
+    target: str,
+    wanted: Sequence[str],
+    largest_per_item: bool | None = None,
+) -> ir.Model:
+    """The explained graph of a program; arguments as those of :func:`~explainsvc.explained.explained_graph`.
 
     Raises:
         ModelUnsupported: The model could not be brought to an opset that can be differentiated.
@@ -91,7 +99,7 @@ def build(model: Model, name: str, params: Any, program: Program, target: str, w
         "target": target,
         "caveats": json.dumps(model.caveats),
     }
-    return explained_graph(model.prepared.model, target, wanted, program, metadata)
+    return explained_graph(model.prepared.model, target, wanted, program, metadata, largest_per_item)
 
 
 def require_working_opset(model: Model) -> None:
@@ -123,10 +131,13 @@ def run_graph(
             :attr:`~explainsvc.explained.Builder.reference`; one graph serves all baselines.
     """
     model, target = request.model, request.target.output
-    key = (model.digest, name, _key_of(params), target, request.wanted)
-    session = model.session(key, partial(build, model, name, params, program, target, request.wanted))
+    per_item = request.batched if request.largest else None
+    key = (name, _key_of(params), target, request.wanted, per_item)
+    session = model.session(key, partial(build, model, name, params, program, target, request.wanted, per_item))
     prefix = prefix_in(model.graph)
-    feeds = model.internal(request.feeds) | {prefix + SEED: request.target.seed.astype(seed_type(model, target))}
+    feeds = model.internal(request.feeds)
+    if not request.largest:
+        feeds[prefix + SEED] = request.target.seed.astype(seed_type(model, target))
     feeds |= {f"{prefix}{BASELINE}{n}": array for n, array in model.internal(start or {}).items()}
     names = {wanted: prefix + wanted for wanted in request.wanted}
     value = target if target in session.outputs else prefix + TARGET
@@ -134,7 +145,7 @@ def run_graph(
     outputs = model.run(session, feeds, None if first else [*names.values(), value])
     if first:
         hold_against(model, request.feeds, outputs)
-        model.verified(key)
+        model.verified.add(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
 
 

@@ -121,7 +121,7 @@ class Exchange:
         file = File(self._data, self._spans, own) if short else file_with(self._model, weights)
         twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
         weights_of_twin = Weights(everything, frozenset(weights), reads)
-        return Model(file, twin, make=lambda key, build: self._session(_without(key, file.digest), build, weights_of_twin))
+        return Model(file, twin, make=lambda key, build: self._session(key, build, weights_of_twin))
 
     def _session(self, key: Hashable, build: Callable[[], ir.Model], weights: Weights) -> Session:
         """The session of a graph made from a model: of the one that was built for another model, with this one's numbers."""
@@ -162,10 +162,6 @@ class Weights:
     arrays: Arrays = field(repr=False)
     changed: frozenset[str]
     reads: Reads
-
-
-def _without(key: Hashable, digest: str) -> Hashable:
-    return tuple(part for part in key if part != digest) if isinstance(key, tuple) else key
 
 
 def _holding(model: ir.Model) -> Iterator[str | None]:

@@ -1,6 +1,7 @@
 """The explained graph: the model plus what a method emits, one ONNX graph.
 
-Inputs: those of the model, ``explain.seed``, and ``explain.baseline.<input>`` where the method holds x against a baseline.
+Inputs: those of the model, ``explain.seed`` unless the graph finds the largest element itself, and
+``explain.baseline.<input>`` where the method holds x against a baseline.
 Outputs: those of the model, ``explain.<input>`` per explained input, and ``explain.target`` where the explained value is not
 an output of the model. (Of a graph that is already an explained one: ``explain.explain.seed`` and so on.)
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -107,7 +109,12 @@ def find_value(graph: ir.Graph, name: str, where: str = "target") -> ir.Value:
 
 
 def explained_graph(
-    prepared: ir.Model, target: str, wanted: Sequence[str], program: Program, metadata: Mapping[str, str]
+    prepared: ir.Model,
+    target: str,
+    wanted: Sequence[str],
+    program: Program,
+    metadata: Mapping[str, str],
+    largest_per_item: bool | None = None,
 ) -> ir.Model:
     """Builds the explained graph of one method.
 
@@ -117,6 +124,8 @@ def explained_graph(
         wanted: Inputs, or inner values, to explain.
         program: The method.
         metadata: Written into the model (method, parameters, digest of the source).
+        largest_per_item: Not None: the graph has no input for the seed and explains the largest element, of each item along
+            axis 0 of the value (True), or of all of it.
 
     Raises:
         NotDifferentiable: A node on the way has no rule.
@@ -127,7 +136,7 @@ def explained_graph(
     value = find_value(model.graph, target)
     terms = {name: emit.term(find_value(model.graph, name)) for name in wanted}
     prefix = prefix_in(model.graph)
-    seed = emit.input(prefix + SEED, value)
+    seed = emit.input(prefix + SEED, value) if largest_per_item is None else _largest(emit, emit.term(value), largest_per_item)
     results = program(Builder(emit, emit.term(value), seed, terms, prefix))
     require_reached(results, wanted, target)
     for name in wanted:
@@ -137,6 +146,23 @@ def explained_graph(
     common.RemoveUnusedNodesPass()(model)
     model.metadata_props.update({f"explainsvc.{key}": text for key, text in metadata.items()})
     return model
+
+
+def finds_largest(graph: ir.Graph, name: str) -> bool:
+    """Whether an explained graph can find the largest element of a value: float32 or float64, of one axis or more."""
+    value = find_value(graph, name)
+    return value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE) and bool(value.shape)
+
+
+def _largest(emit: Emitter, value: Term, per_item: bool) -> Term:
+    """1 at the first largest element, else 0."""
+    i64 = ir.DataType.INT64
+    flat = emit.op("Flatten", value, axis=int(per_item))
+    index = emit.op("ArgMax", flat, dtype=i64, axis=1, keepdims=1)
+    count = emit.op("Squeeze", emit.op("Shape", flat, dtype=i64, start=1, end=2), dtype=i64)
+    place = emit.op("Range", emit.constant(np.int64(0)), count, emit.constant(np.int64(1)), dtype=i64)
+    picked = emit.op("Equal", place, index, dtype=ir.DataType.BOOL)
+    return emit.reshape_like(emit.mask(picked, value), value)
 
 
 def require_reached(results: Container[str], wanted: Sequence[str], target: str) -> None:

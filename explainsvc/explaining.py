@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.cards import plain, recorded
 from explainsvc.engine import attribute
 from explainsvc.errors import ExplainsvcError
+from explainsvc.explained import finds_largest
 from explainsvc.inspection import target_name, wanted_inputs
 from explainsvc.method import Progress, Request, Result, Watch, silent
 from explainsvc.rest import inner_values, of_the_whole, rest_at
-from explainsvc.target import Target, is_explicit, resolve_target
+from explainsvc.target import Target, is_explicit, is_largest, largest_of, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -48,14 +50,20 @@ def explain(
     wanted = wanted_inputs(model, inputs, found, name)
 
     batched, value_of = model.batched(checked), cache(partial(model.value_of, checked))
+    asked = Request(model, checked, wanted, largest_of(name), random, progress, watch=watch, largest=True)
+
+    def on(value_of: Callable[[str], Array]) -> Request:
+        return replace(asked, target=resolve_target(target, name, value_of, batched), largest=False)
 
     def run(value_of: Callable[[str], Array]) -> tuple[Request, Result]:
-        request = Request(model, checked, wanted, resolve_target(target, name, value_of, batched), random, progress, watch=watch)
-        return request, attribute(found, params, request)
+        return (request := on(value_of)), attribute(found, params, request)
 
-    if found.run is None and not (model.prepared.upcast or model.prepared.dequantized):
+    if found.one_run and not (model.prepared.upcast or model.prepared.dequantized):
         key = (name, *((n, a.shape) for n, a in sorted(checked.items())))
-        request, result, output = _in_one_run(run, value_of, model.shapes.get(key) if is_explicit(target) else None)
+        largest = is_largest(target) and finds_largest(model.graph, name)
+        told = _largest_in_one_run(partial(attribute, found, params, asked), on) if largest else None
+        shape = model.shapes.get(key) if is_explicit(target) else None
+        request, result, output = _in_one_run(run, value_of, shape) if told is None else told
         _remember(model.shapes, key, output)
     else:
         request, result = run(value_of)
@@ -66,6 +74,19 @@ def explain(
         method, result.values, resolved, resolved.value(output, request.batched), result.baseline_value, result.residual,
         in_force, random, model.digest, versions(), (*found.caveats, *notes, *model.caveats, *result.caveats),
     )  # fmt: skip
+
+
+def _largest_in_one_run(
+    run: Callable[[], Result], on: Callable[[Callable[[str], Array]], Request]
+) -> tuple[Request, Result, Array] | None:
+    """The graph finds the largest element; what it is called is read from the value that the graph tells.
+
+    None where the value has a NaN, of which each library has another largest one.
+    """
+    result = run()
+    if (output := result.output) is None or np.isnan(output).any():
+        return None
+    return on(lambda _: output), result, output
 
 
 def _in_one_run(

@@ -12,7 +12,7 @@ from explainsvc.autograd import Rulebook, Term
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import Card
 from explainsvc.explained import Builder
-from explainsvc.target import ResolvedTarget
+from explainsvc.target import ResolvedTarget, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -70,6 +70,7 @@ class Request:
 
     ``first``: the number of the first item among those that the user gave; not 0 where they are explained in groups.
     ``watch``: hears of the estimates on the way, of methods that are means of samples.
+    ``largest``: the target is the largest element, which the explained graph finds itself; of ``target`` only the output counts.
     """
 
     model: Model
@@ -80,6 +81,7 @@ class Request:
     progress: Progress
     first: int = 0
     watch: Watch = silent
+    largest: bool = False
 
     @property
     def batched(self) -> bool:
@@ -111,6 +113,12 @@ class Request:
         sums = [v.astype(np.float64).reshape(len(claimed) if alone else 1, -1).sum(axis=1) for v in values.values()]
         return np.asarray(np.sum(sums, axis=0) - (claimed if alone else claimed.sum(keepdims=True)))
 
+    def told(self, output: Array) -> Request:
+        """The request, its target the largest element of this value where that was asked for."""
+        if not self.largest:
+            return self
+        return replace(self, target=resolve_target(None, self.target.output, lambda _: output, self.batched), largest=False)
+
     def on(self, feeds: Mapping[str, Array], seed: Array | None = None) -> Request:
         """The same request on other feeds (and another seed of the target)."""
         target = self.target if seed is None else replace(self.target, seed=seed, index=None)
@@ -135,6 +143,7 @@ class Method:
         whole_batch: Whether the values of an item depend on the other items of the request, which must not be split then.
         requires: ``(model, output, inputs) -> None``; raises why the method, with its default parameters, does not apply to
             these inputs of a model, as far as its graph and declared shapes tell. `inspect` asks it.
+        reports: Whether ``run`` runs the program's graph once, and only says more of its result.
     """
 
     card: Card
@@ -149,3 +158,9 @@ class Method:
     family: Literal["graph", "sampling", "perturbation", "control"] = "graph"
     whole_batch: bool = False
     requires: Callable[[Model, str, Sequence[str]], None] | None = None
+    reports: bool = False
+
+    @property
+    def one_run(self) -> bool:
+        """Whether all comes from one run of one graph, which tells the explained value, too."""
+        return self.run is None or self.reports

@@ -43,17 +43,17 @@ class Model:
     """An ONNX model that can be explained. Nothing in it changes after construction but caches.
 
     Args:
-        loaded: The model's bytes, checked.
+        source: The model's file, checked.
         prepared: Its prepared graph where that is known: the model was made from another one by exchanging weights.
             Passes and explained graphs are verified on the model that it came from, and its sessions live as long as it.
         straight_through: See :attr:`straight_through`.
         make: (key, build) → the session of a graph derived from this model, where there is a shorter way than building it.
     """
 
-    def __init__(self, loaded: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
-        self._loaded, self.digest = loaded, loaded.digest
+    def __init__(self, source: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
+        self.source = source
         self._straight_through, self._make = straight_through, make
-        self._verified: set[object] = set()
+        self.verified: set[Hashable] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
         self.shapes: dict[Hashable, Array] = {}
         self._derived = prepared is not None
@@ -66,11 +66,16 @@ class Model:
     @property
     def proto(self) -> onnx.ModelProto:
         """The model as loaded, external data inside. Not to be changed."""
-        return self._loaded.proto
+        return self.source.proto
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the model's file, in hexadecimal digits."""
+        return self.source.digest
 
     @cached_property
     def _runnable(self) -> Runnable:
-        return runnable(self._loaded.proto)
+        return runnable(self.source.proto)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -85,7 +90,7 @@ class Model:
         By default a quantised model is explained through its dequantised twin, which leaves the rounding out. (Bengio et
         al. 2013, arXiv:1308.3432: the derivative of rounding, zero almost everywhere, is taken to be one.)
         """
-        return self if self._straight_through else Model(self._loaded, straight_through=True)
+        return self if self._straight_through else Model(self.source, straight_through=True)
 
     @property
     def graph(self) -> ir.Graph:
@@ -110,7 +115,7 @@ class Model:
     @property
     def size_bytes(self) -> int:
         """Of the file, external data included."""
-        return self._loaded.size_bytes
+        return self.source.size_bytes
 
     @cached_property
     def default_output(self) -> str:
@@ -193,20 +198,17 @@ class Model:
             if isinstance(value, np.ndarray):
                 return value
         find_value(self.graph, name)
-        session = self.session((self.digest, "forward", name), partial(forward_graph, self.prepared.model, name))
+        session = self.session(("forward", name), partial(forward_graph, self.prepared.model, name))
         return self.run(session, self.internal(feeds), [name])[name]
 
     def session(self, key: Hashable, build: Callable[[], ir.Model]) -> Session:
-        """The cached session of a graph derived from this model."""
-        return self._sessions.get((self._straight_through, key), partial(self._make, key, build))
+        """The cached session of a graph derived from this model; ``key`` names the graph."""
+        model = None if self._derived else (self.digest, self._straight_through)
+        return self._sessions.get((model, key), partial(self._make, key, build))
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""
-        return not self._derived and key not in self._verified
-
-    def verified(self, key: Hashable) -> None:
-        """Remembers that it was."""
-        self._verified.add(key)
+        return not self._derived and key not in self.verified
 
     # Explaining ---------------------------------------------------------------------------------------------------
 

@@ -166,9 +166,16 @@ def changes_of(model: Model, draws: Draws) -> list[frozenset[str]]:
     return [frozenset().union(*turned[:count]) for count in range(len(turned) + 1)]
 
 
+def names_of(model: Model, draws: Draws) -> list[str]:
+    """Those of :func:`steps_of`, before anything is drawn; errors as there."""
+    names = [block.name for block in blocks_of(learned_units(model), draws.blocks)]
+    ordered = names[::-1] if draws.order == "bottom_up" else names
+    return ["", *ordered, *([ALL_UNITS] if draws.order == "independent" else [])]
+
+
 def count_steps(model: Model, draws: Draws) -> int:
     """How many :func:`steps_of` gives, step 0 included."""
-    return len(blocks_of(learned_units(model), draws.blocks)) + 1 + (draws.order == "independent")
+    return len(names_of(model, draws))
 
 
 def all_random(model: Model, draws: Draws) -> dict[str, Array]:

@@ -53,6 +53,16 @@ def is_explicit(target: Target) -> bool:
     return target.get("index", target.get("seed")) is not None if isinstance(target, Mapping) else target is not None
 
 
+def is_largest(target: Target) -> bool:
+    """Whether the arg-max is explained, alone."""
+    return target is None or (isinstance(target, Mapping) and all(target.get(k) is None for k in ("index", "seed", "against")))
+
+
+def largest_of(output: str) -> ResolvedTarget:
+    """The arg-max of an output that is not known yet."""
+    return ResolvedTarget(output, np.zeros(1), None, f"arg-max of {output}")
+
+
 def resolve_target(target: Target, default_output: str, value_of: Callable[[str], Array], batched: bool) -> ResolvedTarget:
     """Reads a target against the value it names.
 

@@ -106,7 +106,7 @@ def test_a_cascade_runs_the_untouched_layers_once(room: int) -> None:
     exchange = Exchange(model, changes_of(model, Draws()), room)
     for step in list(steps_of(model, Draws()))[1:3]:
         twin = exchange.with_weights(step.weights)
-        session = twin.session((twin.digest, "forward", "y"), partial(forward_graph, twin.prepared.model, "y"))
+        session = twin.session(("forward", "y"), partial(forward_graph, twin.prepared.model, "y"))
         assert isinstance(session, prefix.Continued)
         expected = replace_weights(model, step.weights).predict(feeds)["y"]
         np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-5)
@@ -137,7 +137,7 @@ def test_a_graph_is_built_once_for_all_steps() -> None:
     for step in steps_of(model, Draws()):
         twin = exchange.with_weights(step.weights)
         graph = partial(_counted, twin, built_for)
-        twin.session((twin.digest, "counted"), graph)
+        twin.session("counted", graph)
     assert built_for == [exchange.with_weights({}).digest]
 
 
@@ -163,7 +163,7 @@ def test_a_graph_that_reads_the_numbers_is_built_for_every_step() -> None:
     outputs = []
     for step in steps_of(model, Draws(distribution="permute")):
         twin = exchange.with_weights(step.weights)
-        session = twin.session((twin.digest, "scaled"), partial(scaled, twin))
+        session = twin.session("scaled", partial(scaled, twin))
         outputs.append(session.run(pictures(2), ["y"])["y"])
     assert len(built_for) == len(outputs) == 4
     assert not np.array_equal(outputs[0], outputs[-1])
@@ -190,7 +190,7 @@ def test_a_copy_under_another_name_is_not_missed() -> None:
 
     for step in steps_of(model, Draws()):
         twin = exchange.with_weights(step.weights)
-        found = twin.session((twin.digest, "doubled"), partial(doubled, twin)).run(pictures(2), ["y"])["y"]
+        found = twin.session("doubled", partial(doubled, twin)).run(pictures(2), ["y"])["y"]
         plain = replace_weights(model, step.weights)
         weight = plain.graph.initializers["w1"].const_value
         assert weight is not None

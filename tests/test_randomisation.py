@@ -14,7 +14,7 @@ from explainsvc.cli import main
 from explainsvc.errors import InvalidParameter, MethodNotApplicable
 from explainsvc.graph.layers import Unit
 from explainsvc.model import Model
-from explainsvc.randomisation import ALL_UNITS, Draws, all_random, blocks_of, randomised, scope_of, steps_of
+from explainsvc.randomisation import ALL_UNITS, Draws, all_random, blocks_of, names_of, randomised, scope_of, steps_of
 from explainsvc.weights import ORDERS
 from tests.checks.models import Array, built, cnn, numbers, pictures
 
@@ -46,6 +46,7 @@ def test_step_k_changes_exactly_its_units(order: str) -> None:
     steps = list(steps_of(model, Draws(order=order)))
     files = [randomised(model, step=step.number, order=order) for step in steps]
     assert [changed(untouched, file) for file in files] == CUMULATIVE[order]
+    assert names_of(model, Draws(order=order)) == [step.name for step in steps]
     assert (steps[0].name, steps[-1].name) == ("", ALL_UNITS if order == "independent" else steps[-1].name)
 
 

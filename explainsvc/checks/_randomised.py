@@ -11,15 +11,17 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.cards import param
-from explainsvc.check import Explained, Subject, Work
+from explainsvc.check import Explained, Part, Subject, Work
 from explainsvc.checks import maps
+from explainsvc.checks._ahead import Ahead
 from explainsvc.checks.measured import Measured, summary_rows
 from explainsvc.checks.outputs import output_changes
 from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
 from explainsvc.exchange import Exchange
+from explainsvc.files import Source
 from explainsvc.model import Model
-from explainsvc.randomisation import Draws, Step, changes_of, count_steps, steps_of
+from explainsvc.randomisation import Draws, Step, changes_of, count_steps, names_of, steps_of
 from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
 
 
@@ -77,6 +79,7 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     """
     chosen(p.similarities, Scene())
     draws = draws_of(subject, p, p.order, p.blocks)
+    names = names_of(subject.model, draws)
     exchange = cache(lambda: Exchange(subject.model, changes_of(subject.model, draws)))
     before = cache(partial(_untouched_output, subject))
     references: dict[str, Reference] = {}
@@ -90,9 +93,12 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
             references[e.name] = Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
         return references[e.name]
 
-    for step in steps_of(subject.model, draws):
-        randomised = Randomised(subject, step, exchange, explained_at(step))
-        yield from _step(name, p, randomised, before, reference_of)
+    tasks = (
+        t for step in steps_of(subject.model, draws) for t in _tasks(Randomised(subject, step, exchange, explained_at(step)))
+    )
+    with Ahead(tasks) as ahead:
+        for number, unit in enumerate(names):
+            yield from _step(_Place(name, subject, p, number, unit), ahead, before, reference_of)
 
 
 @dataclass(frozen=True)
@@ -134,39 +140,65 @@ def _untouched_output(subject: Subject) -> Array:
 
 
 def _teller(subject: Subject) -> Explained | None:
-    tells = (e for e in subject.explained if e.method.run is None and e.target.output == subject.output)
+    tells = (e for e in subject.explained if e.method.one_run and e.target.output == subject.output)
     return next(tells, None)
 
 
+Told = tuple[Source, Array]
+"""The file of a step's model, and its output or a method's maps. Sessions go with the model, when the next step begins."""
+
+
+def _tasks(randomised: Randomised) -> Iterator[Callable[[], Told]]:
+    """Of one step, in the order of its parts: the model, then method by method."""
+    yield lambda: (randomised.model.source, randomised.output())
+    for e in randomised.subject.explained:
+        yield lambda e=e: (randomised.model.source, randomised.answer(e)[0])  # type: ignore[misc]  # a default has no type
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where rows belong: the check's name and parameters, and the step."""
+
+    name: str
+    subject: Subject
+    params: Walk
+    number: int
+    unit: str
+
+    def part(self, what: str) -> Part:
+        """The step's part about a method, or about the model."""
+        return self.name, f"{self.number} {self.unit or 'untouched'}", what
+
+    def rows(self, measured: Iterable[Measured]) -> list[Row]:
+        """The rows of a part."""
+        placed = [replace(m, order=self.params.order, step=self.number, unit=self.unit) for m in measured]
+        return summary_rows(self.name, placed, self.subject.seed, self.params.resamples)
+
+
 def _step(
-    name: str, p: Walk, randomised: Randomised, before: Callable[[], Array], reference_of: Callable[[Explained], Reference]
+    place: _Place, ahead: Ahead[Told], before: Callable[[], Array], reference_of: Callable[[Explained], Reference]
 ) -> Iterator[Row]:
     """The rows of one step: of the model, then method by method. Its model is only made where one of them is not finished."""
-    subject, step = randomised.subject, randomised.step
-    place = f"{step.number} {step.name or 'untouched'}"
+    subject = place.subject
+    first = place.number * (1 + len(subject.explained))
 
     def of_model() -> Iterable[Row]:
-        after = randomised.output()
-        return _rows(name, subject, p, step, about_model(subject, randomised.model.digest, before(), after))
+        file, after = ahead.result(first)
+        return place.rows(about_model(subject, file.digest, before(), after))
 
-    def of_method(e: Explained) -> Iterable[Row]:
-        found = reference_of(e).against(randomised.answer(e)[0])
-        return _rows(name, subject, p, step, (Measured(e.name, measure, values, note=note) for measure, values, note in found))
+    def of_method(number: int, e: Explained) -> Iterable[Row]:
+        found = reference_of(e).against(ahead.result(first + number)[1])
+        return place.rows(Measured(e.name, measure, values, note=note) for measure, values, note in found)
 
-    yield from subject.once((name, place, MODEL), of_model)
-    for e in subject.explained:
-        yield from subject.once((name, place, e.name), partial(of_method, e))
+    yield from subject.once(place.part(MODEL), of_model)
+    for number, e in enumerate(subject.explained, 1):
+        yield from subject.once(place.part(e.name), partial(of_method, number, e))
 
 
 def work(model: Model, p: Walk, explanations: float = 1.0) -> Work:
     """A part for every method and one for the model itself at each step."""
     steps = count_steps(model, Draws(p.order, p.distribution, 0, p.statistics, p.blocks))
     return Work(steps, steps, explanations)
-
-
-def _rows(name: str, subject: Subject, p: Walk, step: Step, measured: Iterable[Measured]) -> list[Row]:
-    placed = [replace(m, order=p.order, step=step.number, unit=step.name) for m in measured]
-    return summary_rows(name, placed, subject.seed, p.resamples)
 
 
 def scene_of(subject: Subject, e: Explained, top: float) -> Scene:

@@ -10,6 +10,8 @@ from explainsvc.autograd.shapes import Array
 
 CHUNK_ELEMENTS = 2**16
 """Ranked or correlated at a time: the dozen arrays that this takes stay in the processor's cache."""
+LONG = 2048
+"""Elements of an item from which on counting beats comparing."""
 _SIGNLESS = np.int32(0x7FFFFFFF)
 _LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
 """Place of the halves of a word of 64 bits."""
@@ -56,19 +58,34 @@ def _shared(place: Array, differs: Array) -> Array:
 
 
 def _ordered(maps: Array) -> tuple[Array, Array]:
-    """Which element comes when by its value, in any order where values are equal; and where a value differs from the last.
-
-    Half of each word of a float32 map is the value, as an integer that rises with it, the other half the element: words sort
-    three times as fast as an argsort.
-    """
+    """Which element comes when by its value, in any order where values are equal; and where a value differs from the last."""
     if maps.dtype != np.float32:
         order = np.argsort(maps, axis=1)
         ascending = np.take_along_axis(maps, order, axis=1)
         return order, ascending[:, 1:] != ascending[:, :-1]
     bits = (maps + np.float32(0)).view(np.int32)  # -0 + 0 is 0
-    halves = np.empty((*maps.shape, 2), np.int32)
-    halves[..., _LOW] = np.arange(maps.shape[1], dtype=np.int32)
-    halves[..., _HIGH] = bits ^ ((bits >> 31) & _SIGNLESS)
+    rising = bits ^ ((bits >> 31) & _SIGNLESS)
+    if maps.shape[1] < LONG:
+        return _by_words(rising)
+    order, ascending = (np.stack(parts) for parts in zip(*map(_by_digits, rising), strict=True))
+    return order, ascending[:, 1:] != ascending[:, :-1]
+
+
+def _by_words(values: Array) -> tuple[Array, Array]:
+    """Half of each word is the value, the other half the element: words sort three times as fast as an argsort."""
+    halves = np.empty((*values.shape, 2), np.int32)
+    halves[..., _LOW] = np.arange(values.shape[1], dtype=np.int32)
+    halves[..., _HIGH] = values
     halves.view(np.int64)[..., 0].sort(axis=1)
-    values = halves[..., _HIGH]
-    return halves[..., _LOW], values[:, 1:] != values[:, :-1]
+    ascending = halves[..., _HIGH]
+    return halves[..., _LOW], ascending[:, 1:] != ascending[:, :-1]
+
+
+def _by_digits(values: Array) -> tuple[Array, Array]:
+    """The order of one item and its values in it, by their lower 16 bits and then by the upper ones.
+
+    numpy sorts 16 bits by counting: a third of what words take.
+    """
+    order = np.argsort(values.astype(np.uint16), kind="stable")
+    order = order[np.argsort((values >> 16).astype(np.int16)[order], kind="stable")]
+    return order, values[order]

@@ -208,10 +208,12 @@ def with_blank_maps_told(method: Method) -> Method:
     """The method, its graph run by a function that names the layer it took, and tells of maps that are zero everywhere."""
 
     def run(request: Request, p: Any) -> Result:
-        values = attribute(method, p, request).values
-        return told(request, values, cam_layer(reading(request), p.layer, method.card.name))
+        result = attribute(method, p, request)
+        known = request if result.output is None else request.told(result.output)
+        found = told(known, result.values, cam_layer(reading(request), p.layer, method.card.name))
+        return replace(found, output=result.output)
 
-    return replace(method, run=run)
+    return replace(method, run=run, reports=True)
 
 
 def reading(request: Request) -> Builder:

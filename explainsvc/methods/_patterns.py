@@ -96,7 +96,7 @@ def fit(request: Request, p: Params, name: str) -> dict[str, Fitted]:
     count = len(next(iter(rows.values())))
     if count < FEWEST:
         raise InvalidParameter("patterns need data", violations=[Violation("parameters.background", f"has {count} row")])
-    session = model.session((model.digest, "moments", output, request.wanted), partial(_moments_graph, request, name))
+    session = model.session(("moments", output, request.wanted), partial(_moments_graph, request, name))
     sums: dict[str, Array] = {}
     size = model.frozen_batch or p.batch_size
     for start in range(0, count - count % size if model.frozen_batch else count, size):

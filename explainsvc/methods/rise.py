@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -78,10 +79,13 @@ class Masks:
         return mask.reshape([n if axis in self.axes else 1 for axis, n in enumerate(self.shape)])
 
 
+@lru_cache(1024)
 def _shifted(size: int, grid: int, shift: int) -> Array:
     """Rows ``shift`` … ``shift`` + size − 1 of the interpolation from ``grid`` cells to (grid + 1)·⌈size / grid⌉ positions."""
     whole = (grid + 1) * ceil(size / grid)
-    return interpolation((np.arange(shift, shift + size) + 0.5) * grid / whole - 0.5, grid).astype(np.float32)
+    rows = interpolation((np.arange(shift, shift + size) + 0.5) * grid / whole - 0.5, grid).astype(np.float32)
+    rows.flags.writeable = False
+    return rows
 
 
 def run(request: Request, p: Params) -> Result:
@@ -97,10 +101,13 @@ def run(request: Request, p: Params) -> Result:
             yield {n: blended(request.feeds[n], fade[n], m) for n, m in drawn[-1].items()}
 
     moments = {n: [np.zeros(()), np.zeros(())] for n in request.wanted}
+    lies = {n: (-1, *[1] * (request.feeds[n].ndim - 1)) if request.has_items(n) else () for n in request.wanted}
     told = telling(request, p.samples, lambda arrays: _shown(request, arrays))
     for k, score in enumerate(per_variation(request, masked(), target_values, split_array, p.batch_size)):
         for name, mask in drawn.popleft().items():
-            seen = _per_item(request, name, score / p.probability) * mask
+            # S of every item, or of all items for an input that they share
+            each = score.reshape(lies[name]) if lies[name] else score.sum()
+            seen = each / p.probability * mask
             moments[name] = [moments[name][0] + seen, moments[name][1] + seen**2]
         request.progress(k + 1, p.samples, "rise")
         if told is not silent:
@@ -116,11 +123,6 @@ def blended(x: Array, baseline: Array, mask: Array) -> Array:
     """x ⊙ m + x′ ⊙ (1 − m) in the type of x, integers rounded."""
     mixed = x * mask + baseline * (1 - mask)
     return np.asarray(mixed if x.dtype.kind == "f" else np.rint(mixed), x.dtype)
-
-
-def _per_item(request: Request, name: str, score: Array) -> Array:
-    """S of every item, shaped to multiply a mask; S of all items for an input that they share."""
-    return score.reshape(-1, *[1] * (request.feeds[name].ndim - 1)) if request.has_items(name) else score.sum()
 
 
 def _result(request: Request, moments: dict[str, list[Array]], samples: int) -> Result:

@@ -36,15 +36,16 @@ def test_spearman_is_scipys(ties: bool) -> None:
     np.testing.assert_allclose(spearman_abs(a, b), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("count", [40, ranking.LONG, ranking.LONG + 1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ranks_are_scipys(dtype: type[np.floating]) -> None:
+def test_ranks_are_scipys(dtype: type[np.floating], count: int) -> None:
     """Mean ranks equal scipy.stats.rankdata: zeros of both signs, denormals, the largest floats, with ties and without."""
     rng = np.random.default_rng(1)
     limits = np.finfo(dtype)
-    maps = rng.integers(-3, 4, (5, 40)).astype(dtype)
+    maps = rng.integers(-3, 4, (5, count)).astype(dtype)
     maps[0, ::2] *= -0.0
     maps[1, :6] = [limits.max, limits.min, limits.smallest_subnormal, -limits.smallest_subnormal, 0.0, -0.0]
-    maps[2:4] = rng.standard_normal((2, 40)) * 10.0 ** rng.integers(-38, 38, (2, 40))
+    maps[2:4] = rng.standard_normal((2, count)) * 10.0 ** rng.integers(-38, 38, (2, count))
     np.testing.assert_array_equal(ranking.ranks(maps), rankdata(maps, axis=1))
 
 
