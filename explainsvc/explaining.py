@@ -66,8 +66,9 @@ def explain(
         request, result, output = _in_one_run(run, value_of, shape) if told is None else told
         _remember(model.shapes, key, output)
     else:
-        request, result = run(value_of)
+        request = on(value_of)
         output = value_of(request.target.output)
+        result = attribute(found, params, replace(request, known=output))
     in_force = recorded(params) | plain(result.parameters)
     resolved = request.target
     return Attribution(

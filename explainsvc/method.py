@@ -70,6 +70,7 @@ class Request:
 
     ``first``: the number of the first item among those that the user gave; not 0 where they are explained in groups.
     ``watch``: hears of the estimates on the way, of methods that are means of samples.
+    ``known``: the explained value for these feeds, where it was computed already.
     ``largest``: the target is the largest element, which the explained graph finds itself; of ``target`` only the output counts.
     """
 
@@ -81,6 +82,7 @@ class Request:
     progress: Progress
     first: int = 0
     watch: Watch = silent
+    known: Array | None = None
     largest: bool = False
 
     @property
@@ -122,7 +124,7 @@ class Request:
     def on(self, feeds: Mapping[str, Array], seed: Array | None = None) -> Request:
         """The same request on other feeds (and another seed of the target)."""
         target = self.target if seed is None else replace(self.target, seed=seed, index=None)
-        return replace(self, feeds=dict(feeds), target=target)
+        return replace(self, feeds=dict(feeds), target=target, known=None)
 
 
 @dataclass(frozen=True)

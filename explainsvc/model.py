@@ -51,11 +51,11 @@ class Model:
     """
 
     def __init__(self, source: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
-        self.source = source
-        self._straight_through, self._make = straight_through, make
+        self.source, self._straight_through, self._make = source, straight_through, make
         self.verified: set[Hashable] = set()
         self.rests: dict[tuple[str, ...], Model] = {}
         self.shapes: dict[Hashable, Array] = {}
+        self.separable: dict[Hashable, bool] = {}
         self._derived = prepared is not None
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -16,6 +17,8 @@ T = TypeVar("T")
 Feeds = Mapping[str, Array]
 SEPARABLE_TOLERANCE = 1e-3
 """Relative difference between an item computed alone and in a batch; kernels differ by rounding only."""
+REMEMBERED = 256
+"""Pairs of items that were held against each other, per model: a method asks several times, and so do calls on the same input."""
 
 
 def stack_size(request: Request, batch_size: int) -> int:
@@ -33,6 +36,21 @@ def _items(feeds: Feeds) -> int:
 def items_are_separable(request: Request) -> bool:
     """Whether an item's result is the same alone and in a batch (axis 0 might count time steps instead)."""
     pair = {name: np.concatenate([a[:1], a[-1:] if len(a) > 1 else _shaken(a[:1])]) for name, a in request.feeds.items()}
+    key = (request.target.output, *((name, a.shape, a.dtype.str, _digest(a)) for name, a in sorted(pair.items())))
+    known = request.model.separable
+    if key not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[key] = _separable(request, pair)
+    return known[key]
+
+
+def _digest(array: Array) -> bytes:
+    data = np.ascontiguousarray(array)
+    return hashlib.sha256(repr(data.tolist()).encode() if data.dtype.hasobject else data.data).digest()
+
+
+def _separable(request: Request, pair: Feeds) -> bool:
     value = request.target.output
     together = request.model.value_of(pair, value)
     alone = [request.model.value_of({n: a[i : i + 1] for n, a in pair.items()}, value) for i in range(2)]
@@ -86,7 +104,9 @@ def split_values(values: dict[str, Array], count: int) -> list[dict[str, Array]]
 
 def target_values(request: Request) -> Array:
     """S per item of a (stacked) request by a plain forward, float64."""
-    return request.target.value(request.model.value_of(request.feeds, request.target.output), request.batched)
+    known = request.known
+    value = request.model.value_of(request.feeds, request.target.output) if known is None else known
+    return request.target.value(value, request.batched)
 
 
 def split_array(array: Array, count: int) -> list[Array]:

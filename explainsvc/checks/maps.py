@@ -66,7 +66,7 @@ def part_of(request: Request, group: slice) -> Request:
     target = request.target
     index = target.index if whole or target.index is None else target.index[group]
     seed = target.seed if whole else target.seed[group]
-    part = replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index))
+    part = replace(request, feeds=_cut(request.feeds, group), target=replace(target, seed=seed, index=index), known=None)
     return replace(part, first=group.start or 0)
 
 
