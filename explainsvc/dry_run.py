@@ -84,7 +84,7 @@ def dry_run(
     found = find_method(method)
     params: Any = read_params(found.params, parameters, method)
     if inner := inner_values(model, inputs or ()):
-        return dry_run(model.rests.get(inner) or rest_of(model, inner), method, target, inputs=inputs, **parameters)
+        return dry_run(model.memory.rests.get(inner) or rest_of(model, inner), method, target, inputs=inputs, **parameters)
     output, _ = target_name(model, found, target)
     wanted = wanted_inputs(model, inputs, found, output)
     rulebook, told, tried = Trials(model).surveyed(found, params, output, wanted)

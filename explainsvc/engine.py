@@ -145,7 +145,7 @@ def run_graph(
     outputs = model.run(session, feeds, None if first else [*names.values(), value])
     if first:
         hold_against(model, request.feeds, outputs)
-        model.verified.add(key)
+        model.memory.verified.add(key)
     return {n: _exactly(outputs[e], request.feeds[n].shape) for n, e in names.items()}, outputs[value]
 
 

@@ -62,9 +62,9 @@ def explain(
         key = (name, *((n, a.shape) for n, a in sorted(checked.items())))
         largest = is_largest(target) and finds_largest(model.graph, name)
         told = _largest_in_one_run(partial(attribute, found, params, asked), on) if largest else None
-        shape = model.shapes.get(key) if is_explicit(target) else None
+        shape = model.memory.shapes.get(key) if is_explicit(target) else None
         request, result, output = _in_one_run(run, value_of, shape) if told is None else told
-        _remember(model.shapes, key, output)
+        _remember(model.memory.shapes, key, output)
     else:
         request = on(value_of)
         output = value_of(request.target.output)

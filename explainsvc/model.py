@@ -27,6 +27,7 @@ from explainsvc.info import ModelInfo, TensorInfo, tensor_info
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import inspect_model, target_name, wanted_inputs
 from explainsvc.ledger import Ledger, ledger
+from explainsvc.memory import Memory
 from explainsvc.method import Progress, Watch, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
@@ -52,10 +53,7 @@ class Model:
 
     def __init__(self, source: Source, prepared: Prepared | None = None, straight_through: bool = False, make: Make = built):
         self.source, self._straight_through, self._make = source, straight_through, make
-        self.verified: set[Hashable] = set()
-        self.rests: dict[tuple[str, ...], Model] = {}
-        self.shapes: dict[Hashable, Array] = {}
-        self.separable: dict[Hashable, bool] = {}
+        self.memory = Memory()
         self._derived = prepared is not None
         self._sessions = SESSIONS if prepared is None else SessionCache()
         if prepared is not None:
@@ -208,7 +206,7 @@ class Model:
 
     def unverified(self, key: Hashable) -> bool:
         """Whether an explained graph has not been held against the plain model yet."""
-        return not self._derived and key not in self.verified
+        return not self._derived and key not in self.memory.verified
 
     # Explaining ---------------------------------------------------------------------------------------------------
 

@@ -38,12 +38,12 @@ def rest_at(model: Model, inner: tuple[str, ...], feeds: Mapping[str, Array]) ->
     Raises:
         PassChangedFunction: It does not compute what the model computes; seen the first time that it is asked for.
     """
-    rest = model.rests.get(inner) or rest_of(model, inner)
+    rest = model.memory.rests.get(inner) or rest_of(model, inner)
     values = model.internal(feeds) | {name: model.value_of(feeds, name) for name in inner}
     at = {t.name: values[t.name] for t in rest.inputs}
-    if inner not in model.rests:
+    if inner not in model.memory.rests:
         hold_against(model, feeds, rest.plain(at))
-        model.rests[inner] = rest
+        model.memory.rests[inner] = rest
     return rest, at
 
 

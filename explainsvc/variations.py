@@ -37,7 +37,7 @@ def items_are_separable(request: Request) -> bool:
     """Whether an item's result is the same alone and in a batch (axis 0 might count time steps instead)."""
     pair = {name: np.concatenate([a[:1], a[-1:] if len(a) > 1 else _shaken(a[:1])]) for name, a in request.feeds.items()}
     key = (request.target.output, *((name, a.shape, a.dtype.str, _digest(a)) for name, a in sorted(pair.items())))
-    known = request.model.separable
+    known = request.model.memory.separable
     if key not in known:
         if len(known) >= REMEMBERED:
             known.clear()
