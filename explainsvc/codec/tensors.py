@@ -44,16 +44,23 @@ def to_tensor(array: Array, where: str = "tensor") -> pb.Tensor:
 
 def fill_tensor(message: pb.Tensor, array: Array, where: str = "tensor") -> None:
     """See ``to_tensor``; into an empty message where it lies, for protobuf copies what it is given."""
+    numbers = declared(message, array, where)
+    if numbers is not None:
+        message.data = numbers.tobytes()
+
+
+def declared(message: pb.Tensor, array: Array, where: str) -> Array | None:
+    """See ``to_tensor``; shape, type and strings. The numbers are left to the caller, contiguous and little-endian."""
     array = np.asarray(array)
     message.shape.extend(array.shape)
     if array.dtype.kind in "OUST":
         message.dtype = pb.DATA_TYPE_STRING
         message.strings.extend(_strings(array, where))
-        return
+        return None
     if array.dtype.name not in DTYPES:
         raise InvalidInput(f"dtype {array.dtype} cannot be sent", where=where, expected=f"string, {', '.join(DTYPES)}")
     message.dtype = DTYPES[array.dtype.name]
-    message.data = np.ascontiguousarray(array, NUMPY[message.dtype]).tobytes()
+    return np.ascontiguousarray(array, NUMPY[message.dtype])
 
 
 def _strings(array: Array, where: str) -> list[bytes]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from explainpb.worker.v1.worker_pb2 import Cancel, Job, Reply
+from explainpb.worker.v1.worker_pb2 import Job, Reply
 from explainsvc import frames
 from explainsvc.errors import ExplainsvcError
-from explainsvc.frames import Receiver, Sender
+from explainsvc.frames import NUMBER, Parts, Receiver, Sender
 from explainsvc.workers.forking import Child, Forking
 
 FILES_AT_ONCE = 32
@@ -38,6 +38,7 @@ class Worker:
     child: Child
     files: socket.socket
     jobs: Sender
+    cancellations: int
     replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
@@ -49,25 +50,27 @@ class Worker:
         """Of the process."""
         return self.child.pid
 
-    async def send(self, job: Job) -> None:
-        """Give it a job, numbered."""
+    def give(self, job: Job, beside: bytes) -> bool:
+        """Give it a job, numbered, as far as its pipe takes it now; whether that was all. ``jobs.sent`` sends the rest."""
         job.number = next(self.numbers)
-        await self.jobs.send(job)
+        return self.jobs.put(job, beside)
 
-    async def receive(self) -> Reply:
-        """Its next reply; IncompleteReadError when it is dead."""
-        reply = await self.replies.receive()
+    async def receive(self) -> tuple[Reply, Parts]:
+        """Its next reply, and what lies beside it; IncompleteReadError when it is dead."""
+        reply, beside = await self.replies.receive()
         if reply.held:
             self.held = frozenset(reply.held)
-        return reply
+        return reply, beside
 
     async def send_files(self, folder: Path) -> None:
         """The files of a folder as open descriptors; the worker could not open them itself."""
         await asyncio.to_thread(_send_files, self.files, folder)
 
-    async def cancel(self, number: int) -> None:
-        """Ask it to stop a job; the last reply to that still comes."""
-        await self.jobs.send(Job(number=number, cancel=Cancel()))
+    def cancel(self, number: int) -> None:
+        """Ask it to stop a job; the last reply to that still comes. ConnectionError when it is dead."""
+        if self.jobs.closed:
+            raise BrokenPipeError
+        os.write(self.cancellations, NUMBER.pack(number))
 
     def alive(self) -> bool:
         """Whether the process runs. The event loop hears of its end a moment late, so the system is asked."""
@@ -89,6 +92,7 @@ class Worker:
         code = await asyncio.shield(self.child.death)
         if not self.jobs.closed:
             os.close(self.child.pidfd)
+            os.close(self.cancellations)
             _close(self.jobs, self.replies, self.files)
         return code
 
@@ -138,20 +142,21 @@ async def started(forking: Forking, device: str = "") -> Worker:
     limits = forking.limits
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(limits.job_seconds)
-    jobs, replies = frames.wide_pipe(), frames.wide_pipe()
+    jobs, replies, cancellations = frames.wide_pipe(), frames.wide_pipe(), os.pipe()
     sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
     settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
     order = {"environment": limits.environment(device), "settings": settings}
     try:
-        child = await forking.born(order, (jobs[0], replies[1], its.fileno()))
+        child = await forking.born(order, (jobs[0], replies[1], its.fileno(), cancellations[0]))
     except BaseException:
+        os.close(cancellations[1])
         _close(sender, receiver, ours)
         raise
     finally:
         _close(its)
-        os.close(jobs[0])
-        os.close(replies[1])
-    worker = Worker(child, ours, sender, receiver, device)
+        for given in (jobs[0], replies[1], cancellations[0]):
+            os.close(given)
+    worker = Worker(child, ours, sender, cancellations[1], receiver, device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()
