@@ -69,7 +69,7 @@ OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 
 @dataclass(frozen=True)
 class Pipes:
-    """Descriptors: where jobs are read, replies written and cancellations heard; and the socket that brings the files of models."""
+    """Descriptors: where jobs are read, replies written, cancellations heard; and the socket that brings the files of models."""
 
     jobs: int
     replies: int

@@ -25,8 +25,8 @@ from explainsvc.workers.forking import Child, Forking
 
 FILES_AT_ONCE = 32
 """Descriptors in one message: the kernel takes 253, and a worker may have 256 open."""
-PAGE, RSS = os.sysconf("SC_PAGE_SIZE"), 1
-"""And the field of ``/proc/PID/statm`` that counts them (proc(5))."""
+PAGE, RSS, LONGEST_STATM = os.sysconf("SC_PAGE_SIZE"), 1, 256
+"""The field of ``/proc/PID/statm`` that counts pages (proc(5)), and bytes of the whole: seven numbers."""
 CPUCLOCK_SCHED = 2
 """The CPU time of a process: the clock that clock_getcpuclockid(3) computes from its id."""
 
@@ -39,6 +39,7 @@ class Worker:
     files: socket.socket
     jobs: Sender
     cancellations: int
+    statm: int
     replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
@@ -93,17 +94,17 @@ class Worker:
         if not self.jobs.closed:
             os.close(self.child.pidfd)
             os.close(self.cancellations)
+            os.close(self.statm)
             _close(self.jobs, self.replies, self.files)
         return code
 
     def resident_bytes(self) -> int:
         """Its resident memory now; 0 where it has just died."""
-        try:
-            file = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
-        except OSError:
+        if self.jobs.closed:
             return 0
-        with os.fdopen(file, "rb", buffering=0) as statm:
-            return int(statm.read().split()[RSS]) * PAGE
+        with suppress(ProcessLookupError):
+            return int(os.pread(self.statm, LONGEST_STATM, 0).split()[RSS]) * PAGE
+        return 0
 
     def allow_cpu(self, seconds: float) -> None:
         """Let it use so much CPU time more; the system ends it by SIGXCPU after that."""
@@ -156,7 +157,8 @@ async def started(forking: Forking, device: str = "") -> Worker:
         _close(its)
         for given in (jobs[0], replies[1], cancellations[0]):
             os.close(given)
-    worker = Worker(child, ours, sender, cancellations[1], receiver, device)
+    statm = os.open(f"/proc/{child.pid}/statm", os.O_RDONLY)
+    worker = Worker(child, ours, sender, cancellations[1], statm, receiver, device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()
