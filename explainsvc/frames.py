@@ -56,22 +56,22 @@ def _drop(left: deque[memoryview], count: int) -> None:
         left[0] = left[0][count:]
 
 
-def read(pipe: int, kind: type[M]) -> tuple[M, bytes] | None:
+def read(pipe: int, kind: type[M]) -> tuple[M, bytearray] | None:
     """The next message of a blocking pipe, and what lies beside it; None at its end."""
     prefix = _read(pipe, PREFIX.size)
     if len(prefix) < PREFIX.size:
         return None
     size, beside = PREFIX.unpack(prefix)
-    return kind.FromString(_read(pipe, size)), _read(pipe, beside)
+    return kind.FromString(bytes(_read(pipe, size))), _read(pipe, beside)
 
 
-def _read(pipe: int, size: int) -> bytes:
+def _read(pipe: int, size: int) -> bytearray:
     """So many bytes; fewer at the end of the pipe."""
-    parts, missing = list[bytes](), size
-    while missing and (part := os.read(pipe, missing)):
-        parts.append(part)
-        missing -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    data = bytearray(size)
+    missing = memoryview(data)
+    while missing and (count := os.readv(pipe, [missing])):
+        missing = missing[count:]
+    return data if not missing else data[: size - len(missing)]
 
 
 def _waiting(pipe: int) -> int:

@@ -30,7 +30,7 @@ class Serialised:
     data: bytes
 
 
-def whole_job(job: Job, request: bytes) -> Job:
+def whole_job(job: Job, request: bytes | bytearray) -> Job:
     """The job with its request in it, in place."""
     if request:
         getattr(job, job.WhichOneof("work") or "").MergeFromString(request)
