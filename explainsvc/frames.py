@@ -20,7 +20,10 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-PREFIX = struct.Struct("<II")
+from explainsvc.windows import Window
+
+PREFIX = struct.Struct("<II?")
+"""Bytes of the message, bytes beside it, and whether those lie in a window."""
 NUMBER = struct.Struct("<Q")
 """Of a job that is cancelled, in a pipe of nothing else; so few bytes are written and read at once, or not at all (pipe(7))."""
 COUNT = struct.Struct("i")
@@ -34,16 +37,18 @@ Parts = Sequence[Buffer]
 M = TypeVar("M", bound=Message)
 
 
-def framed(message: Message, *beside: Buffer) -> list[memoryview]:
-    """The message and the bytes beside it, behind their lengths."""
+def framed(message: Message, *beside: Buffer, window: Window | None = None) -> list[memoryview]:
+    """The message and the bytes beside it, behind their lengths; without those bytes where the window takes them."""
     data = message.SerializeToString()
     parts = [memoryview(part).cast("B") for part in beside if len(part)]
-    return [memoryview(PREFIX.pack(len(data), sum(map(len, parts))) + data), *parts]
+    elsewhere = window is not None and window.put(parts)
+    prefix = PREFIX.pack(len(data), sum(map(len, parts)), elsewhere)
+    return [memoryview(prefix + data), *(() if elsewhere else parts)]
 
 
-def write(pipe: int, message: Message, *beside: Buffer) -> None:
+def write(pipe: int, message: Message, *beside: Buffer, window: Window | None = None) -> None:
     """To a blocking pipe."""
-    left = deque(framed(message, *beside))
+    left = deque(framed(message, *beside, window=window))
     while left:
         _drop(left, os.writev(pipe, tuple(islice(left, AT_ONCE))))
 
@@ -56,13 +61,14 @@ def _drop(left: deque[memoryview], count: int) -> None:
         left[0] = left[0][count:]
 
 
-def read(pipe: int, kind: type[M]) -> tuple[M, bytearray] | None:
+def read(pipe: int, kind: type[M], window: Window) -> tuple[M, bytes | bytearray] | None:
     """The next message of a blocking pipe, and what lies beside it; None at its end."""
     prefix = _read(pipe, PREFIX.size)
     if len(prefix) < PREFIX.size:
         return None
-    size, beside = PREFIX.unpack(prefix)
-    return kind.FromString(bytes(_read(pipe, size))), _read(pipe, beside)
+    size, beside, elsewhere = PREFIX.unpack(prefix)
+    message = kind.FromString(bytes(_read(pipe, size)))
+    return message, window.take(beside) if elsewhere else _read(pipe, beside)
 
 
 def _read(pipe: int, size: int) -> bytearray:
@@ -93,6 +99,7 @@ class Sender:
     """Sends messages down a pipe, in an event loop. What is left of one whose sender gave up goes ahead of the next."""
 
     pipe: int
+    window: Window | None = None
     left: deque[memoryview] = field(default_factory=deque)
     closed: bool = False
     waiting: asyncio.Future[None] | None = None
@@ -108,7 +115,7 @@ class Sender:
 
     def put(self, message: Message, *beside: Buffer) -> bool:
         """As much of it as the pipe takes now; whether that was all."""
-        self.left.extend(framed(message, *beside))
+        self.left.extend(framed(message, *beside, window=self.window))
         return self._written()
 
     def _written(self) -> bool:
@@ -156,9 +163,10 @@ class Receiver(Generic[M]):
 
     pipe: int
     kind: type[M]
+    window: Window | None = None
     parts: deque[memoryview] = field(default_factory=deque)
     arrived: int = 0
-    sizes: tuple[int, int] | None = None
+    sizes: tuple[int, int, bool] | None = None
     closed: bool = False
     watched: bool = False
     waiting: asyncio.Future[None] | None = None
@@ -176,14 +184,20 @@ class Receiver(Generic[M]):
             self.waiting = asyncio.get_running_loop().create_future()
             await self.waiting
         assert self.sizes is not None, "of a whole message they are known"
-        (size, beside), self.sizes = self.sizes, None
-        return self.kind.FromString(b"".join(self._taken(size))), self._taken(beside)
+        (size, beside, elsewhere), self.sizes = self.sizes, None
+        message = self.kind.FromString(b"".join(self._taken(size)))
+        if elsewhere:
+            return message, [] if self.window is None else [self.window.take(beside)]
+        return message, self._taken(beside)
 
     def _whole(self) -> bool:
         """Whether a message is there."""
         if self.sizes is None and self.arrived >= PREFIX.size:
             self.sizes = PREFIX.unpack(b"".join(self._taken(PREFIX.size)))
-        return self.sizes is not None and self.arrived >= sum(self.sizes)
+        if self.sizes is None:
+            return False
+        size, beside, elsewhere = self.sizes
+        return self.arrived >= (size if elsewhere else size + beside)
 
     def _taken(self, size: int) -> list[memoryview]:
         """So many of the bytes that have arrived."""

@@ -57,6 +57,7 @@ from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
 from explainsvc.stopping import STOP, Stopped
 from explainsvc.together import together
+from explainsvc.windows import windows
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
 from explainsvc.workers.models import Models, Send, loaded, read
@@ -69,12 +70,13 @@ OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
 
 @dataclass(frozen=True)
 class Pipes:
-    """Descriptors: where jobs are read, replies written, cancellations heard; and the socket that brings the files of models."""
+    """Descriptors: where jobs are read, replies written, cancellations heard; the socket for files; the memory that is shared."""
 
     jobs: int
     replies: int
     files: int
     cancellations: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ def work(pipes: Pipes, settings: Settings, parent: int) -> None:
     """Serve jobs until the server closes the pipe, in a process that was just forked by this parent."""
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
     models = Models(Kept(settings.cache_bytes), socket.socket(fileno=pipes.files))
+    requests, values = windows(pipes.memory)
     _confine(settings, parent)
 
     def send(reply: Reply, beside: Parts = ()) -> None:
-        frames.write(pipes.replies, reply, *beside)
+        frames.write(pipes.replies, reply, *beside, window=values)
 
-    inbox = Inbox.of(pipes.jobs, pipes.cancellations)
+    inbox = Inbox.of(pipes.jobs, requests, pipes.cancellations)
     send(Reply(ready=Ready()))
     while (received := inbox.next()) is not None:
         job, stop = received

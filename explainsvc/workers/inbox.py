@@ -11,6 +11,7 @@ from explainsvc import frames
 from explainsvc.codec.beside import whole_job
 from explainsvc.frames import NUMBER
 from explainsvc.stopping import Stop
+from explainsvc.windows import Window
 
 
 @dataclass(eq=False)
@@ -18,19 +19,20 @@ class Inbox:
     """What stops each job until it is done; ``cancelled`` is the latest job that was, for that may be heard before the job."""
 
     jobs: int
+    window: Window
     stops: dict[int, Stop] = field(default_factory=dict)
     cancelled: int = 0
 
     @classmethod
-    def of(cls, jobs: int, cancellations: int) -> Inbox:
-        """One that hears cancellations from now on; both are pipes."""
-        inbox = cls(jobs)
+    def of(cls, jobs: int, window: Window, cancellations: int) -> Inbox:
+        """One that hears cancellations from now on; both are pipes, the window is that of the jobs."""
+        inbox = cls(jobs, window)
         threading.Thread(target=inbox._hear, args=(cancellations,), name="cancellations", daemon=True).start()
         return inbox
 
     def next(self) -> tuple[Job, Stop] | None:
         """The next job, and what tells whether it is cancelled; waits for one. None when there will be no other."""
-        read = frames.read(self.jobs, Job)
+        read = frames.read(self.jobs, Job, self.window)
         if read is None:
             return None
         job, request = read

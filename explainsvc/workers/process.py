@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply
-from explainsvc import frames
+from explainsvc import frames, windows
 from explainsvc.errors import ExplainsvcError
 from explainsvc.frames import NUMBER, Parts, Receiver, Sender
 from explainsvc.workers.forking import Child, Forking
@@ -39,11 +39,11 @@ class Worker:
     files: socket.socket
     jobs: Sender
     cancellations: int
-    statm: int
     replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
     ended: str = ""
+    statm: int = -1
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -94,7 +94,8 @@ class Worker:
         if not self.jobs.closed:
             os.close(self.child.pidfd)
             os.close(self.cancellations)
-            os.close(self.statm)
+            if self.statm >= 0:
+                os.close(self.statm)
             _close(self.jobs, self.replies, self.files)
         return code
 
@@ -102,7 +103,9 @@ class Worker:
         """Its resident memory now; 0 where it has just died."""
         if self.jobs.closed:
             return 0
-        with suppress(ProcessLookupError):
+        with suppress(OSError):
+            if self.statm < 0:  # opened once, for it is read after every job
+                self.statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
             return int(os.pread(self.statm, LONGEST_STATM, 0).split()[RSS]) * PAGE
         return 0
 
@@ -144,21 +147,22 @@ async def started(forking: Forking, device: str = "") -> Worker:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(limits.job_seconds)
     jobs, replies, cancellations = frames.wide_pipe(), frames.wide_pipe(), os.pipe()
-    sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
+    memory = windows.shared()
+    requests, values = windows.windows(os.dup(memory))
+    sender, receiver = Sender(jobs[1], requests), Receiver(replies[0], Reply, values)
     settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
     order = {"environment": limits.environment(device), "settings": settings}
     try:
-        child = await forking.born(order, (jobs[0], replies[1], its.fileno(), cancellations[0]))
+        child = await forking.born(order, (jobs[0], replies[1], its.fileno(), cancellations[0], memory))
     except BaseException:
         os.close(cancellations[1])
         _close(sender, receiver, ours)
         raise
     finally:
         _close(its)
-        for given in (jobs[0], replies[1], cancellations[0]):
+        for given in (jobs[0], replies[1], cancellations[0], memory):
             os.close(given)
-    statm = os.open(f"/proc/{child.pid}/statm", os.O_RDONLY)
-    worker = Worker(child, ours, sender, cancellations[1], statm, receiver, device)
+    worker = Worker(child, ours, sender, cancellations[1], receiver, device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()
