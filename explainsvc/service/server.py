@@ -31,7 +31,6 @@ from explainsvc.service import health, logs, tls
 from explainsvc.service.audit_runs import AuditRuns, running_audits
 from explainsvc.service.audits import AuditService
 from explainsvc.service.backend import Backend
-from explainsvc.service.by_name import ByName
 from explainsvc.service.config import Config, add_options, configured
 from explainsvc.service.edge import Perimeter, perimeter
 from explainsvc.service.explanations import ExplanationService
@@ -100,9 +99,9 @@ async def serving(config: Config, prove: Prove = proved) -> AsyncIterator[Listen
             readiness = Readiness({"workers": lambda: _workers(pool), "checks": lambda: _proven(proof)})
             edge.metrics.add(Gauges(lambda: _numbers(pool, readiness), store.audits.tally))
             server = grpc.aio.server(interceptors=[door := Edge(edge.gate)], options=_options(config))
-            _add_services(ByName(server), backend, audits, uploads)
+            _add_services(server, backend, audits, uploads)
             inference = InferenceService(Names(backend), readiness.reasons)
-            _add_protocols(ByName(server), inference, Health(readiness, SERVICES, backend.model))
+            _add_protocols(server, inference, Health(readiness, SERVICES, backend.model))
             address = _listen(server, config.address, edge.material)
             routes = [*own_routes(edge.gate, edge.metrics, readiness), *inference_routes(edge.gate, inference)]
             async with _http(edge, routes) as http_address:
@@ -179,7 +178,7 @@ def _options(config: Config) -> list[tuple[str, Any]]:
     return options
 
 
-def _add_services(server: Any, backend: Backend, audits: AuditRuns, uploads: ModelUploads) -> None:
+def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, uploads: ModelUploads) -> None:
     add_ModelServiceServicer_to_server(ModelService(backend, uploads), server)
     add_ExplanationServiceServicer_to_server(ExplanationService(backend), server)
     add_AuditServiceServicer_to_server(service := AuditService(backend, audits), server)
@@ -189,7 +188,7 @@ def _add_services(server: Any, backend: Backend, audits: AuditRuns, uploads: Mod
         reflection.enable_server_reflection(names, server, Symbols())  # type: ignore[arg-type]  # the part of a pool that it uses
 
 
-def _add_protocols(server: Any, inference: InferenceService, probes: Health) -> None:
+def _add_protocols(server: grpc.aio.Server, inference: InferenceService, probes: Health) -> None:
     """Services that others have defined."""
     add_GRPCInferenceServiceServicer_to_server(inference, server)
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)

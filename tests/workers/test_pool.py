@@ -342,3 +342,20 @@ def test_the_fork_server_has_one_thread_and_no_grpc(bench: Bench) -> None:
     process = Path(f"/proc/{fork_server.process.pid}")
     assert "cygrpc" not in (process / "maps").read_text()
     assert len(list((process / "task").iterdir())) == 1
+
+
+def test_a_job_that_a_dying_worker_has_not_read_goes_to_another(bench: Bench) -> None:
+    """No error of its caller and no strike: the worker was dying when it was given the job."""
+
+    async def run() -> Reply:
+        await bench.spare()
+        os.kill(bench.pid, signal.SIGSTOP)
+        waiting = asyncio.ensure_future(bench.predict(1))
+        await bench.begun()
+        os.kill(bench.pid, signal.SIGKILL)
+        return await waiting
+
+    struck, before = dict(bench.pool.quarantine.struck), bench.heard.reasons["crash"]
+    assert bench.run(run()).HasField("outputs")
+    assert bench.pool.quarantine.struck == struck
+    assert bench.heard.reasons["crash"] == before + 1
