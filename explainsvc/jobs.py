@@ -176,6 +176,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.limits.cancel_seconds):
                 worker.cancel(running.job.number)
+                await worker.jobs.sent()  # whoever gave up may have been in the middle of a job, which the worker still reads
                 while (await worker.receive())[0].WhichOneof("event") in INTERIM:
                     pass
         except TimeoutError:

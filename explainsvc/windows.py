@@ -14,9 +14,9 @@ import os
 from dataclasses import dataclass
 
 WINDOW_BYTES = 2**22
-"""What larger there is goes through the pipe."""
+"""What is larger goes through the pipe."""
 LEAST = 2**16
-"""What smaller there is, too: the pipe takes it at once."""
+"""What is smaller does, too: the pipe takes it at once."""
 
 
 @dataclass(frozen=True)
