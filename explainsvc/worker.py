@@ -43,13 +43,12 @@ from explainsvc import explain_work, frames, sandbox
 from explainsvc.attribution import Attribution
 from explainsvc.codec.beside import values_of, whole_reply
 from explainsvc.codec.books import to_ledger, to_plan
-from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
 from explainsvc.codec.results import fill_facts, to_info, to_progress, to_row
 from explainsvc.codec.signatures import to_signature
 from explainsvc.codec.tensors import fill_named
-from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
+from explainsvc.errors import NotDifferentiable
 from explainsvc.explain_work import Values
 from explainsvc.frames import Parts
 from explainsvc.model import Model
@@ -58,14 +57,13 @@ from explainsvc.sandbox.probes import attempts
 from explainsvc.stopping import STOP, Stopped
 from explainsvc.together import together
 from explainsvc.windows import windows
+from explainsvc.workers.failures import failed
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
 from explainsvc.workers.models import Models, Send, loaded, read
 from explainsvc.workers.piped import Piped
 
 LOG = logging.getLogger(__name__)
-OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
-"""How onnxruntime says that an allocation failed."""
 
 
 @dataclass(frozen=True)
@@ -132,25 +130,7 @@ def answer(job: Job, models: Models, send: Send) -> tuple[Reply, Parts]:
     except Exception as error:  # whatever a library raises must reach the caller as an error, not as a dead worker
         if isinstance(error, NotDifferentiable):
             error = explain_work.advised(error, loaded(job.model_folder, models, send))
-        return _failed(error, kind), ()
-
-
-def _failed(error: Exception, kind: str) -> Reply:
-    if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
-        return _out_of_memory()
-    if isinstance(error, ExplainsvcError):
-        return Reply(error=to_error(error))
-    LOG.error("%s failed", kind, exc_info=error)
-    unexpected = ExplainsvcError(f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log")
-    return Reply(error=to_error(unexpected))
-
-
-def _out_of_memory() -> Reply:
-    error = WorkerOutOfMemory(
-        "the work needs more memory than a worker may use",
-        to_do="Ask for less (a smaller batch, fewer samples), or raise worker_memory_bytes of the server",
-    )
-    return Reply(error=to_error(error))
+        return failed(error, kind), ()
 
 
 def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> Reply:
