@@ -53,6 +53,7 @@ in_flight = 4
 EMPTY = """
 import asyncio
 import grpc
+from explainsvc.allocator import keep_freed_memory
 LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 class Echo(grpc.GenericRpcHandler):
     def service(self, details):
@@ -60,6 +61,7 @@ class Echo(grpc.GenericRpcHandler):
             return request
         return grpc.unary_unary_rpc_method_handler(same)
 async def main():
+    keep_freed_memory()
     server = grpc.aio.server(options=LARGE)
     server.add_generic_rpc_handlers((Echo(),))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
@@ -87,13 +89,17 @@ def server(folder: Path, *options: str) -> Iterator[str]:
     """A server process of one worker of one thread; its address."""
     command = [sys.executable, "-m", "explainsvc.service.server", "--address", "127.0.0.1:0", "--store", str(folder / "store")]
     command += ["--workers", "1", "--worker-threads", "1", "--log-level", "warning", *options]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().removeprefix("listening on ").strip()
         finally:
             process.kill()
+
+
+def _environment() -> dict[str, str]:
+    """Of a server that imports what this process does."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def measure(name: str, calls: tuple[Callable[[], object], Callable[[], object]], kibibytes: int, rounds: int) -> Line:
@@ -137,7 +143,7 @@ def lines(address: str, name: str, token: str, sizes: dict[int, int]) -> Iterato
 
 def floor(kibibytes: int, rounds: int) -> Line:
     """The same bytes to an empty gRPC server in Python and back: what no service of this kind can go below."""
-    with subprocess.Popen([sys.executable, "-c", EMPTY], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", EMPTY], stdout=subprocess.PIPE, text=True, env=_environment()) as process:
         try:
             assert process.stdout is not None
             with grpc.insecure_channel(f"127.0.0.1:{process.stdout.readline().strip()}", OPTIONS) as channel:

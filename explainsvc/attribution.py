@@ -81,7 +81,7 @@ def value_caveats(values: Mapping[str, Array], zeros: bool = True) -> tuple[str,
     """What a look at the numbers alone must tell: elements that are not finite and (``zeros``) inputs that got only zeros."""
     found = []
     for name, array in values.items():
-        bad = int(array.size - np.isfinite(array).sum())
+        bad = array.size - np.count_nonzero(np.isfinite(array))
         if bad:
             found.append(f'{bad} of {array.size} values of "{name}" are not finite')
         elif zeros and array.size and not array.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from explainpb.v1 import explanation_service_pb2 as pb
 from explainpb.v1.audit_service_pb2 import AuditValidation, CreateAuditRequest, Progress
 from explainsvc.asking import Question, Validated, refuse, validate, validate_compiling
+from explainsvc.autograd.shapes import Array
 from explainsvc.cards import recorded
 from explainsvc.checks.plan import Question as AuditQuestion
 from explainsvc.checks.plan import plan_audit
@@ -18,7 +19,7 @@ from explainsvc.codec.audits import from_audit_request
 from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.pictures import check_rendering, drawn, from_inputs
 from explainsvc.codec.questions import from_fields
-from explainsvc.codec.results import fill_attribution
+from explainsvc.codec.results import fill_facts
 from explainsvc.codec.targets import to_resolved
 from explainsvc.codec.tensors import to_named
 from explainsvc.drawings import Given
@@ -30,6 +31,8 @@ from explainsvc.model import Model
 
 LOG = logging.getLogger(__name__)
 Tell = Callable[[pb.ExplainStreamResponse], None]
+Values = Mapping[str, Array]
+"""Of an attribution, by input."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,24 @@ class Heard:
     watch: Watch = silent
 
 
-def explained(model: Model, request: pb.ExplainRequest, response: pb.ExplainResponse, heard: Heard | None = None) -> None:
-    """The response to Explain, or with validate_only the question as it was understood; load and queue are not timed here."""
+def explained(model: Model, request: pb.ExplainRequest, response: pb.ExplainResponse, heard: Heard | None = None) -> Values:
+    """The response to Explain, or with validate_only the question as it was understood; load and queue are not timed here.
+
+    Returns the values, which are large; they are not in the response.
+    """
     start, heard = perf_counter(), heard or Heard()
     fields, given = _read(model, request)
     if request.validate_only:
         response.validation.CopyFrom(to_validation(validate(model, given.feeds, _question(fields, request.seed))))
-        return
+        return {}
     attribution = model.explain(given.feeds, seed=request.seed, progress=heard.progress, watch=heard.watch, **fields)
-    fill_attribution(response.attribution, attribution)
+    fill_facts(response.attribution, attribution)
     if request.HasField("render"):
         pictures, left_out = drawn(request.render, attribution, given)
         response.pictures.extend(pictures)
         response.pictures_left_out = left_out
     response.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
+    return attribution.values
 
 
 def _read(model: Model, request: pb.ExplainRequest) -> tuple[dict[str, Any], Given]:
@@ -100,8 +107,8 @@ def to_validation(found: Validated) -> pb.Validation:
     )
 
 
-def streamed(model: Model, request: pb.ExplainStreamRequest, response: pb.ExplainResponse, tell: Tell) -> None:
-    """The response to Explain; progress and estimates go ahead of it, no more often than the request says."""
+def streamed(model: Model, request: pb.ExplainStreamRequest, response: pb.ExplainResponse, tell: Tell) -> Values:
+    """See ``explained``; progress and estimates go ahead of it, no more often than the request says."""
     interval = request.interval.seconds + request.interval.nanos / 1e9 if request.HasField("interval") else 1.0
     if interval < 0:
         raise InvalidParameter("the interval is not valid", where="interval", expected="no negative duration")
@@ -122,7 +129,7 @@ def streamed(model: Model, request: pb.ExplainStreamRequest, response: pb.Explai
         if due("estimate"):
             tell(pb.ExplainStreamResponse(partial=_to_partial(estimate())))
 
-    explained(model, request.request, response, Heard(progress, watch))
+    return explained(model, request.request, response, Heard(progress, watch))
 
 
 def _to_partial(estimate: Estimate) -> pb.PartialEstimate:

@@ -22,7 +22,7 @@ from explainsvc.allocator import freeze_what_is_loaded, keep_freed_memory
 from explainsvc.sandbox.kernel import PR_SET_PDEATHSIG, prctl
 from explainsvc.workers.warm import warm_up
 
-LONGEST, DESCRIPTORS = 65536, 3
+LONGEST, DESCRIPTORS = 65536, 5
 """Of an order."""
 
 

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from explainpb.worker.v1.worker_pb2 import Job, Reply, Span
+from explainsvc.codec.beside import whole_job, whole_reply
 from explainsvc.codec.errors import from_error
-from explainsvc.errors import WorkerCrashed
+from explainsvc.frames import Parts
 from explainsvc.workers.batching import Batching
 from explainsvc.workers.forking import Forking
 from explainsvc.workers.limits import Limits as Limits
@@ -110,55 +111,53 @@ class Pool:
         running = await self._given(folder, make)
         try:
             while running.stage == Stage.UNDER_WAY:
-                yield _no_error(await running.reply())
+                yield whole_reply(*_no_error(*await running.reply()))
         finally:
             self._release(running)
 
     async def result(self, job: Job) -> Reply:
         """The last reply to a job; an explanation may be computed together with others."""
-        reply = await self._result(job)
-        self.spent(reply.spans)
-        return reply
+        return whole_reply(*await self.answer(job))
 
-    async def _result(self, job: Job) -> Reply:
+    async def answer(self, job: Job, request: bytes = b"") -> tuple[Reply, Parts]:
+        """See ``result``; ``request`` is the one of the job where it is not in it, and large values may lie beside the reply."""
+        reply, beside = await self._together(job, request)
+        self.spent(reply.spans)
+        return reply, beside
+
+    async def _together(self, job: Job, request: bytes) -> tuple[Reply, Parts]:
         if job.HasField("explain") and (self.limits.batch_seconds > 0 or not self.idle):
-            return await self.batching.result(job)
+            return await self.batching.result(whole_job(job, request)), ()
         if job.HasField("explain"):
             self._batched(1)  # whoever finds an idle worker waits for nobody
-        return await self.result_late(job.model_folder, lambda: job)
+        return await self._answer(job.model_folder, lambda: job, request)
 
     async def result_late(self, folder: str, make: Callable[[], Job]) -> Reply:
         """See ``result`` and ``run_late``."""
+        return whole_reply(*await self._answer(folder, make))
+
+    async def _answer(self, folder: str, make: Callable[[], Job], request: bytes = b"") -> tuple[Reply, Parts]:
         self.quarantine.check(model_of(folder))
-        running = await self._given(folder, make)
+        running = await self._given(folder, make, request)
         try:
-            reply = Reply()
+            answer: tuple[Reply, Parts] = Reply(), ()
             while running.stage == Stage.UNDER_WAY:
-                reply = _no_error(await running.reply())
-            return reply
+                answer = _no_error(*await running.reply())
+            return answer
         finally:
             self._release(running)
 
-    async def _given(self, folder: str, make: Callable[[], Job]) -> Running:
-        """A worker that has accepted the job.
-
-        One that was dying while it waited is no error of this job, which goes to another; a second one is.
-        """
+    async def _given(self, folder: str, make: Callable[[], Job], request: bytes = b"") -> Running:
+        """A worker that was given the job."""
         worker = await self._acquire(folder)
         try:
             job = make()
         except BaseException:
             self._offer(worker)
             raise
+        running = Running(self.limits, worker, job, request, partial(self._acquire, folder))
         try:
-            return await self._accepted(worker, job)
-        except WorkerCrashed:
-            return await self._accepted(await self._acquire(folder), job)
-
-    async def _accepted(self, worker: Worker, job: Job) -> Running:
-        running = Running(self.limits, worker, job)
-        try:
-            await running.accepted()
+            await running.begin()
         except BaseException:
             self._release(running)
             raise
@@ -174,7 +173,7 @@ class Pool:
                 self.quarantine.strike(model_of(running.job.model_folder))
             case Stage.DEAD_OF_IT:
                 self.quarantine.strike(model_of(running.job.model_folder))
-            case Stage.SENT | Stage.UNDER_WAY | Stage.OUT_OF_TIME:
+            case Stage.UNDER_WAY | Stage.OUT_OF_TIME:
                 task = asyncio.create_task(self._calmed(running))
                 self.calming.add(task)
                 task.add_done_callback(self.calming.discard)
@@ -184,8 +183,9 @@ class Pool:
         worker, late = running.worker, running.stage == Stage.OUT_OF_TIME
         try:
             async with asyncio.timeout(self.limits.cancel_seconds):
-                await worker.cancel(running.job.number)
-                while (await worker.receive()).WhichOneof("event") in INTERIM:
+                worker.cancel(running.job.number)
+                await worker.jobs.sent()  # whoever gave up may have been in the middle of a job, which the worker still reads
+                while (await worker.receive())[0].WhichOneof("event") in INTERIM:
                     pass
         except TimeoutError:
             worker.kill("timeout" if late else "cancel")
@@ -265,11 +265,11 @@ class Pool:
                 await asyncio.sleep(RESTART_SECONDS)
 
 
-def _no_error(reply: Reply) -> Reply:
+def _no_error(reply: Reply, beside: Parts) -> tuple[Reply, Parts]:
     """The reply; the error that it is."""
     if reply.HasField("error"):
         raise from_error(reply.error)
-    return reply
+    return reply, beside
 
 
 @lru_cache(4096)

@@ -1,6 +1,6 @@
 """A worker process; ``forkserver`` forks it, ``workers.process`` speaks with it.
 
-It reads jobs from one pipe and answers on another, one job at a time; a thread reads ahead, so that a cancellation is heard
+It reads jobs from one pipe and answers on another, one job at a time; a thread reads a third one, so that a cancellation is heard
 while a job is computed. It opens no file: those of models come as open descriptors. Whatever libraries print goes to stderr.
 It is the only place of the server where the bytes of a model are parsed.
 """
@@ -27,7 +27,6 @@ from explainpb.v1.explanation_service_pb2 import (
     GetLedgerRequest,
 )
 from explainpb.worker.v1.worker_pb2 import (
-    Accepted,
     Answers,
     AuditWork,
     Cancelled,
@@ -42,38 +41,42 @@ from explainpb.worker.v1.worker_pb2 import (
 )  # fmt: skip
 from explainsvc import explain_work, frames, sandbox
 from explainsvc.attribution import Attribution
+from explainsvc.codec.beside import values_of, whole_reply
 from explainsvc.codec.books import to_ledger, to_plan
-from explainsvc.codec.errors import to_error
 from explainsvc.codec.pictures import from_inputs
 from explainsvc.codec.questions import Asking, from_fields
-from explainsvc.codec.results import fill_attribution, to_info, to_progress, to_row
+from explainsvc.codec.results import fill_facts, to_info, to_progress, to_row
 from explainsvc.codec.signatures import to_signature
 from explainsvc.codec.spans import add_spans
 from explainsvc.codec.tensors import fill_named
-from explainsvc.errors import ExplainsvcError, NotDifferentiable, WorkerOutOfMemory
+from explainsvc.errors import NotDifferentiable
+from explainsvc.explain_work import Values
+from explainsvc.frames import Parts
 from explainsvc.model import Model
 from explainsvc.runtime import CUDA, providers
 from explainsvc.sandbox.probes import attempts
 from explainsvc.spans import SPANS, Spans
 from explainsvc.stopping import STOP, Stopped
 from explainsvc.together import together
+from explainsvc.windows import windows
+from explainsvc.workers.failures import failed
 from explainsvc.workers.inbox import Inbox
 from explainsvc.workers.kept import Kept
 from explainsvc.workers.models import Models, Send, loaded, read
 from explainsvc.workers.piped import Piped
 
 LOG = logging.getLogger(__name__)
-OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory")
-"""How onnxruntime says that an allocation failed."""
 
 
 @dataclass(frozen=True)
 class Pipes:
-    """Descriptors: where jobs are read and replies written, and the socket that brings the files of models."""
+    """Descriptors: where jobs are read, replies written, cancellations heard; the socket for files; the memory that is shared."""
 
     jobs: int
     replies: int
     files: int
+    cancellations: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -90,23 +93,23 @@ def work(pipes: Pipes, settings: Settings, parent: int) -> None:
     """Serve jobs until the server closes the pipe, in a process that was just forked by this parent."""
     logging.basicConfig(level=logging.INFO, format=f"worker {os.getpid()}: %(message)s")
     models = Models(Kept(settings.cache_bytes), socket.socket(fileno=pipes.files))
+    requests, values = windows(pipes.memory)
     _confine(settings, parent)
 
-    def send(reply: Reply) -> None:
-        frames.write(pipes.replies, reply)
+    def send(reply: Reply, beside: Parts = ()) -> None:
+        frames.write(pipes.replies, reply, *beside, window=values)
 
-    inbox = Inbox.of(os.fdopen(pipes.jobs, "rb"))
+    inbox = Inbox.of(pipes.jobs, requests, pipes.cancellations)
     send(Reply(ready=Ready()))
     while (received := inbox.next()) is not None:
         job, stop = received
         STOP.set(stop)
         SPANS.set(Spans() if settings.spans else None)
-        send(Reply(accepted=Accepted()))
-        reply = answer(job, models, send)
+        reply, beside = answer(job, models, send)
         inbox.done(job)
         add_spans(reply)
         reply.held.extend(models.kept.digests)
-        send(reply)
+        send(reply, beside)
 
 
 def _confine(settings: Settings, parent: int) -> None:
@@ -119,36 +122,20 @@ def _confine(settings: Settings, parent: int) -> None:
         LOG.warning("not confined: %s", missing)
 
 
-def answer(job: Job, models: Models, send: Send) -> Reply:
-    """The last reply to a job: its result or its error."""
+def answer(job: Job, models: Models, send: Send) -> tuple[Reply, Parts]:
+    """The last reply to a job, its result or its error; and the values of an explanation, which lie beside it."""
     kind = job.WhichOneof("work") or ""
     try:
         STOP.get().check()
-        return WORK[kind](job.model_folder, getattr(job, kind), models, send)
+        if kind == "explain":
+            return explain(job.model_folder, job.explain, models, send)
+        return WORK[kind](job.model_folder, getattr(job, kind), models, send), ()
     except Stopped:
-        return Reply(cancelled=Cancelled())
+        return Reply(cancelled=Cancelled()), ()
     except Exception as error:  # whatever a library raises must reach the caller as an error, not as a dead worker
         if isinstance(error, NotDifferentiable):
             error = explain_work.advised(error, loaded(job.model_folder, models, send))
-        return _failed(error, kind)
-
-
-def _failed(error: Exception, kind: str) -> Reply:
-    if isinstance(error, MemoryError) or any(word in str(error) for word in OUT_OF_MEMORY):
-        return _out_of_memory()
-    if isinstance(error, ExplainsvcError):
-        return Reply(error=to_error(error))
-    LOG.error("%s failed", kind, exc_info=error)
-    unexpected = ExplainsvcError(f"an unexpected {type(error).__name__} in {kind}", to_do="Report it with the server's log")
-    return Reply(error=to_error(unexpected))
-
-
-def _out_of_memory() -> Reply:
-    error = WorkerOutOfMemory(
-        "the work needs more memory than a worker may use",
-        to_do="Ask for less (a smaller batch, fewer samples), or raise worker_memory_bytes of the server",
-    )
-    return Reply(error=to_error(error))
+        return failed(error, kind), ()
 
 
 def validate(_folder: str, _work: ValidateWork, models: Models, send: Send) -> Reply:
@@ -176,9 +163,14 @@ def _asked(folder: str, work: Asking, models: Models, send: Send) -> Model:
     return model.straight_through if work.straight_through else model
 
 
-def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> Reply:
-    """One explanation."""
-    return _timed(_Asked(folder, work, models, send), lambda model, response: explain_work.explained(model, work, response))
+def explain(folder: str, work: ExplainRequest, models: Models, send: Send) -> tuple[Reply, Parts]:
+    """One explanation; its values beside it, unless there is more than an attribution."""
+    asked = _Asked(folder, work, models, send)
+    reply, values = _timed(asked, lambda model, response: explain_work.explained(model, work, response))
+    if work.HasField("render"):
+        fill_named(reply.explained.attribution.values, values, "values")
+        return reply, ()
+    return reply, values_of(values)
 
 
 def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send: Send) -> Reply:
@@ -188,7 +180,9 @@ def explain_stream(folder: str, work: ExplainStreamRequest, models: Models, send
         send(Reply(streamed=event))
 
     asked = _Asked(folder, work.request, models, send)
-    return _timed(asked, lambda model, response: explain_work.streamed(model, work, response, tell))
+    reply, values = _timed(asked, lambda model, response: explain_work.streamed(model, work, response, tell))
+    fill_named(reply.explained.attribution.values, values, "values")
+    return reply
 
 
 @dataclass(frozen=True)
@@ -204,16 +198,16 @@ class _Asked:
         return _asked(self.folder, self.work, self.models, self.send)
 
 
-def _timed(asked: _Asked, compute: Callable[[Model, ExplainResponse], None]) -> Reply:
-    """The reply, with the time that it took to have the model ready."""
+def _timed(asked: _Asked, compute: Callable[[Model, ExplainResponse], Values]) -> tuple[Reply, Values]:
+    """The reply, with the time that it took to have the model ready, and the values that are not in it."""
     start, reply = perf_counter(), Reply()
     model = asked.model()
     model.prepared  # noqa: B018  (made now, where it is new, so that it counts as loading)
     load = perf_counter() - start
-    compute(model, reply.explained)
+    values = compute(model, reply.explained)
     if reply.explained.HasField("attribution"):
         reply.explained.attribution.timings.load_milliseconds = 1000 * load
-    return reply
+    return reply, values
 
 
 def explain_together(folder: str, work: ExplainTogether, models: Models, send: Send) -> Reply:
@@ -223,13 +217,14 @@ def explain_together(folder: str, work: ExplainTogether, models: Models, send: S
     found = together(model, work.requests, models.kept.proven[model.digest])
     if found is not None:
         return Reply(answers=Answers(replies=[_shared(one, start) for one in found]))
-    alone = (answer(Job(model_folder=folder, explain=request), models, send) for request in work.requests)
+    alone = (whole_reply(*answer(Job(model_folder=folder, explain=request), models, send)) for request in work.requests)
     return Reply(answers=Answers(replies=alone))
 
 
 def _shared(attribution: Attribution, start: float) -> Reply:
     """The reply to one of several; all took the time of the batch."""
-    fill_attribution((reply := Reply()).explained.attribution, attribution)
+    fill_named((reply := Reply()).explained.attribution.values, attribution.values, "values")
+    fill_facts(reply.explained.attribution, attribution)
     reply.explained.attribution.timings.compute_milliseconds = 1000 * (perf_counter() - start)
     return reply
 
@@ -281,7 +276,6 @@ WORK: dict[str, Callable[[str, Any, Models, Send], Reply]] = {
     "inspect": inspect,
     "signature": lambda folder, _, models, send: Reply(signature=to_signature(loaded(folder, models, send))),
     "predict": predict,
-    "explain": explain,
     "explain_stream": explain_stream,
     "compile": compile_,
     "ledger": ledger,

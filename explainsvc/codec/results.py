@@ -28,13 +28,14 @@ CARD_TEXTS = [field.name for field in dataclasses.fields(Card) if field.name not
 
 def to_attribution(attribution: Attribution) -> explanation_service_pb2.Attribution:
     """The message of a result."""
-    fill_attribution(message := explanation_service_pb2.Attribution(), attribution)
+    message = explanation_service_pb2.Attribution()
+    fill_named(message.values, attribution.values, "values")
+    fill_facts(message, attribution)
     return message
 
 
-def fill_attribution(message: explanation_service_pb2.Attribution, attribution: Attribution) -> None:
-    """The same into an empty message where it lies: its tensors are copied once."""
-    fill_named(message.values, attribution.values, "values")
+def fill_facts(message: explanation_service_pb2.Attribution, attribution: Attribution) -> None:
+    """All of it but its values, into a message where it lies: what it is given is copied once."""
     tensors = {"output_value": attribution.output_value, "baseline_value": attribution.baseline_value}
     for name, array in (tensors | {"residual": attribution.residual}).items():
         if array is not None:

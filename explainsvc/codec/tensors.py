@@ -46,16 +46,23 @@ def to_tensor(array: Array, where: str = "tensor") -> pb.Tensor:
 
 def fill_tensor(message: pb.Tensor, array: Array, where: str = "tensor") -> None:
     """See ``to_tensor``; into an empty message where it lies, for protobuf copies what it is given."""
+    numbers = declared(message, array, where)
+    if numbers is not None:
+        message.data = numbers.tobytes()
+
+
+def declared(message: pb.Tensor, array: Array, where: str) -> Array | None:
+    """See ``to_tensor``; shape, type and strings. The numbers are left to the caller, contiguous and little-endian."""
     array = np.asarray(array)
     message.shape.extend(array.shape)
     if array.dtype.kind in "OUST":
         message.dtype = pb.DATA_TYPE_STRING
         message.strings.extend(_strings(array, where))
-        return
+        return None
     if array.dtype.name not in DTYPES:
         raise InvalidInput(f"dtype {array.dtype} cannot be sent", where=where, expected=f"string, {', '.join(DTYPES)}")
     message.dtype = DTYPES[array.dtype.name]
-    message.data = np.ascontiguousarray(array, NUMPY[message.dtype]).tobytes()
+    return np.ascontiguousarray(array, NUMPY[message.dtype])
 
 
 def _strings(array: Array, where: str) -> list[bytes]:
@@ -69,17 +76,23 @@ def _strings(array: Array, where: str) -> list[bytes]:
 
 def from_tensor(tensor: pb.Tensor, where: str = "tensor") -> Array:
     """The array of a message; ``where`` is the field's path for the errors."""
-    problems = _problems(tensor, where)
+    data = tensor.data
+    problems = _problems(tensor, data, where)
     if problems:
         raise InvalidInput("a tensor is not well formed", violations=problems)
+    return _array(tensor, data)
+
+
+def _array(tensor: pb.Tensor, data: bytes) -> Array:
+    """The array of a well-formed message, and of its field ``data``, which protobuf copies whenever it is asked for."""
     if tensor.dtype == pb.DATA_TYPE_STRING:
         texts = np.array([text.decode() for text in tensor.strings], dtype=object)
         return texts.reshape(tuple(tensor.shape))
-    array = np.frombuffer(tensor.data, NUMPY[tensor.dtype]).reshape(tuple(tensor.shape))
+    array = np.frombuffer(data, NUMPY[tensor.dtype]).reshape(tuple(tensor.shape))
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _problems(tensor: pb.Tensor, where: str) -> list[Violation]:
+def _problems(tensor: pb.Tensor, data: bytes, where: str) -> list[Violation]:
     """Everything that keeps the message from being an array."""
     if any(extent < 0 for extent in tensor.shape):
         return [Violation(f"{where}.shape", f"has a negative extent: {list(tensor.shape)}")]
@@ -91,9 +104,9 @@ def _problems(tensor: pb.Tensor, where: str) -> list[Violation]:
     if tensor.dtype not in NUMPY:
         return [Violation(f"{where}.dtype", f"is {tensor.dtype}, expected an element type of DataType other than 0")]
     wanted = elements * NUMPY[tensor.dtype].itemsize
-    if len(tensor.data) != wanted:
+    if len(data) != wanted:
         kind = f"{NUMPY[tensor.dtype].name}{list(tensor.shape)}"
-        text = f"has {len(tensor.data)} bytes, expected {wanted} for {kind}"
+        text = f"has {len(data)} bytes, expected {wanted} for {kind}"
         return [Violation(f"{where}.data", text)]
     return []
 
@@ -127,11 +140,12 @@ def from_named(tensors: Iterable[pb.NamedTensor], field: str = "inputs") -> dict
     violations: list[Violation] = []
     for named in tensors:
         where = f'{field}["{named.name}"]'
-        problems = _problems(named.tensor, where)
+        data = named.tensor.data
+        problems = _problems(named.tensor, data, where)
         if named.name in arrays:
             problems.append(Violation(where, "is given twice"))
         if not problems:
-            arrays[named.name] = from_tensor(named.tensor, where)
+            arrays[named.name] = _array(named.tensor, data)
         violations += problems
     if violations:
         raise InvalidInput("the tensors of the request are not well formed", violations=violations)

@@ -9,8 +9,11 @@ from functools import partial
 
 from google.protobuf.message import Message
 
-from explainpb.worker.v1.worker_pb2 import Job
+from explainpb.worker.v1.worker_pb2 import Job, Reply
+from explainsvc.codec.beside import whole_reply
+from explainsvc.frames import Parts
 from explainsvc.jobs import Pool
+from explainsvc.service.calls import RECEIVED
 from explainsvc.service.config import Config
 from explainsvc.service.principals import caller
 from explainsvc.service.profiles import fill
@@ -43,16 +46,35 @@ class Backend:
 
         Pictures without a profile get that of the model; those of an audit have it since it was accepted.
         """
+        ((kind, request),) = work.items()
+        job, _ = await self._without_request(digest, by, kind, request)
+        getattr(job, kind).CopyFrom(request)  # once, a constructor would do so twice
+        return job
+
+    async def result(self, digest: str, **work: Message) -> Reply:
+        """The last reply to work on a stored model of the caller, see ``job``; raises whatever it ended in."""
+        return whole_reply(*await self.answer(digest, **work))
+
+    async def answer(self, digest: str, **work: Message) -> tuple[Reply, Parts]:
+        """See ``result``; the values of an explanation may lie beside it.
+
+        A request that is the call's own goes to the worker as the bytes that it came as.
+        """
+        ((kind, request),) = work.items()
+        job, filled = await self._without_request(digest, None, kind, request)
+        received = RECEIVED.get()
+        if received.message is request and not filled:
+            return await self.pool.answer(job, received.data)
+        getattr(job, kind).CopyFrom(request)
+        return await self.pool.answer(job)
+
+    async def _without_request(self, digest: str, by: Viewer | None, kind: str, request: Message) -> tuple[Job, bool]:
+        """The job, and whether pictures of the request were given a profile."""
         self.pool.require_room()
         view = self.whole.seen_by(by or viewer())
         job = Job(model_folder=str(view.known_folder(digest) or await asyncio.to_thread(view.folder, digest)))
-        for kind, request in work.items():  # one: they are a oneof
-            if kind != AUDIT:
-                fill(request, partial(view.model, digest))
-            field: Message = getattr(job, kind)
-            field.SetInParent()
-            field.CopyFrom(request)  # once, a constructor would do so twice
-        return job
+        getattr(job, kind).SetInParent()
+        return job, kind != AUDIT and fill(request, partial(view.model, digest))
 
 
 def viewer() -> Viewer:

@@ -23,6 +23,29 @@ IN_FORCE: ContextVar[str] = ContextVar("request_id", default="")
 
 
 @dataclass(eq=False)
+class Received:
+    """The one message of a call, and the bytes that it came as, while it runs.
+
+    Emptied at its end: contexts outlive it, for a timer that was cancelled keeps its own until its time has come.
+    """
+
+    message: Any = None
+    data: bytes = b""
+
+    def fill(self, message: Any, data: bytes) -> None:
+        """When it has come."""
+        self.message, self.data = message, data
+
+    def clear(self) -> None:
+        """When the call has ended."""
+        self.fill(None, b"")
+
+
+RECEIVED: ContextVar[Received] = ContextVar("received", default=Received())  # noqa: B039  # nobody fills the default
+"""Of the call that is being answered."""
+
+
+@dataclass(eq=False)
 class Call:
     """What is known of a call.
 
@@ -37,6 +60,7 @@ class Call:
         model_digest, audit_id: What it is about.
         other_models: Digests of a batch of explanations that has more than one.
         inputs: sha256 of each tensor of the request.
+        received: Its one message, while it runs; empty where it has a stream of them.
     """
 
     rpc: str
@@ -50,6 +74,7 @@ class Call:
     other_models: list[str] = field(default_factory=list)
     audit_id: str = ""
     inputs: list[str] = field(default_factory=list)
+    received: Received = field(default_factory=Received)
     began: float = field(default_factory=time.perf_counter)
 
     @property

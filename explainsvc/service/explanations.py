@@ -12,6 +12,7 @@ from explainpb.v1 import explanation_service_pb2 as pb
 from explainpb.v1.explanation_service_pb2_grpc import ExplanationServiceServicer
 from explainsvc.check import Check
 from explainsvc.checks import CHECKS
+from explainsvc.codec.beside import explained
 from explainsvc.codec.parameters import to_struct
 from explainsvc.codec.results import to_card
 from explainsvc.method import Method
@@ -30,7 +31,10 @@ class ExplanationService(ExplanationServiceServicer):
 
     async def Explain(self, request: pb.ExplainRequest, context: Any) -> Any:
         """One explanation."""
-        return await self._explained(request)
+        start = perf_counter()
+        reply, values = await self.backend.answer(request.model_digest, explain=request)
+        response = _timed(reply.explained, start)
+        return explained(response, values) if values else response
 
     async def ExplainStream(self, request: pb.ExplainStreamRequest, context: Any) -> AsyncIterator[pb.ExplainStreamResponse]:
         """One explanation, and what is known of it on the way."""
@@ -60,19 +64,19 @@ class ExplanationService(ExplanationServiceServicer):
 
     async def _explained(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
         start = perf_counter()
-        reply = await self.backend.pool.result(await self.backend.job(request.model_digest, explain=request))
+        reply = await self.backend.result(request.model_digest, explain=request)
         return _timed(reply.explained, start)
 
     async def Predict(self, request: pb.PredictRequest, context: Any) -> Any:
         """The model's own outputs."""
-        reply = await self.backend.pool.result(await self.backend.job(request.model_digest, predict=request))
+        reply = await self.backend.result(request.model_digest, predict=request)
         return reply.outputs
 
     async def CompileExplanation(
         self, request: pb.CompileExplanationRequest, context: Any
     ) -> AsyncIterator[pb.CompileExplanationResponse]:
         """The explanation as ONNX, in chunks."""
-        reply = await self.backend.pool.result(await self.backend.job(request.model_digest, compile=request))
+        reply = await self.backend.result(request.model_digest, compile=request)
         if request.validate_only:
             yield pb.CompileExplanationResponse(validation=reply.validation)
             return
@@ -81,12 +85,12 @@ class ExplanationService(ExplanationServiceServicer):
 
     async def GetLedger(self, request: pb.GetLedgerRequest, context: Any) -> Any:
         """The books of one explanation."""
-        reply = await self.backend.pool.result(await self.backend.job(request.model_digest, ledger=request))
+        reply = await self.backend.result(request.model_digest, ledger=request)
         return pb.GetLedgerResponse(ledger=reply.ledger)
 
     async def DryRun(self, request: pb.DryRunRequest, context: Any) -> Any:
         """The rule of every node."""
-        reply = await self.backend.pool.result(await self.backend.job(request.model_digest, dry_run=request))
+        reply = await self.backend.result(request.model_digest, dry_run=request)
         return pb.DryRunResponse(plan=reply.plan)
 
     async def ListMethods(self, request: pb.ListMethodsRequest, context: Any) -> Any:

@@ -110,12 +110,12 @@ class InferenceService(GRPCInferenceServiceServicer):
     async def predicted(self, request: pb.PredictRequest) -> pb.PredictResponse:
         """The model's own outputs."""
         backend = self.names.backend
-        return (await backend.pool.result(await backend.job(request.model_digest, predict=request))).outputs
+        return (await backend.result(request.model_digest, predict=request)).outputs
 
     async def explained(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
         """One explanation."""
         backend = self.names.backend
-        return (await backend.pool.result(await backend.job(request.model_digest, explain=request))).explained
+        return (await backend.result(request.model_digest, explain=request)).explained
 
 
 def read(digest: str, request: oip.ModelInferRequest) -> Asked:

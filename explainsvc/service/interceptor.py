@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from explainsvc.codec.beside import Serialised
 from explainsvc.errors import ExplainsvcError, InvalidInput, ServerStopping, Unauthenticated
 from explainsvc.service import tls
 from explainsvc.service.access import OPEN, allow, scopes_of
-from explainsvc.service.calls import IN_FORCE, REQUEST_ID, Call, Observer
+from explainsvc.service.calls import IN_FORCE, RECEIVED, REQUEST_ID, Call, Observer
 from explainsvc.service.config import Config
 from explainsvc.service.costs import price
 from explainsvc.service.principals import CALLER, Principal
@@ -95,6 +96,7 @@ class Gate:
     def watched(self, call: Call) -> Iterator[None]:
         """From a call's beginning to its end, which is in ``call.code`` by then."""
         IN_FORCE.set(call.request_id)
+        RECEIVED.set(call.received)
         for observer in self.observers:
             observer.began(call)
         try:
@@ -186,10 +188,13 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         async def answered(data: AsyncIterator[bytes], context: Context) -> Any:
             async with self._answered(call, context):
                 response = await method(await self._request(handler, call, data, context), context)
-                self.gate.give(call, response)
+                self.gate.give(call, response.message if isinstance(response, Serialised) else response)
                 return response
 
-        return grpc.stream_unary_rpc_method_handler(answered, response_serializer=handler.response_serializer)
+        def serialised(response: Any) -> bytes:
+            return response.data if isinstance(response, Serialised) else handler.response_serializer(response)
+
+        return grpc.stream_unary_rpc_method_handler(answered, response_serializer=serialised)
 
     async def _request(self, handler: Any, call: Call, data: AsyncIterator[bytes], context: Context) -> Any:
         """What the handler is given: its one message, or an iterator over all."""
@@ -199,7 +204,9 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         item = await context.read()
         if item is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
             raise InvalidInput("the call ended without a request", expected="one message")
-        return self._message(parse, call, item)
+        message = self._message(parse, call, item)
+        call.received.fill(message, item)
+        return message
 
     async def _each(self, parse: Parse, call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for item in data:
@@ -227,6 +234,8 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             raise
         except Exception as error:  # noqa: BLE001  # the edge of the server: nothing may pass it without a status
             await fail(context, error, call.request_id)  # only now: who hears of the failure finds it in the audit log
+        finally:
+            call.received.clear()
 
     def _certificate(self, context: Context) -> str:
         if self.gate.config.tls_client_ca is None:

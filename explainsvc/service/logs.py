@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import sys
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +70,55 @@ class CallLog(Silent):
         LOG.log(level, "%(rpc)s %(code)s %(milliseconds).1f ms %(principal)s %(request_id)s", facts, extra={"call": facts})
 
 
-class _Private(WatchedFileHandler):
-    """Whatever file it opens, nobody else reads it."""
+@dataclass(eq=False)
+class Appended:
+    """A file that only grows, and that nobody else reads; opened anew once it has been moved away."""
 
-    def _open(self) -> Any:
-        Path(self.baseFilename).touch(mode=0o600)
-        return super()._open()
+    path: Path
+    file: int = -1
+    place: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self._open()
+
+    def write(self, line: str) -> None:
+        """A line of its own, in one piece; OSError."""
+        if self.place != _place(self.path):
+            before = self.file
+            self._open()
+            os.close(before)
+        os.write(self.file, f"{line}\n".encode())
+
+    def _open(self) -> None:
+        self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.place = _place(self.path)
+
+    def close(self) -> None:
+        """Closes it."""
+        os.close(self.file)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """What tells a file from another of its name."""
+    try:
+        stat = os.stat(path)  # at every call; a path's own way is three times as long
+    except FileNotFoundError:
+        return (0, 0)
+    return (stat.st_dev, stat.st_ino)
 
 
 class AuditLog(Silent):
     """Append-only: time, principal, rpc, request id, digests of model and inputs, outcome, milliseconds. Nothing else ever.
 
-    A logger of its own, which no other handler hears. The file may be moved away by logrotate; it is opened anew then.
+    The file may be moved away by logrotate; it is opened anew then. Large inputs are digested while a worker computes.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            handler = _Private(path, encoding="utf-8")
+            self._file = Appended(path)
         except OSError as error:
             raise ExplainsvcError(f"the audit log cannot be written: {error.strerror}", where="audit_log") from error
-        self._log = logging.Logger("explainsvc.audit_log")  # not among the process's loggers
-        self._log.addHandler(handler)
+        self._undigested: defaultdict[Call, list[Any]] = defaultdict(list)
 
     def received(self, call: Call, message: Any) -> None:
         """What the call is about."""
@@ -96,8 +127,13 @@ class AuditLog(Silent):
         if digest not in ("", call.model_digest, *call.other_models) and len(call.other_models) < MOST_INPUTS:
             call.other_models.append(digest)
         call.audit_id = call.audit_id or audit_id(message)
-        if len(call.inputs) < MOST_INPUTS:  # a stream of explanations has no end of them
-            call.inputs.extend(input_digests(message))
+        self._undigested[call].append(message)
+        asyncio.get_running_loop().call_soon(self._digest, call)  # once the job is on its way, and whoever waits for it waits
+
+    def _digest(self, call: Call) -> None:
+        for message in self._undigested.pop(call, ()):
+            if len(call.inputs) < MOST_INPUTS:  # a stream of explanations has no end of them
+                call.inputs.extend(input_digests(message))
 
     def sent(self, call: Call, message: Any) -> None:
         """What an upload or a new audit has become."""
@@ -106,13 +142,17 @@ class AuditLog(Silent):
 
     def ended(self, call: Call) -> None:
         """Its line; none for what is open to all."""
-        if not call.open:
-            self._log.info(json.dumps(_line(call), ensure_ascii=False))
+        self._digest(call)
+        if call.open:
+            return
+        try:
+            self._file.write(json.dumps(_line(call), ensure_ascii=False))
+        except OSError as error:  # a full disk, for instance: the call is over, and the server goes on
+            LOG.error("the audit log cannot be written: %s", error.strerror)
 
     def close(self) -> None:
         """Closes the file."""
-        for handler in self._log.handlers:
-            handler.close()
+        self._file.close()
 
 
 def _line(call: Call) -> dict[str, Any]:

@@ -66,6 +66,6 @@ class ModelService(ModelServiceServicer):
 
     async def InspectModel(self, request: pb.InspectModelRequest, context: Any) -> Any:
         """What is in a model."""
-        reply = await self.backend.pool.result(await self.backend.job(request.digest, inspect=request))
+        reply = await self.backend.result(request.digest, inspect=request)
         kept = to_profile(self.backend.store.model(request.digest).preprocessing)
         return pb.InspectModelResponse(info=reply.info, preprocessing=kept)

@@ -61,7 +61,7 @@ class Names:
         """Of one of the caller's models; ModelNotFound. A worker has to read it, once."""
         self.backend.model(digest)
         if digest not in self.signatures:
-            reply = await self.backend.pool.result(await self.backend.job(digest, signature=SignatureWork()))
+            reply = await self.backend.result(digest, signature=SignatureWork())
             self.signatures[digest] = from_signature(reply.signature)
             if len(self.signatures) > KEPT:
                 self.signatures.popitem(last=False)

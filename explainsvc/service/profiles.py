@@ -26,18 +26,19 @@ def to_kept(message: pb.Preprocessing) -> bytes:
     return whole.SerializeToString()
 
 
-def fill(message: Any, model: Callable[[], StoredModel]) -> None:
-    """Give the pictures of a request without a profile that of their model, in place: they may be large.
+def fill(message: Any, model: Callable[[], StoredModel]) -> bool:
+    """Give the pictures of a request without a profile that of their model, in place: they may be large; whether it was done.
 
     ``model`` is asked only where there are such pictures.
     """
     fields = message.DESCRIPTOR.fields_by_name
     if REQUEST in fields:
-        fill(message.request, model)
+        return fill(message.request, model)
     if IMAGES not in fields:
-        return
+        return False
     bare = [image for named in message.images for image in named.images if not image.HasField("preprocessing")]
     profile = to_profile(model().preprocessing) if bare else None
     if profile is not None:
         for image in bare:
             image.preprocessing.CopyFrom(profile)
+    return profile is not None

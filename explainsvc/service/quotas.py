@@ -58,7 +58,8 @@ class Quotas:
         Raises:
             QuotaExceeded: There is not enough; says when there will be, unless there never will.
         """
-        rate, burst = self._number(principal, "quota_rate"), self._number(principal, "quota_burst")
+        own = self.security.numbers(principal.name)
+        rate, burst = (own.get(name, float(getattr(self.config, name))) for name in ("quota_rate", "quota_burst"))
         account, now = self._account(principal), self.clock()
         account.units = min(burst, account.units + rate * (now - account.at))
         account.at = now

@@ -65,6 +65,16 @@ GAUGES = {
 }
 
 
+@dataclass(frozen=True)
+class _Rpc:
+    """What is counted of one rpc, whatever its calls end in."""
+
+    started: Counter
+    received: Counter
+    sent: Counter
+    handling: Histogram
+
+
 class Metrics(Silent):
     """All counters and histograms of one server, in a registry of their own."""
 
@@ -84,6 +94,7 @@ class Metrics(Silent):
         self._refused = self._counter("explainsvc_quota_refusals", "Calls refused by a quota", "reason")
         text = "|residual| of an explanation over |output - baseline|, an item; for methods that claim completeness"
         self._residual = self._histogram("explainsvc_completeness_residual", text, RATIOS, "method")
+        self._rpcs: dict[tuple[str, str, str], _Rpc] = {}
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -99,23 +110,32 @@ class Metrics(Silent):
         """The exposition format, version 0.0.4."""
         return generate_latest(self.registry)
 
+    def _of(self, call: Call) -> _Rpc:
+        """The counters of a call's rpc, looked up by their labels once."""
+        labels = _labels(call)
+        found = self._rpcs.get(labels)
+        if found is None:
+            started, received, sent = (one.labels(*labels) for one in (self._started, self._received, self._sent))
+            found = self._rpcs[labels] = _Rpc(started, received, sent, self._handling.labels(*labels))
+        return found
+
     def began(self, call: Call) -> None:
         """Counts it."""
         if call.kind != HTTP:
-            self._started.labels(*_labels(call)).inc()
+            self._of(call).started.inc()
 
     def received(self, call: Call, message: Any) -> None:
         """Counts messages and the bytes of uploads."""
         if call.kind == HTTP:
             return
-        self._received.labels(*_labels(call)).inc()
+        self._of(call).received.inc()
         if isinstance(message, UploadModelRequest):
             self._uploaded.inc(len(message.chunk.data))
 
     def sent(self, call: Call, message: Any) -> None:
         """Counts messages; of an explanation also how far it is from complete."""
         if call.kind != HTTP:
-            self._sent.labels(*_labels(call)).inc()
+            self._of(call).sent.inc()
         attribution = attribution_of(message) if isinstance(message, ModelInferResponse) else None
         if isinstance(message, ExplainResponse):
             attribution = message.attribution
@@ -134,7 +154,7 @@ class Metrics(Silent):
             self._http.labels(call.rpc, call.code).observe(call.seconds)
             return
         self._handled.labels(*_labels(call), call.code).inc()
-        self._handling.labels(*_labels(call)).observe(call.seconds)
+        self._of(call).handling.observe(call.seconds)
 
     def refused(self, reason: str) -> None:
         """A quota refused a call."""

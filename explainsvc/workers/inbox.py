@@ -1,50 +1,53 @@
-"""A worker's jobs as they arrive: read by a thread of their own, so that a cancellation is heard during a job."""
+"""A worker's jobs, and the cancellations of them, which come by a pipe of their own: a thread hears them during a job."""
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import BinaryIO
 
 from explainpb.worker.v1.worker_pb2 import Job
 from explainsvc import frames
+from explainsvc.codec.beside import whole_job
+from explainsvc.frames import NUMBER
 from explainsvc.stopping import Stop
+from explainsvc.windows import Window
 
 
 @dataclass(eq=False)
 class Inbox:
-    """Jobs that have arrived, and what stops each of them until it is done."""
+    """What stops each job until it is done; ``cancelled`` is the latest job that was, for that may be heard before the job."""
 
-    arrived: SimpleQueue[Job | None] = field(default_factory=SimpleQueue)
+    jobs: int
+    window: Window
     stops: dict[int, Stop] = field(default_factory=dict)
+    cancelled: int = 0
 
     @classmethod
-    def of(cls, pipe: BinaryIO) -> Inbox:
-        """One that reads a pipe from now on."""
-        inbox = cls()
-        threading.Thread(target=inbox._read, args=(pipe,), name="inbox", daemon=True).start()
+    def of(cls, jobs: int, window: Window, cancellations: int) -> Inbox:
+        """One that hears cancellations from now on; both are pipes, the window is that of the jobs."""
+        inbox = cls(jobs, window)
+        threading.Thread(target=inbox._hear, args=(cancellations,), name="cancellations", daemon=True).start()
         return inbox
 
     def next(self) -> tuple[Job, Stop] | None:
         """The next job, and what tells whether it is cancelled; waits for one. None when there will be no other."""
-        job = self.arrived.get()
-        return None if job is None else (job, self.stops[job.number])
+        read = frames.read(self.jobs, Job, self.window)
+        if read is None:
+            return None
+        job, request = read
+        stop = self.stops[job.number] = Stop()
+        if job.number <= self.cancelled:
+            stop.ask()
+        return whole_job(job, request), stop
 
     def done(self, job: Job) -> None:
         """A cancellation of this job comes too late now."""
         self.stops.pop(job.number, None)
 
-    def _read(self, pipe: BinaryIO) -> None:
-        while (job := frames.read(pipe, Job)) is not None:
-            if job.HasField("cancel"):
-                self._cancel(job.number)
-            else:
-                self.stops[job.number] = Stop()
-                self.arrived.put(job)
-        self.arrived.put(None)
-
-    def _cancel(self, number: int) -> None:
-        stop = self.stops.get(number)
-        if stop is not None:
-            stop.ask()
+    def _hear(self, pipe: int) -> None:
+        while number := os.read(pipe, NUMBER.size):
+            (self.cancelled,) = NUMBER.unpack(number)
+            stop = self.stops.get(self.cancelled)
+            if stop is not None:
+                stop.ask()

@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from explainpb.worker.v1.worker_pb2 import Cancel, Job, Reply
-from explainsvc import frames
+from explainpb.worker.v1.worker_pb2 import Job, Reply
+from explainsvc import frames, windows
 from explainsvc.errors import ExplainsvcError
-from explainsvc.frames import Receiver, Sender
+from explainsvc.frames import NUMBER, Parts, Receiver, Sender
 from explainsvc.workers.forking import Child, Forking
 
 FILES_AT_ONCE = 32
 """Descriptors in one message: the kernel takes 253, and a worker may have 256 open."""
-PAGE, RSS = os.sysconf("SC_PAGE_SIZE"), 1
-"""And the field of ``/proc/PID/statm`` that counts them (proc(5))."""
+PAGE, RSS, LONGEST_STATM = os.sysconf("SC_PAGE_SIZE"), 1, 256
+"""The field of ``/proc/PID/statm`` that counts pages (proc(5)), and bytes of the whole: seven numbers."""
 CPUCLOCK_SCHED = 2
 """The CPU time of a process: the clock that clock_getcpuclockid(3) computes from its id."""
 
@@ -38,10 +38,12 @@ class Worker:
     child: Child
     files: socket.socket
     jobs: Sender
+    cancellations: int
     replies: Receiver[Reply]
     device: str = ""
     held: frozenset[str] = frozenset()
     ended: str = ""
+    statm: int = -1
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -49,25 +51,27 @@ class Worker:
         """Of the process."""
         return self.child.pid
 
-    async def send(self, job: Job) -> None:
-        """Give it a job, numbered."""
+    def give(self, job: Job, beside: bytes) -> bool:
+        """Give it a job, numbered, as far as its pipe takes it now; whether that was all. ``jobs.sent`` sends the rest."""
         job.number = next(self.numbers)
-        await self.jobs.send(job)
+        return self.jobs.put(job, beside)
 
-    async def receive(self) -> Reply:
-        """Its next reply; IncompleteReadError when it is dead."""
-        reply = await self.replies.receive()
+    async def receive(self) -> tuple[Reply, Parts]:
+        """Its next reply, and what lies beside it; IncompleteReadError when it is dead."""
+        reply, beside = await self.replies.receive()
         if reply.held:
             self.held = frozenset(reply.held)
-        return reply
+        return reply, beside
 
     async def send_files(self, folder: Path) -> None:
         """The files of a folder as open descriptors; the worker could not open them itself."""
         await asyncio.to_thread(_send_files, self.files, folder)
 
-    async def cancel(self, number: int) -> None:
-        """Ask it to stop a job; the last reply to that still comes."""
-        await self.jobs.send(Job(number=number, cancel=Cancel()))
+    def cancel(self, number: int) -> None:
+        """Ask it to stop a job; the last reply to that still comes. ConnectionError when it is dead."""
+        if self.jobs.closed:
+            raise BrokenPipeError
+        os.write(self.cancellations, NUMBER.pack(number))
 
     def alive(self) -> bool:
         """Whether the process runs. The event loop hears of its end a moment late, so the system is asked."""
@@ -89,17 +93,21 @@ class Worker:
         code = await asyncio.shield(self.child.death)
         if not self.jobs.closed:
             os.close(self.child.pidfd)
+            os.close(self.cancellations)
+            if self.statm >= 0:
+                os.close(self.statm)
             _close(self.jobs, self.replies, self.files)
         return code
 
     def resident_bytes(self) -> int:
         """Its resident memory now; 0 where it has just died."""
-        try:
-            file = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
-        except OSError:
+        if self.jobs.closed:
             return 0
-        with os.fdopen(file, "rb", buffering=0) as statm:
-            return int(statm.read().split()[RSS]) * PAGE
+        with suppress(OSError):
+            if self.statm < 0:  # opened once, for it is read after every job
+                self.statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY)
+            return int(os.pread(self.statm, LONGEST_STATM, 0).split()[RSS]) * PAGE
+        return 0
 
     def allow_cpu(self, seconds: float) -> None:
         """Let it use so much CPU time more; the system ends it by SIGXCPU after that."""
@@ -138,21 +146,24 @@ async def started(forking: Forking, device: str = "") -> Worker:
     limits = forking.limits
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(limits.job_seconds)
-    jobs, replies = frames.wide_pipe(), frames.wide_pipe()
-    sender, receiver = Sender(jobs[1]), Receiver(replies[0], Reply)
+    jobs, replies, cancellations = frames.wide_pipe(), frames.wide_pipe(), os.pipe()
+    memory = windows.shared()
+    requests, values = windows.windows(os.dup(memory))
+    sender, receiver = Sender(jobs[1], requests), Receiver(replies[0], Reply, values)
     settings = {"memory_bytes": limits.memory_bytes, "sandbox": limits.sandbox, "cache_bytes": limits.cache_bytes}
     settings["spans"] = limits.spans
     order = {"environment": limits.environment(device), "settings": settings}
     try:
-        child = await forking.born(order, (jobs[0], replies[1], its.fileno()))
+        child = await forking.born(order, (jobs[0], replies[1], its.fileno(), cancellations[0], memory))
     except BaseException:
+        os.close(cancellations[1])
         _close(sender, receiver, ours)
         raise
     finally:
         _close(its)
-        os.close(jobs[0])
-        os.close(replies[1])
-    worker = Worker(child, ours, sender, receiver, device)
+        for given in (jobs[0], replies[1], cancellations[0], memory):
+            os.close(given)
+    worker = Worker(child, ours, sender, cancellations[1], receiver, device)
     try:
         async with asyncio.timeout(limits.start_seconds):
             await worker.receive()

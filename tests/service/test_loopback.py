@@ -54,6 +54,13 @@ def assert_equal(here: Attribution, there: Attribution) -> None:
     assert kinds[0] == kinds[1]
 
 
+@pytest.mark.parametrize("items", [1, 1000, 40_000])
+def test_every_size(client: Client, digest: str, cnn: Model, items: int) -> None:
+    """Values that lie in the pipe, in the window that server and worker share, and that are too large for it."""
+    inputs = {"x": np.random.default_rng(0).standard_normal((items, 1, 6, 6), np.float32)}
+    assert_equal(cnn.explain(inputs, target=1), client.explain(digest, inputs, target=1))
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_every_form_of_target(client: Client, digest: str, cnn: Model, target: Any) -> None:
     """A target means the same on both sides."""

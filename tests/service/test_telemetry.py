@@ -30,7 +30,7 @@ from explainsvc.service import health
 from explainsvc.service.calls import Call
 from explainsvc.service.config import Config
 from explainsvc.service.edge import perimeter
-from explainsvc.service.logs import JsonFormatter
+from explainsvc.service.logs import AuditLog, JsonFormatter
 from explainsvc.service.server import Listening, in_thread
 from explainsvc.service.telemetry import GAUGES, Metrics
 from tests.house.repository import ROOT
@@ -304,3 +304,17 @@ def test_a_deadline_is_told_from_a_cancellation(observed: tuple[Listening, Proof
         for code in ("DEADLINE_EXCEEDED", "CANCELLED"):
             line = f'_handled_total{{grpc_code="{code}",grpc_method="Predict",grpc_service="explainsvc.v1.ExplanationService"'
             wait_for(lambda line=line: f'{line},grpc_type="unary"}} 1.0' in curl(f"http://{listening.http}/metrics")[1], 10.0)
+
+
+def test_an_audit_log_that_cannot_be_written_ends_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """On a full disk, or where the file may not be opened anew: the log says so, and the file in use stays."""
+    AuditLog(Path("/dev/full")).ended(Call.of("/a/B", "unary", ()))
+    log = AuditLog(path := tmp_path / "audit.jsonl")
+    path.rename(moved := tmp_path / "audit.1")
+    path.mkdir()
+    log.ended(Call.of("/a/B", "unary", ()))
+    path.rmdir()
+    log.ended(Call.of("/a/C", "unary", ()))
+    log.close()
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["No space left on device", "Is a directory"]
+    assert (moved.read_text(), json.loads(path.read_text())["rpc"]) == ("", "/a/C")

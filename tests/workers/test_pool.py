@@ -28,6 +28,7 @@ from explainsvc.jobs import Limits, Pool
 from explainsvc.model import Model
 from explainsvc.store import MODEL_FILE
 from explainsvc.together import TOLERANCE
+from explainsvc.windows import WINDOW_BYTES
 from tests.service import models
 from tests.service.processes import wait_for
 
@@ -342,3 +343,40 @@ def test_the_fork_server_has_one_thread_and_no_grpc(bench: Bench) -> None:
     process = Path(f"/proc/{fork_server.process.pid}")
     assert "cygrpc" not in (process / "maps").read_text()
     assert len(list((process / "task").iterdir())) == 1
+
+
+def test_a_job_that_a_dying_worker_has_not_read_goes_to_another(bench: Bench) -> None:
+    """No error of its caller and no strike: the worker was dying when it was given the job."""
+
+    async def run() -> Reply:
+        await bench.spare()
+        os.kill(bench.pid, signal.SIGSTOP)
+        waiting = asyncio.ensure_future(bench.predict(1))
+        await bench.begun()
+        os.kill(bench.pid, signal.SIGKILL)
+        return await waiting
+
+    struck, before = dict(bench.pool.quarantine.struck), bench.heard.reasons["crash"]
+    assert bench.run(run()).HasField("outputs")
+    assert bench.pool.quarantine.struck == struck
+    assert bench.heard.reasons["crash"] == before + 1
+
+
+def test_a_job_that_was_given_up_while_it_was_sent_leaves_its_worker_well(bench: Bench) -> None:
+    """One larger than window and pipe, of which the worker had read nothing: it reads the rest, and answers the next job."""
+    inputs = {"x": np.zeros((WINDOW_BYTES // 100, 1, 6, 6), np.float32)}
+
+    async def run() -> int:
+        await bench.predict(1)
+        pid = bench.pid
+        os.kill(pid, signal.SIGSTOP)
+        large = asyncio.ensure_future(bench.explain(inputs))
+        await bench.begun()
+        large.cancel()
+        with suppress(asyncio.CancelledError):
+            await large
+        os.kill(pid, signal.SIGCONT)
+        await bench.predict(1)
+        return pid
+
+    assert bench.run(run()) == bench.pid

@@ -28,7 +28,7 @@ from explainpb.v1 import explanation_service_pb2 as explainsvc_dot_v1_dot_explan
 from explainpb.v1 import model_service_pb2 as explainsvc_dot_v1_dot_model__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/worker/v1/worker.proto\x12\x14\x65xplainsvc.worker.v1\x1a!explainsvc/v1/audit_service.proto\x1a\x19\x65xplainsvc/v1/error.proto\x1a\'explainsvc/v1/explanation_service.proto\x1a!explainsvc/v1/model_service.proto\"\xac\x06\n\x03Job\x12\x14\n\x0cmodel_folder\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\n \x01(\x04\x12\x36\n\x08validate\x18\x02 \x01(\x0b\x32\".explainsvc.worker.v1.ValidateWorkH\x00\x12\x35\n\x07inspect\x18\x03 \x01(\x0b\x32\".explainsvc.v1.InspectModelRequestH\x00\x12\x30\n\x07predict\x18\x04 \x01(\x0b\x32\x1d.explainsvc.v1.PredictRequestH\x00\x12\x30\n\x07\x65xplain\x18\x05 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequestH\x00\x12;\n\x07\x63ompile\x18\x06 \x01(\x0b\x32(.explainsvc.v1.CompileExplanationRequestH\x00\x12\x30\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x1f.explainsvc.worker.v1.AuditWorkH\x00\x12\x31\n\x06ledger\x18\x08 \x01(\x0b\x32\x1f.explainsvc.v1.GetLedgerRequestH\x00\x12/\n\x07\x64ry_run\x18\t \x01(\x0b\x32\x1c.explainsvc.v1.DryRunRequestH\x00\x12\x39\n\x08together\x18\x0b \x01(\x0b\x32%.explainsvc.worker.v1.ExplainTogetherH\x00\x12\x30\n\x05probe\x18\x0c \x01(\x0b\x32\x1f.explainsvc.worker.v1.ProbeWorkH\x00\x12.\n\x06\x63\x61ncel\x18\r \x01(\x0b\x32\x1c.explainsvc.worker.v1.CancelH\x00\x12=\n\x0e\x65xplain_stream\x18\x14 \x01(\x0b\x32#.explainsvc.v1.ExplainStreamRequestH\x00\x12;\n\x0evalidate_audit\x18\x15 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequestH\x00\x12\x38\n\tsignature\x18\x16 \x01(\x0b\x32#.explainsvc.worker.v1.SignatureWorkH\x00\x42\x06\n\x04work\"\x0e\n\x0cValidateWork\"\x0f\n\rSignatureWork\"b\n\tSignature\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12*\n\x07outputs\x18\x02 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\"B\n\x0f\x45xplainTogether\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.explainsvc.v1.ExplainRequest\"\x0b\n\tProbeWork\"\x08\n\x06\x43\x61ncel\"u\n\tAuditWork\x12\x32\n\x07request\x18\x01 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequest\x12\x34\n\x08\x66inished\x18\x02 \x03(\x0b\x32\".explainsvc.worker.v1.FinishedPart\"T\n\x0c\x46inishedPart\x12\x0c\n\x04part\x18\x01 \x03(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12%\n\x04rows\x18\x03 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\"\x1e\n\nAuditBegun\x12\x10\n\x08question\x18\x01 \x01(\t\"\xd5\x08\n\x05Reply\x12,\n\x05ready\x18\x01 \x01(\x0b\x32\x1b.explainsvc.worker.v1.ReadyH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.ErrorH\x00\x12\x10\n\x06\x64igest\x18\x05 \x01(\tH\x00\x12(\n\x04info\x18\x06 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfoH\x00\x12\x31\n\x07outputs\x18\x07 \x01(\x0b\x32\x1e.explainsvc.v1.PredictResponseH\x00\x12\x33\n\texplained\x18\x14 \x01(\x0b\x32\x1e.explainsvc.v1.ExplainResponseH\x00\x12\x38\n\x08streamed\x18\x15 \x01(\x0b\x32$.explainsvc.v1.ExplainStreamResponseH\x00\x12/\n\nvalidation\x18\x16 \x01(\x0b\x32\x19.explainsvc.v1.ValidationH\x00\x12:\n\x10\x61udit_validation\x18\x17 \x01(\x0b\x32\x1e.explainsvc.v1.AuditValidationH\x00\x12\x12\n\x08\x63ompiled\x18\t \x01(\x0cH\x00\x12\x10\n\x06report\x18\n \x01(\x0cH\x00\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x0b \x01(\x0b\x32\x1e.explainsvc.worker.v1.AcceptedH\x00\x12\'\n\x06ledger\x18\x0c \x01(\x0b\x32\x15.explainsvc.v1.LedgerH\x00\x12\'\n\x04plan\x18\r \x01(\x0b\x32\x17.explainsvc.v1.RulePlanH\x00\x12\x31\n\x05\x62\x65gun\x18\x0e \x01(\x0b\x32 .explainsvc.worker.v1.AuditBegunH\x00\x12\x32\n\x04part\x18\x0f \x01(\x0b\x32\".explainsvc.worker.v1.FinishedPartH\x00\x12.\n\x06wanted\x18\x10 \x01(\x0b\x32\x1c.explainsvc.worker.v1.WantedH\x00\x12\x30\n\x07\x61nswers\x18\x11 \x01(\x0b\x32\x1d.explainsvc.worker.v1.AnswersH\x00\x12.\n\x06probes\x18\x12 \x01(\x0b\x32\x1c.explainsvc.worker.v1.ProbesH\x00\x12\x34\n\tcancelled\x18\x13 \x01(\x0b\x32\x1f.explainsvc.worker.v1.CancelledH\x00\x12\x34\n\tsignature\x18\x19 \x01(\x0b\x32\x1f.explainsvc.worker.v1.SignatureH\x00\x12\x0c\n\x04held\x18\x18 \x03(\t\x12)\n\x05spans\x18\x1a \x03(\x0b\x32\x1a.explainsvc.worker.v1.SpanB\x07\n\x05\x65ventJ\x04\x08\x08\x10\t\"U\n\x04Span\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10start_unix_nanos\x18\x02 \x01(\x06\x12\x16\n\x0e\x65nd_unix_nanos\x18\x03 \x01(\x06\x12\r\n\x05times\x18\x04 \x01(\r\"\x08\n\x06Wanted\"\x0b\n\tCancelled\"7\n\x07\x41nswers\x12,\n\x07replies\x18\x01 \x03(\x0b\x32\x1b.explainsvc.worker.v1.Reply\"5\n\x06Probes\x12+\n\x06probes\x18\x01 \x03(\x0b\x32\x1b.explainsvc.worker.v1.Probe\"5\n\x05Probe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65nied\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x07\n\x05Ready\"\n\n\x08\x41\x63\x63\x65ptedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!explainsvc/worker/v1/worker.proto\x12\x14\x65xplainsvc.worker.v1\x1a!explainsvc/v1/audit_service.proto\x1a\x19\x65xplainsvc/v1/error.proto\x1a\'explainsvc/v1/explanation_service.proto\x1a!explainsvc/v1/model_service.proto\"\x82\x06\n\x03Job\x12\x14\n\x0cmodel_folder\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\n \x01(\x04\x12\x36\n\x08validate\x18\x02 \x01(\x0b\x32\".explainsvc.worker.v1.ValidateWorkH\x00\x12\x35\n\x07inspect\x18\x03 \x01(\x0b\x32\".explainsvc.v1.InspectModelRequestH\x00\x12\x30\n\x07predict\x18\x04 \x01(\x0b\x32\x1d.explainsvc.v1.PredictRequestH\x00\x12\x30\n\x07\x65xplain\x18\x05 \x01(\x0b\x32\x1d.explainsvc.v1.ExplainRequestH\x00\x12;\n\x07\x63ompile\x18\x06 \x01(\x0b\x32(.explainsvc.v1.CompileExplanationRequestH\x00\x12\x30\n\x05\x61udit\x18\x07 \x01(\x0b\x32\x1f.explainsvc.worker.v1.AuditWorkH\x00\x12\x31\n\x06ledger\x18\x08 \x01(\x0b\x32\x1f.explainsvc.v1.GetLedgerRequestH\x00\x12/\n\x07\x64ry_run\x18\t \x01(\x0b\x32\x1c.explainsvc.v1.DryRunRequestH\x00\x12\x39\n\x08together\x18\x0b \x01(\x0b\x32%.explainsvc.worker.v1.ExplainTogetherH\x00\x12\x30\n\x05probe\x18\x0c \x01(\x0b\x32\x1f.explainsvc.worker.v1.ProbeWorkH\x00\x12=\n\x0e\x65xplain_stream\x18\x14 \x01(\x0b\x32#.explainsvc.v1.ExplainStreamRequestH\x00\x12;\n\x0evalidate_audit\x18\x15 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequestH\x00\x12\x38\n\tsignature\x18\x16 \x01(\x0b\x32#.explainsvc.worker.v1.SignatureWorkH\x00\x42\x06\n\x04workJ\x04\x08\r\x10\x0e\"\x0e\n\x0cValidateWork\"\x0f\n\rSignatureWork\"b\n\tSignature\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\x12*\n\x07outputs\x18\x02 \x03(\x0b\x32\x19.explainsvc.v1.TensorInfo\"B\n\x0f\x45xplainTogether\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.explainsvc.v1.ExplainRequest\"\x0b\n\tProbeWork\"u\n\tAuditWork\x12\x32\n\x07request\x18\x01 \x01(\x0b\x32!.explainsvc.v1.CreateAuditRequest\x12\x34\n\x08\x66inished\x18\x02 \x03(\x0b\x32\".explainsvc.worker.v1.FinishedPart\"T\n\x0c\x46inishedPart\x12\x0c\n\x04part\x18\x01 \x03(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12%\n\x04rows\x18\x03 \x03(\x0b\x32\x17.explainsvc.v1.AuditRow\"\x1e\n\nAuditBegun\x12\x10\n\x08question\x18\x01 \x01(\t\"\xa7\x08\n\x05Reply\x12,\n\x05ready\x18\x01 \x01(\x0b\x32\x1b.explainsvc.worker.v1.ReadyH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.explainsvc.v1.ProgressH\x00\x12&\n\x03row\x18\x03 \x01(\x0b\x32\x17.explainsvc.v1.AuditRowH\x00\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x14.explainsvc.v1.ErrorH\x00\x12\x10\n\x06\x64igest\x18\x05 \x01(\tH\x00\x12(\n\x04info\x18\x06 \x01(\x0b\x32\x18.explainsvc.v1.ModelInfoH\x00\x12\x31\n\x07outputs\x18\x07 \x01(\x0b\x32\x1e.explainsvc.v1.PredictResponseH\x00\x12\x33\n\texplained\x18\x14 \x01(\x0b\x32\x1e.explainsvc.v1.ExplainResponseH\x00\x12\x38\n\x08streamed\x18\x15 \x01(\x0b\x32$.explainsvc.v1.ExplainStreamResponseH\x00\x12/\n\nvalidation\x18\x16 \x01(\x0b\x32\x19.explainsvc.v1.ValidationH\x00\x12:\n\x10\x61udit_validation\x18\x17 \x01(\x0b\x32\x1e.explainsvc.v1.AuditValidationH\x00\x12\x12\n\x08\x63ompiled\x18\t \x01(\x0cH\x00\x12\x10\n\x06report\x18\n \x01(\x0cH\x00\x12\'\n\x06ledger\x18\x0c \x01(\x0b\x32\x15.explainsvc.v1.LedgerH\x00\x12\'\n\x04plan\x18\r \x01(\x0b\x32\x17.explainsvc.v1.RulePlanH\x00\x12\x31\n\x05\x62\x65gun\x18\x0e \x01(\x0b\x32 .explainsvc.worker.v1.AuditBegunH\x00\x12\x32\n\x04part\x18\x0f \x01(\x0b\x32\".explainsvc.worker.v1.FinishedPartH\x00\x12.\n\x06wanted\x18\x10 \x01(\x0b\x32\x1c.explainsvc.worker.v1.WantedH\x00\x12\x30\n\x07\x61nswers\x18\x11 \x01(\x0b\x32\x1d.explainsvc.worker.v1.AnswersH\x00\x12.\n\x06probes\x18\x12 \x01(\x0b\x32\x1c.explainsvc.worker.v1.ProbesH\x00\x12\x34\n\tcancelled\x18\x13 \x01(\x0b\x32\x1f.explainsvc.worker.v1.CancelledH\x00\x12\x34\n\tsignature\x18\x19 \x01(\x0b\x32\x1f.explainsvc.worker.v1.SignatureH\x00\x12\x0c\n\x04held\x18\x18 \x03(\t\x12)\n\x05spans\x18\x1a \x03(\x0b\x32\x1a.explainsvc.worker.v1.SpanB\x07\n\x05\x65ventJ\x04\x08\x08\x10\tJ\x04\x08\x0b\x10\x0c\"U\n\x04Span\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10start_unix_nanos\x18\x02 \x01(\x06\x12\x16\n\x0e\x65nd_unix_nanos\x18\x03 \x01(\x06\x12\r\n\x05times\x18\x04 \x01(\r\"\x08\n\x06Wanted\"\x0b\n\tCancelled\"7\n\x07\x41nswers\x12,\n\x07replies\x18\x01 \x03(\x0b\x32\x1b.explainsvc.worker.v1.Reply\"5\n\x06Probes\x12+\n\x06probes\x18\x01 \x03(\x0b\x32\x1b.explainsvc.worker.v1.Probe\"5\n\x05Probe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65nied\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x07\n\x05Readyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,41 +36,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explainsvc.worker.v1.worker
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB']._serialized_start=198
-  _globals['_JOB']._serialized_end=1010
-  _globals['_VALIDATEWORK']._serialized_start=1012
-  _globals['_VALIDATEWORK']._serialized_end=1026
-  _globals['_SIGNATUREWORK']._serialized_start=1028
-  _globals['_SIGNATUREWORK']._serialized_end=1043
-  _globals['_SIGNATURE']._serialized_start=1045
-  _globals['_SIGNATURE']._serialized_end=1143
-  _globals['_EXPLAINTOGETHER']._serialized_start=1145
-  _globals['_EXPLAINTOGETHER']._serialized_end=1211
-  _globals['_PROBEWORK']._serialized_start=1213
-  _globals['_PROBEWORK']._serialized_end=1224
-  _globals['_CANCEL']._serialized_start=1226
-  _globals['_CANCEL']._serialized_end=1234
-  _globals['_AUDITWORK']._serialized_start=1236
-  _globals['_AUDITWORK']._serialized_end=1353
-  _globals['_FINISHEDPART']._serialized_start=1355
-  _globals['_FINISHEDPART']._serialized_end=1439
-  _globals['_AUDITBEGUN']._serialized_start=1441
-  _globals['_AUDITBEGUN']._serialized_end=1471
-  _globals['_REPLY']._serialized_start=1474
-  _globals['_REPLY']._serialized_end=2583
-  _globals['_SPAN']._serialized_start=2585
-  _globals['_SPAN']._serialized_end=2670
-  _globals['_WANTED']._serialized_start=2672
-  _globals['_WANTED']._serialized_end=2680
-  _globals['_CANCELLED']._serialized_start=2682
-  _globals['_CANCELLED']._serialized_end=2693
-  _globals['_ANSWERS']._serialized_start=2695
-  _globals['_ANSWERS']._serialized_end=2750
-  _globals['_PROBES']._serialized_start=2752
-  _globals['_PROBES']._serialized_end=2805
-  _globals['_PROBE']._serialized_start=2807
-  _globals['_PROBE']._serialized_end=2860
-  _globals['_READY']._serialized_start=2862
-  _globals['_READY']._serialized_end=2869
-  _globals['_ACCEPTED']._serialized_start=2871
-  _globals['_ACCEPTED']._serialized_end=2881
+  _globals['_JOB']._serialized_end=968
+  _globals['_VALIDATEWORK']._serialized_start=970
+  _globals['_VALIDATEWORK']._serialized_end=984
+  _globals['_SIGNATUREWORK']._serialized_start=986
+  _globals['_SIGNATUREWORK']._serialized_end=1001
+  _globals['_SIGNATURE']._serialized_start=1003
+  _globals['_SIGNATURE']._serialized_end=1101
+  _globals['_EXPLAINTOGETHER']._serialized_start=1103
+  _globals['_EXPLAINTOGETHER']._serialized_end=1169
+  _globals['_PROBEWORK']._serialized_start=1171
+  _globals['_PROBEWORK']._serialized_end=1182
+  _globals['_AUDITWORK']._serialized_start=1184
+  _globals['_AUDITWORK']._serialized_end=1301
+  _globals['_FINISHEDPART']._serialized_start=1303
+  _globals['_FINISHEDPART']._serialized_end=1387
+  _globals['_AUDITBEGUN']._serialized_start=1389
+  _globals['_AUDITBEGUN']._serialized_end=1419
+  _globals['_REPLY']._serialized_start=1422
+  _globals['_REPLY']._serialized_end=2485
+  _globals['_SPAN']._serialized_start=2487
+  _globals['_SPAN']._serialized_end=2572
+  _globals['_WANTED']._serialized_start=2574
+  _globals['_WANTED']._serialized_end=2582
+  _globals['_CANCELLED']._serialized_start=2584
+  _globals['_CANCELLED']._serialized_end=2595
+  _globals['_ANSWERS']._serialized_start=2597
+  _globals['_ANSWERS']._serialized_end=2652
+  _globals['_PROBES']._serialized_start=2654
+  _globals['_PROBES']._serialized_end=2707
+  _globals['_PROBE']._serialized_start=2709
+  _globals['_PROBE']._serialized_end=2762
+  _globals['_READY']._serialized_start=2764
+  _globals['_READY']._serialized_end=2771
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("model_folder", "number", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run", "together", "probe", "cancel", "explain_stream", "validate_audit", "signature")
+    __slots__ = ("model_folder", "number", "validate", "inspect", "predict", "explain", "compile", "audit", "ledger", "dry_run", "together", "probe", "explain_stream", "validate_audit", "signature")
     MODEL_FOLDER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -24,7 +24,6 @@ class Job(_message.Message):
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     TOGETHER_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
-    CANCEL_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_STREAM_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_AUDIT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
@@ -40,11 +39,10 @@ class Job(_message.Message):
     dry_run: _explanation_service_pb2.DryRunRequest
     together: ExplainTogether
     probe: ProbeWork
-    cancel: Cancel
     explain_stream: _explanation_service_pb2.ExplainStreamRequest
     validate_audit: _audit_service_pb2.CreateAuditRequest
     signature: SignatureWork
-    def __init__(self, model_folder: _Optional[str] = ..., number: _Optional[int] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ..., together: _Optional[_Union[ExplainTogether, _Mapping]] = ..., probe: _Optional[_Union[ProbeWork, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., explain_stream: _Optional[_Union[_explanation_service_pb2.ExplainStreamRequest, _Mapping]] = ..., validate_audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ..., signature: _Optional[_Union[SignatureWork, _Mapping]] = ...) -> None: ...
+    def __init__(self, model_folder: _Optional[str] = ..., number: _Optional[int] = ..., validate: _Optional[_Union[ValidateWork, _Mapping]] = ..., inspect: _Optional[_Union[_model_service_pb2.InspectModelRequest, _Mapping]] = ..., predict: _Optional[_Union[_explanation_service_pb2.PredictRequest, _Mapping]] = ..., explain: _Optional[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]] = ..., compile: _Optional[_Union[_explanation_service_pb2.CompileExplanationRequest, _Mapping]] = ..., audit: _Optional[_Union[AuditWork, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.GetLedgerRequest, _Mapping]] = ..., dry_run: _Optional[_Union[_explanation_service_pb2.DryRunRequest, _Mapping]] = ..., together: _Optional[_Union[ExplainTogether, _Mapping]] = ..., probe: _Optional[_Union[ProbeWork, _Mapping]] = ..., explain_stream: _Optional[_Union[_explanation_service_pb2.ExplainStreamRequest, _Mapping]] = ..., validate_audit: _Optional[_Union[_audit_service_pb2.CreateAuditRequest, _Mapping]] = ..., signature: _Optional[_Union[SignatureWork, _Mapping]] = ...) -> None: ...
 
 class ValidateWork(_message.Message):
     __slots__ = ()
@@ -69,10 +67,6 @@ class ExplainTogether(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[_explanation_service_pb2.ExplainRequest, _Mapping]]] = ...) -> None: ...
 
 class ProbeWork(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class Cancel(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -101,7 +95,7 @@ class AuditBegun(_message.Message):
     def __init__(self, question: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "explained", "streamed", "validation", "audit_validation", "compiled", "report", "accepted", "ledger", "plan", "begun", "part", "wanted", "answers", "probes", "cancelled", "signature", "held", "spans")
+    __slots__ = ("ready", "progress", "row", "error", "digest", "info", "outputs", "explained", "streamed", "validation", "audit_validation", "compiled", "report", "ledger", "plan", "begun", "part", "wanted", "answers", "probes", "cancelled", "signature", "held", "spans")
     READY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -115,7 +109,6 @@ class Reply(_message.Message):
     AUDIT_VALIDATION_FIELD_NUMBER: _ClassVar[int]
     COMPILED_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
-    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     BEGUN_FIELD_NUMBER: _ClassVar[int]
@@ -140,7 +133,6 @@ class Reply(_message.Message):
     audit_validation: _audit_service_pb2.AuditValidation
     compiled: bytes
     report: bytes
-    accepted: Accepted
     ledger: _explanation_service_pb2.Ledger
     plan: _explanation_service_pb2.RulePlan
     begun: AuditBegun
@@ -152,7 +144,7 @@ class Reply(_message.Message):
     signature: Signature
     held: _containers.RepeatedScalarFieldContainer[str]
     spans: _containers.RepeatedCompositeFieldContainer[Span]
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., explained: _Optional[_Union[_explanation_service_pb2.ExplainResponse, _Mapping]] = ..., streamed: _Optional[_Union[_explanation_service_pb2.ExplainStreamResponse, _Mapping]] = ..., validation: _Optional[_Union[_explanation_service_pb2.Validation, _Mapping]] = ..., audit_validation: _Optional[_Union[_audit_service_pb2.AuditValidation, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., probes: _Optional[_Union[Probes, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., held: _Optional[_Iterable[str]] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., progress: _Optional[_Union[_audit_service_pb2.Progress, _Mapping]] = ..., row: _Optional[_Union[_audit_service_pb2.AuditRow, _Mapping]] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ..., digest: _Optional[str] = ..., info: _Optional[_Union[_model_service_pb2.ModelInfo, _Mapping]] = ..., outputs: _Optional[_Union[_explanation_service_pb2.PredictResponse, _Mapping]] = ..., explained: _Optional[_Union[_explanation_service_pb2.ExplainResponse, _Mapping]] = ..., streamed: _Optional[_Union[_explanation_service_pb2.ExplainStreamResponse, _Mapping]] = ..., validation: _Optional[_Union[_explanation_service_pb2.Validation, _Mapping]] = ..., audit_validation: _Optional[_Union[_audit_service_pb2.AuditValidation, _Mapping]] = ..., compiled: _Optional[bytes] = ..., report: _Optional[bytes] = ..., ledger: _Optional[_Union[_explanation_service_pb2.Ledger, _Mapping]] = ..., plan: _Optional[_Union[_explanation_service_pb2.RulePlan, _Mapping]] = ..., begun: _Optional[_Union[AuditBegun, _Mapping]] = ..., part: _Optional[_Union[FinishedPart, _Mapping]] = ..., wanted: _Optional[_Union[Wanted, _Mapping]] = ..., answers: _Optional[_Union[Answers, _Mapping]] = ..., probes: _Optional[_Union[Probes, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., held: _Optional[_Iterable[str]] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ...) -> None: ...
 
 class Span(_message.Message):
     __slots__ = ("name", "start_unix_nanos", "end_unix_nanos", "times")
@@ -197,9 +189,5 @@ class Probe(_message.Message):
     def __init__(self, name: _Optional[str] = ..., denied: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class Ready(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class Accepted(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
