@@ -21,6 +21,8 @@ from benchmarks.timing import FEWEST, Timed, rotate, timed
 Array = NDArray[Any]
 Record = dict[str, Any]
 """A line of JSON."""
+REFERENCE = "float64"
+"""A run of a peer that is not timed: what both sides should give."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,11 @@ class Peer:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": str(settings.threads)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
-        started = self._answer()
+        try:
+            started = self._answer()
+        except PeerFailed:
+            self.close()
+            raise
         self.runs: list[str] = started["runs"]
         self.versions: dict[str, str] = started["versions"]
 
@@ -134,13 +140,13 @@ def contest(
             try:
                 peer = Peer(task, settings)
                 stack.callback(peer.close)
-                apart = {run: expected[run](peer.values(run)) for run in peer.runs if expected and run in expected}
-                timers |= {run: _of(peer, run) for run in peer.runs if peer.time(run)}
+                distances = _distances(peer, expected or {})
+                timers |= {run: _of(peer, run) for run in peer.runs if run != REFERENCE and peer.time(run)}
             except PeerFailed as error:
                 record["failed"] |= {task.peer: str(error)}
             else:
                 record["versions"] |= peer.versions
-                record["deviation"] |= apart
+                record["deviation"] |= distances
         times = rotate(timers, settings.budget, settings.rounds)
     units = dict.fromkeys(timers, head["unit"]) | {run: unit for run, unit in head.get("units", {}).items() if run in timers}
     compared = {name: unit for name, unit in units.items() if name != unit}
@@ -153,6 +159,15 @@ def contest(
         "ours": list(ours),
         "settings": asdict(settings),
     }
+
+
+def _distances(peer: Peer, expected: Mapping[str, Callable[[Array], float]]) -> dict[str, float]:
+    """Ours from each run that computes the same; where there is a reference, the peer's from that, too."""
+    values = {run: peer.values(run) for run in peer.runs if run in expected}
+    found = {run: expected[run](theirs) for run, theirs in values.items()}
+    if REFERENCE in values:
+        found |= {f"{run} from {REFERENCE}": apart(a, values[REFERENCE]) for run, a in values.items() if run != REFERENCE}
+    return found
 
 
 def _of(peer: Peer, run: str) -> Timed:

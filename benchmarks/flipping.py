@@ -18,8 +18,14 @@ from explainsvc.checks.rows import Row
 
 Spec = dict[str, Any]
 TITLE = "Pixel flipping"
-WALKS: dict[str, dict[str, int]] = {"mnist_cnn": {"patch": 1, "steps": 28}, "resnet18": {"patch": 16, "steps": 20}}
-"""Side of what is flipped together, and steps: all pixels of a digit, twenty patches of a photograph."""
+WALKS = (
+    ("mnist_cnn", 1, 1, 784),
+    ("mnist_cnn", 10, 1, 28),
+    ("mnist_cnn", 100, 1, 28),
+    ("resnet18", 1, 16, 20),
+    ("resnet18", 8, 16, 20),
+)
+"""Network, images, side of what is flipped together, steps: all pixels of digits, twenty patches of photographs."""
 ORDERS = 2
 LEGEND = f"""\
 **forwards**: the plain forwards that the check needs, of inputs made beforehand, in batches of the same size: {ORDERS} orders
@@ -32,19 +38,19 @@ forwards. Deviation: of the mean curve, ‖ours − Quantus's‖ / ‖Quantus's�
 
 def specs(quick: bool) -> Iterator[Spec]:
     """Digits and photographs."""
-    for name, count in (
-        (("mnist_cnn", 10),) if quick else (("mnist_cnn", 10), ("mnist_cnn", 100), ("resnet18", 1), ("resnet18", 8))
-    ):
-        yield {"work": "pixel flipping", "network": name, "batch": count, "target": 1.15, "peers": ["quantus"]}
+    for name, count, patch, steps in WALKS[1:2] if quick else WALKS:
+        work = f"pixel flipping, {steps} steps"
+        head = {"work": work, "network": name, "batch": count, "target": 1.15, "peers": ["quantus"]}
+        yield head | {"patch": patch, "steps": steps}
 
 
 def measure(spec: Spec, settings: Settings) -> Record:
     """One line."""
     name, x = spec["network"], items(spec["network"], spec["batch"])
-    model, check, walk = explainsvc.load(network(name)), find_check("pixel_flipping"), WALKS[spec["network"]]
+    model, check, walk = explainsvc.load(network(name)), find_check("pixel_flipping"), {k: spec[k] for k in ("patch", "steps")}
     subject = subject_of(model, {"x": x}, "gradient", "pixel_flipping")
     explained = next(e for e in subject.explained if e.asked)
-    params = check.params(order="morf", baseline=0.0, **_steps(name))
+    params = check.params(order="morf", baseline=0.0, **_steps(spec))
     rows = list(check.run(subject, params))
     ours: dict[str, Callable[[], object]] = {
         "forwards": _forwards(model, x, len(x) * (ORDERS * walk["steps"] + 1)),
@@ -52,16 +58,16 @@ def measure(spec: Spec, settings: Settings) -> Record:
     }
     classes = [int(c) for c in explained.target.seed.argmax(axis=1)]
     task = Task("quantus", "pixel_flipping", name, classes, walk, {"maps": explained.result.values["x"]})
-    head = {**spec, "unit": "forwards", "units": {"quantus": "its forwards"}, "judged": "pixel_flipping", **walk}
+    head = {**spec, "unit": "forwards", "units": {"quantus": "its forwards"}, "judged": "pixel_flipping"}
     return contest(head, ours, [task], settings, {"quantus": lambda theirs: apart(_curve(rows), theirs.mean(axis=0))})
 
 
-def _steps(name: str) -> dict[str, Any]:
+def _steps(spec: Spec) -> dict[str, Any]:
     """The walk in our parameters."""
-    patch, steps = WALKS[name]["patch"], WALKS[name]["steps"]
+    patch, steps = spec["patch"], spec["steps"]
     if patch == 1:
         return {"steps": steps}
-    return {"window": (patch,), "step_size": 1, "share": steps / (SHAPES[name][1] // patch) ** 2}
+    return {"window": (patch,), "step_size": 1, "share": steps / (SHAPES[spec["network"]][1] // patch) ** 2}
 
 
 def _forwards(model: explainsvc.Model, x: Array, rows: int) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import explainsvc
-from benchmarks.contest import Array, Record, Settings, Task, apart, contest
+from benchmarks.contest import REFERENCE, Array, Record, Settings, Task, apart, contest
 from benchmarks.forwards import added, classes_of, plain_session, session_of_explain
 from benchmarks.networks import items, network
 
@@ -27,7 +27,8 @@ that `explain` uses, seed given: forward pass, explanation and output. **explain
 checks, target, session from the cache, result; this is what the target judges. Building and the first run are not timed. captum
 and pytorch-grad-cam run the torchvision module in torch as their documentation does; zennit its `Gradient` with its composite and
 canonizer, hooks set up outside the timing. captum's LRP has other rules: only its time compares. Deviation: ‖ours − peer's‖ /
-‖peer's‖ in float32, where kinks of ReLU and max-pool move gradients of deep networks.
+‖peer's‖ in float32, where kinks of ReLU and max-pool move gradients of deep networks: beside it, how far ours and the peer's are
+from the gradient in float64.
 """
 
 
@@ -100,7 +101,7 @@ def _comparable(work: str, ours: Array) -> Mapping[str, Callable[[Array], float]
             "pytorch-grad-cam": lambda theirs: _scaled_apart(ours, theirs),
         }
     same = "zennit" if work.startswith("lrp") else "lxt" if work == "attn_lrp" else "captum"
-    return {same: lambda theirs: apart(ours, theirs)}
+    return {run: lambda theirs: apart(ours, theirs) for run in (same, REFERENCE)}
 
 
 def _scaled_apart(ours: Array, theirs: Array) -> float:

@@ -66,10 +66,12 @@ MAKERS: Mapping[str, Callable[[], nn.Module]] = {
 
 def module(name: str) -> nn.Module:
     """The network with the weights of its exported file, in evaluation mode; parameters need no gradient."""
-    made = MAKERS[name]().eval()
-    if name.endswith("_folded"):
-        fold(made)
-    made.load_state_dict(torch.load(weights(name)))
+    place = "cpu" if name.startswith("bert") else "meta"  # random numbers would take seconds; BERT has buffers beside its weights
+    with torch.device(place):
+        made = MAKERS[name]().eval()
+        if name.endswith("_folded"):
+            fold(made)
+    made.load_state_dict(torch.load(weights(name)), assign=True)
     return made.requires_grad_(False)
 
 

@@ -13,7 +13,9 @@ from benchmarks.peers.architectures import module
 from benchmarks.peers.serving import Array, Run, Task, serve
 
 RAW = {"abs": False, "normalise": False, "disable_warnings": True, "display_progressbar": False}
-LOGITS = {"softmax": False, "channel_first": True, "device": "cpu"}
+BATCH = 64
+"""Quantus's default."""
+LOGITS = {"softmax": False, "channel_first": True, "device": "cpu", "batch_size": BATCH}
 
 
 class Drawn:
@@ -87,10 +89,14 @@ def pixel_flipping(task: Task) -> Mapping[str, Run]:
 
 
 def _forwards(network: torch.nn.Module, x: torch.Tensor, steps: int) -> Run:
+    """As many as the steps, in Quantus's batches."""
+    batches = torch.split(x, BATCH)
+
     def run() -> None:
         with torch.no_grad():
             for _ in range(steps):
-                network(x)
+                for batch in batches:
+                    network(batch)
 
     return run
 
