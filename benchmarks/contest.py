@@ -66,7 +66,7 @@ class Peer:
     def __init__(self, task: Task, settings: Settings) -> None:
         self._folder = tempfile.TemporaryDirectory()
         arrays = Path(self._folder.name) / "arrays.npz"
-        np.savez(arrays, **task.arrays)
+        np.savez(arrays, **dict[str, Any](task.arrays))
         asked = {k: v for k, v in vars(task).items() if k not in ("peer", "arrays")}
         asked |= {"threads": settings.threads, "quick": settings.quick, "arrays": str(arrays), "classes": list(task.classes)}
         command = [python(task.peer), "-m", f"benchmarks.peers.{task.peer}", json.dumps(asked)]

@@ -38,9 +38,10 @@ def python(name: str) -> Path:
         venv.create(home, with_pip=True, clear=True)
         if name != TORCH:
             (_packages(home) / "torch.pth").write_text(f"{_packages(python(TORCH).parents[1])}\n")
-        install, wanted = [binary, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"], REQUIREMENTS[name]
-        pinned = [] if "==" in "".join(wanted) else ["--constraint", ROOT / "constraints.txt"]
-        subprocess.run([*install, *pinned, *wanted], check=True)
+        wanted = REQUIREMENTS[name]
+        pinned = () if "==" in "".join(wanted) else ("--constraint", str(ROOT / "constraints.txt"))
+        options = ("--quiet", "--disable-pip-version-check", *pinned)
+        subprocess.run([str(binary), "-m", "pip", "install", *options, *wanted], check=True)
         (home / "ready").touch()
     return binary
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ def best_batch(plain: Session, item: Array) -> int:
     found: dict[int, float] = {}
     for size in SIZES:
         x = np.repeat(item, size, axis=0)
-        seconds = [_seconds(lambda x=x: plain.run({"x": x}, ["y"])) for _ in range(4)][1:]
+        seconds = [_seconds(partial(plain.run, {"x": x}, ["y"])) for _ in range(4)][1:]
         found[size] = min(seconds) / size
         if max(seconds) > PATIENCE:
             break
@@ -58,7 +60,7 @@ def session_of_explain() -> Session:
     return session
 
 
-def explained(path: Path, x: Array, method: str, classes: list[int], **parameters: object) -> tuple[Callable[[], object], Array]:
+def explained(path: Path, x: Array, method: str, classes: list[int], **parameters: Any) -> tuple[Callable[[], object], Array]:
     """``model.explain``, ready to run again, and the values of its first run."""
     model = explainsvc.load(path)
 

@@ -76,7 +76,7 @@ def measure(spec: Spec, settings: Settings) -> Record:
     path, x = network(name), items(name, spec["batch"])
     plain = plain_session(path)
     classes, model = classes_of(plain, x), explainsvc.load(path)
-    parameters = BOUNDS if work == "lrp_epsilon_gamma_box" else {}
+    parameters: Mapping[str, Any] = BOUNDS if work == "lrp_epsilon_gamma_box" else {}
     values = model.explain({"x": x}, work, target=classes, **parameters).values["x"]
     graph = session_of_explain()
     (seed,), (relevance,) = added(graph, plain)

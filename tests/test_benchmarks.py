@@ -59,7 +59,11 @@ def test_contestants_take_turns() -> None:
     order: list[str] = []
 
     def contestant(name: str, seconds: float) -> Any:
-        return lambda: order.append(name) or seconds
+        def run() -> float:
+            order.append(name)
+            return seconds
+
+        return run
 
     times = rotate({"a": contestant("a", 1.0), "b": contestant("b", 2.0)}, budget=0, fewest=2)
     assert "".join(order) == "abab" + "ab"
