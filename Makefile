@@ -67,7 +67,7 @@ docs: .venv/.dev              ## README's tables and the generated pages of docs
 	$(BIN)/python docs/api.py
 	$(BIN)/python docs/errors.py
 
-bench: .venv/.dev             ## against captum and zennit, as multiples of one onnxruntime forward
+bench: .venv/.dev             ## against the peers, each in an environment of its own, as multiples of onnxruntime forwards; ARGS="gradients --quick"
 	$(BIN)/python -m benchmarks $(ARGS)
 
 resilience: .venv/.dev        ## 100 kills of workers and 1,000 cancellations, with controls; some minutes

@@ -1,110 +1,84 @@
-"""``python -m benchmarks.cascading``: what cascading model parameter randomisation takes, as a multiple of its gradients."""
+"""Cascading randomisation of the parameters as a multiple of its gradients, and Quantus's on the same randomised weights."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import explainsvc
-from benchmarks import results
-from benchmarks.networks import images, network
+from benchmarks.contest import Array, Record, Settings, Task, contest
+from benchmarks.networks import items, network
 from benchmarks.subjects import subject_of
-from benchmarks.timing import Times
-from explainsvc.check import Check, Subject
+from explainsvc.check import Subject
 from explainsvc.checks import find_check, maps
-from explainsvc.randomisation import Draws, count_steps
+from explainsvc.checks.rows import Row
+from explainsvc.randomisation import Draws, all_random, count_steps
 from explainsvc.runtime import new_session
 
-Array = NDArray[np.float32]
-CHECK, METHOD = "parameter_randomization", "gradient"
-TARGETS = {"resnet18": 0.85}
-HEADER = ["model", "inputs", "steps + 1", "a batched gradient, ms", "spearman_abs", "all similarities", "target"]
+Spec = dict[str, Any]
+TITLE = "Cascading randomisation of the parameters"
+CHECK, METHOD, SIMILARITY = "parameter_randomization", "gradient", "spearman_abs"
+TARGETS = {"resnet18_folded": 0.85, "mnist_cnn": 1.0}
 LEGEND = """\
-The whole check by the method `gradient` (new weights, digests, sessions, outputs, maps, similarities, rows with their
-intervals) as a multiple of (steps + 1) runs of the explained graph on all inputs, in a warm session and batches of the same
-size. The maps of step 0 are there before: those that every audit has of the untouched model. Order `cascading`, every unit a
-step, no controls; once with one similarity and once with all. Processor seconds; median over the rounds of the ratio within a
-round, in brackets fastest over fastest.
+**gradients**: (steps + 1) runs of our explained graph on all inputs, in a warm session, in the batches that the check makes.
+**one similarity**, **all similarities**: the whole check by the method `gradient`, no controls: new weights, digests, sessions,
+outputs, maps, similarities, rows with their intervals; the maps of step 0 are there before, as in every audit. Quantus's `MPRT`
+by the same similarity, its layers randomised to our numbers, as a multiple of its own (steps + 1) torch gradients. Deviation: the
+largest difference of the means and standard deviations over the items, of any step.
 """
 
 
-def alone(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Subject:
+def specs(quick: bool) -> Iterator[Spec]:
+    """Eight images, and the numbers of them that our earlier records had."""
+    for name, count in (("mnist_cnn", 8),) if quick else (("resnet18_folded", 8), ("mnist_cnn", 8), ("mnist_cnn", 200)):
+        yield {"work": "cascading MPRT", "network": name, "batch": count, "target": TARGETS[name], "peers": ["quantus"]}
+
+
+def measure(spec: Spec, settings: Settings) -> Record:
+    """One line."""
+    name, x = spec["network"], items(spec["network"], spec["batch"])
+    model, check = explainsvc.load(network(name)), find_check(CHECK)
+    subject = alone(model, x)
+    (explained,) = subject.explained
+    classes = [int(c) for c in explained.target.seed.argmax(axis=1)]
+    rows = list(check.run(subject, check.params(similarities=SIMILARITY)))
+    ours: dict[str, Callable[[], object]] = {
+        "gradients": gradients(model, subject),
+        "one similarity": lambda: list(check.run(subject, check.params(similarities=SIMILARITY))),
+        "all similarities": lambda: list(check.run(subject, check.params(similarities="all"))),
+    }
+    head = {**spec, "unit": "gradients", "units": {"quantus": "its gradients"}, "judged": "one similarity"}
+    head |= {"steps": count_steps(model, Draws())}
+    task = Task("quantus", "mprt", name, classes, arrays=all_random(model, Draws()))
+    return contest(head, ours, [task], settings, {"quantus": lambda theirs: apart(rows, theirs)})
+
+
+def alone(model: explainsvc.Model, x: Array) -> Subject:
     """The inputs, explained by the one method."""
-    subject = subject_of(model, feeds, METHOD, CHECK)
+    subject = subject_of(model, {"x": x}, METHOD, CHECK)
     return replace(subject, explained=tuple(e for e in subject.explained if e.asked))
 
 
-def contestants(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Mapping[str, Callable[[], object]]:
-    """The gradients alone, and the check."""
-    check: Check = find_check(CHECK)
-    subject, (explained,) = (found := alone(model, feeds)), found.explained
+def gradients(model: explainsvc.Model, subject: Subject) -> Callable[[], None]:
+    """As many as the cascade has steps, by themselves."""
+    (explained,) = subject.explained
     session = new_session(model.compile(METHOD).proto.SerializeToString())
     groups, seed = maps.groups(model, subject.feeds), explained.target.seed.astype(np.float32)
+    steps = count_steps(model, Draws())
 
-    def gradients() -> None:
-        for _ in range(steps(model)):
+    def run() -> None:
+        for _ in range(steps):
             for group in groups:
-                session.run({**{n: a[group] for n, a in feeds.items()}, "explain.seed": seed[group]})
+                session.run({**{n: a[group] for n, a in subject.feeds.items()}, "explain.seed": seed[group]})
 
-    def run(similarities: str) -> Callable[[], object]:
-        return lambda: list(check.run(subject, check.params(similarities=similarities)))
-
-    return {"gradients": gradients, "one": run("spearman_abs"), "all": run("all")}
+    return run
 
 
-def steps(model: explainsvc.Model) -> int:
-    """Of the cascade, the untouched model included."""
-    return count_steps(model, Draws())
-
-
-def rotated(runs: Mapping[str, Callable[[], object]], rounds: int) -> Times:
-    """Processor seconds, in turns: other work on the machine counts less in them than in time by the clock."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            if number:
-                seconds[name].append(time.process_time() - start)
-    return Times(seconds)
-
-
-def line(model: explainsvc.Model, feeds: Mapping[str, Array], label: str, rounds: int) -> list[str]:
-    """One row of the table."""
-    times, count = rotated(contestants(model, feeds), rounds), steps(model)
-    ratios = [f"{times.ratio(n, 'gradients'):.2f} ({times.best_ratio(n, 'gradients'):.2f})" for n in ("one", "all")]
-    gradient = f"{1e3 * times.typical('gradients') / count:.0f}"
-    return [label, str(len(next(iter(feeds.values())))), str(count), gradient, *ratios, f"≤ {TARGETS.get(label, 1.0):g}"]
-
-
-def main() -> None:
-    """Measures and prints a Markdown table; a path of a model of pictures [N, 1, 28, 28] or [N, 28, 28, 1] adds a line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cascading", description=__doc__)
-    parser.add_argument("--networks", nargs="*", default=["resnet18"])
-    parser.add_argument("--digits", type=Path, nargs="*", default=[], help="ONNX models of one input of 28 × 28 pixels")
-    parser.add_argument("--counts", type=int, nargs="+", default=[13], help="pictures of a network; default: 13")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    os.environ["EXPLAINSVC_THREADS"] = str(args.threads)
-    print(results.machine(args.threads), LEGEND, results.table(HEADER, []), sep="\n\n", flush=True)
-    for path in args.digits:
-        model = explainsvc.load(path)
-        (entry,) = model.inputs
-        x = np.random.default_rng(0).random((200, *(int(d or 1) for d in (entry.shape or ())[1:])), np.float32)
-        print(f"| {' | '.join(line(model, {entry.name: x}, path.parent.name, args.rounds))} |", flush=True)
-    for name in args.networks:
-        model = explainsvc.load(network(name).onnx_path)
-        for count in args.counts:
-            print(f"| {' | '.join(line(model, {'x': images(count)}, name, args.rounds))} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def apart(rows: Sequence[Row], theirs: Array) -> float:
+    """Of our rows from the peer's correlations [item, step]."""
+    own = {row.step: row for row in rows if (row.measure, row.method) == (SIMILARITY, METHOD)}
+    found = np.array([[own[step].mean, own[step].std] for step in sorted(own)])
+    return float(np.abs(found - np.stack([theirs.mean(axis=0), theirs.std(axis=0, ddof=1)], axis=1)).max())

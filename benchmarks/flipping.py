@@ -1,91 +1,88 @@
-"""``python -m benchmarks.flipping``: what pixel flipping adds to the forwards that it needs."""
+"""What pixel flipping adds to the forwards that it needs, and what Quantus's adds to its own."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import explainsvc
-from benchmarks import results
-from benchmarks.networks import images, network
+from benchmarks.contest import Array, Record, Settings, Task, apart, contest
+from benchmarks.networks import SHAPES, items, network
 from benchmarks.subjects import subject_of
-from benchmarks.timing import Times, rotate
-from explainsvc.check import Check
 from explainsvc.checks import find_check
 from explainsvc.checks._flipping import MOST_ROWS
 from explainsvc.checks.maps import GROUP_ELEMENTS
+from explainsvc.checks.rows import Row
 
-Array = NDArray[np.float32]
-STEPS, ORDERS = 20, 3
-HEADER = ["model", "inputs", "forwards", "their time, ms", "pixel_flipping", "target"]
+Spec = dict[str, Any]
+TITLE = "Pixel flipping"
+WALKS = (
+    ("mnist_cnn", 1, 1, 784),
+    ("mnist_cnn", 10, 1, 28),
+    ("mnist_cnn", 100, 1, 28),
+    ("resnet18", 1, 16, 20),
+    ("resnet18", 8, 16, 20),
+)
+"""Network, images, side of what is flipped together, steps: all pixels of digits, twenty patches of photographs."""
+ORDERS = 2
 LEGEND = f"""\
-The whole check (ranking, perturbed inputs, forwards, rows with their intervals) as a multiple of the plain onnxruntime
-forwards that it needs, of random inputs made beforehand: {ORDERS} orders (morf, lerf, random) of {STEPS} steps, and the
-untouched input. Median over the rounds of the ratio within a round; in brackets fastest over fastest.
+**forwards**: the plain forwards that the check needs, of inputs made beforehand, in batches of the same size: {ORDERS} orders
+(morf, and the random one that the verdict compares with), and the untouched input. **pixel_flipping**: the whole check: ranking,
+perturbed inputs, forwards, rows with their intervals. Quantus's `PixelFlipping` (of photographs, where its features are single
+elements and not pixels, its `RegionPerturbation`) on the same maps and steps, of the one order, as a multiple of its own torch
+forwards. Deviation: of the mean curve, ‖ours − Quantus's‖ / ‖Quantus's‖.
 """
 
 
-def contestants(model: explainsvc.Model, feeds: Mapping[str, Array]) -> Mapping[str, Callable[[], object]]:
-    """The check, and its forwards alone in batches of the same size."""
-    ((name, x),) = feeds.items()
-    check: Check = find_check("pixel_flipping")
-    subject, params = subject_of(model, feeds, "gradient", "pixel_flipping"), find_check("pixel_flipping").params(steps=STEPS)
-    rows = len(x) * (ORDERS * STEPS + 1)
+def specs(quick: bool) -> Iterator[Spec]:
+    """Digits and photographs."""
+    for name, count, patch, steps in WALKS[1:2] if quick else WALKS:
+        work = f"pixel flipping, {steps} steps"
+        head = {"work": work, "network": name, "batch": count, "target": 1.15, "peers": ["quantus"]}
+        yield head | {"patch": patch, "steps": steps}
+
+
+def measure(spec: Spec, settings: Settings) -> Record:
+    """One line."""
+    name, x = spec["network"], items(spec["network"], spec["batch"])
+    model, check, walk = explainsvc.load(network(name)), find_check("pixel_flipping"), {k: spec[k] for k in ("patch", "steps")}
+    subject = subject_of(model, {"x": x}, "gradient", "pixel_flipping")
+    explained = next(e for e in subject.explained if e.asked)
+    params = check.params(order="morf", baseline=0.0, **_steps(spec))
+    rows = list(check.run(subject, params))
+    ours: dict[str, Callable[[], object]] = {
+        "forwards": _forwards(model, x, len(x) * (ORDERS * walk["steps"] + 1)),
+        "pixel_flipping": lambda: list(check.run(subject, params)),
+    }
+    classes = [int(c) for c in explained.target.seed.argmax(axis=1)]
+    task = Task("quantus", "pixel_flipping", name, classes, walk, {"maps": explained.result.values["x"]})
+    head = {**spec, "unit": "forwards", "units": {"quantus": "its forwards"}, "judged": "pixel_flipping"}
+    return contest(head, ours, [task], settings, {"quantus": lambda theirs: apart(_curve(rows), theirs.mean(axis=0))})
+
+
+def _steps(spec: Spec) -> dict[str, Any]:
+    """The walk in our parameters."""
+    patch, steps = spec["patch"], spec["steps"]
+    if patch == 1:
+        return {"steps": steps}
+    return {"window": (patch,), "step_size": 1, "share": steps / (SHAPES[spec["network"]][1] // patch) ** 2}
+
+
+def _forwards(model: explainsvc.Model, x: Array, rows: int) -> Callable[[], None]:
     size = max(1, min(MOST_ROWS, GROUP_ELEMENTS // x[0].size) // len(x)) * len(x)
     batches = [size] * (rows // size) + ([rows % size] if rows % size else [])
     pool = np.concatenate([x] * -(-size // len(x)))[:size]
 
-    def forwards() -> None:
+    def run() -> None:
         for batch in batches:
-            model.value_of({name: pool[:batch]}, model.default_output)
+            model.value_of({"x": pool[:batch]}, model.default_output)
 
-    return {"forwards": forwards, "pixel_flipping": lambda: list(check.run(subject, params))}
-
-
-def line(model: explainsvc.Model, feeds: Mapping[str, Array], label: str, budget: float) -> list[str]:
-    """One row of the table."""
-    times: Times = rotate(contestants(model, feeds), budget)
-    count = len(next(iter(feeds.values())))
-    ratio = f"{times.ratio('pixel_flipping', 'forwards'):.2f} ({times.best_ratio('pixel_flipping', 'forwards'):.2f})"
-    forwards = count * (ORDERS * STEPS + 1)
-    return [label, str(count), str(forwards), f"{1e3 * times.typical('forwards'):.0f}", ratio, "≤ 1.15"]
+    return run
 
 
-def digits(count: int) -> Array:
-    """Noise [count, 1, 28, 28]."""
-    return np.random.default_rng(0).random((count, 1, 28, 28), np.float32)
-
-
-def main() -> None:
-    """Measures and prints a Markdown table; a path of a model of pictures [N, 1, 28, 28] adds a line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.flipping", description=__doc__)
-    parser.add_argument("--networks", nargs="*", default=["resnet18"])
-    parser.add_argument("--digits", type=Path, nargs="*", default=[], help="ONNX models of pictures [N, 1, 28, 28]")
-    parser.add_argument("--counts", type=int, nargs="+", default=[1, 4], help="pictures of a network; default: 1 4")
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    os.environ["EXPLAINSVC_THREADS"] = str(args.threads)
-    print(results.machine(args.threads), LEGEND, results.table(HEADER, []), sep="\n\n", flush=True)
-    for path in args.digits:
-        model = explainsvc.load(path)
-        for count in (10, 100):
-            show(line(model, {model.inputs[0].name: digits(count)}, path.parent.name, args.seconds))
-    for name in args.networks:
-        model = explainsvc.load(network(name).onnx_path)
-        for count in args.counts:
-            show(line(model, {"x": images(count)}, name, args.seconds))
-
-
-def show(cells: list[str]) -> None:
-    """A line of the table, as soon as it is known."""
-    print(f"| {' | '.join(cells)} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def _curve(rows: Sequence[Row]) -> Array:
+    """The mean output of each step, the untouched input left out."""
+    own = {r.step: r.mean for r in rows if (r.measure, r.order, r.method) == ("output", "morf", "gradient")}
+    return np.array([own[step] for step in sorted(own)[1:]])

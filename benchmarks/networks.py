@@ -1,84 +1,58 @@
-"""The networks that are measured: torchvision's, random weights, exported once into ``.cache/``."""
+"""The networks that are measured: well-known architectures, random weights, exported once into ``.cache/`` by torch's exporter.
+
+Nothing here imports torch: the export runs in the environment that :mod:`benchmarks.environments` makes for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-import torchvision
 from numpy.typing import NDArray
 
-CACHE = Path(__file__).parent.parent / ".cache" / "benchmarks"
-SIDE = 224
-CLASSES = 1000
-
-_MAKERS: dict[str, Callable[[], torch.nn.Module]] = {
-    "resnet18": torchvision.models.resnet18,
-    "resnet50": torchvision.models.resnet50,
-    "vgg16": torchvision.models.vgg16,
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache" / "benchmarks"
+PHOTOGRAPH, DIGIT, TOKENS = (3, 224, 224), (1, 28, 28), (128, 768)
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    "resnet18": PHOTOGRAPH,
+    "resnet18_folded": PHOTOGRAPH,
+    "resnet50": PHOTOGRAPH,
+    "vgg16": PHOTOGRAPH,
+    "densenet121": PHOTOGRAPH,
+    "mobilenet_v2": PHOTOGRAPH,
+    "efficientnet_b0": PHOTOGRAPH,
+    "inception_v3": (3, 299, 299),
+    "vit_b_16": PHOTOGRAPH,
+    "bert_base": TOKENS,
+    "bert_4_layers": TOKENS,
+    "mnist_cnn": DIGIT,
 }
-NAMES = tuple(_MAKERS)
+"""Network → shape of an item. ``resnet18_folded``: BatchNorm folded into the convolutions before the export. ``bert_…``: the
+embedded tokens go in, the logits of a classifier come out. ``mnist_cnn``: the one of torch's own MNIST example."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """One network, as torch has it and as ONNX file."""
-
-    name: str
-    module: torch.nn.Module
-    onnx_path: Path
-
-
-def network(name: str) -> Network:
-    """The network under ``name``; its weights are those of its exported file, on every call."""
-    torch.manual_seed(0)
-    module = _MAKERS[name]().eval()
-    _calm(module)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    path = CACHE / f"{name}-torch{torch.__version__.split('+')[0]}.onnx"
+def network(name: str) -> Path:
+    """The ONNX file, ``x`` → ``y``, batch open; exported where it is missing."""
+    path = CACHE / f"{name}.onnx"
     if not path.exists():
-        _export(module, path)
-    return Network(name, module, path)
+        from benchmarks.environments import TORCH, python  # the peers import this file, too
+
+        subprocess.run([python(TORCH), "-m", "benchmarks.peers.export", name], cwd=ROOT, check=True)
+    return path
+
+
+def weights(name: str) -> Path:
+    """The same network's weights, as torch reads them."""
+    return network(name).with_suffix(".pt")
+
+
+def items(name: str, batch: int, seed: int = 0) -> NDArray[np.float32]:
+    """Normal noise [batch, *item]: timings do not depend on the picture."""
+    return np.random.default_rng(seed).standard_normal((batch, *SHAPES[name])).astype(np.float32)
 
 
 def images(batch: int, seed: int = 0) -> NDArray[np.float32]:
-    """Normal noise [batch, 3, 224, 224]: timings do not depend on the picture."""
-    return np.random.default_rng(seed).standard_normal((batch, 3, SIDE, SIDE)).astype(np.float32)
-
-
-def _calm(module: torch.nn.Module) -> None:
-    """Gives BatchNorm the statistics of noise: with the initial ones activations grow block by block, to 1e9 and more."""
-    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    if not norms:
-        return
-    for norm in norms:
-        norm.momentum = None  # the plain average of all batches seen
-        norm.train()
-    with torch.no_grad():
-        module(torch.from_numpy(images(8, seed=1)))
-    module.eval()
-
-
-def _export(module: torch.nn.Module, path: Path) -> None:
-    """By torch's exporter, batch open."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shapes: Any = {"x": {0: torch.export.Dim("batch")}}
-    example = torch.from_numpy(images(2))
-    unfinished = path.with_suffix(".part")
-    torch.onnx.export(
-        module,
-        (example,),
-        unfinished,
-        input_names=["x"],
-        output_names=["y"],
-        dynamo=True,
-        dynamic_shapes=(shapes["x"],),
-        external_data=False,
-        verbose=False,
-    )
-    unfinished.rename(path)
+    """Normal noise [batch, 3, 224, 224]."""
+    return items("resnet50", batch, seed)

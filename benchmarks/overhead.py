@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import parser
 
 import explainsvc
-from benchmarks.peers import added
-from benchmarks.timing import Times, rotate
+from benchmarks.contest import Record, Settings
+from benchmarks.forwards import added
+from benchmarks.timing import Times, rotate, timed
 from explainsvc.attribution import versions
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import reachable_inputs
@@ -21,9 +24,10 @@ from explainsvc.target import resolve_target
 CALLS = 50
 """Calls a measurement: one alone takes microseconds."""
 
+TITLE = "What `explain` adds"
 LEGEND = """\
-Microseconds a call (median, in brackets the fastest), two dense layers of 8 cells, one item. The lower lines are parts of
-the whole call: what is not in them is onnxruntime and the result's own arithmetic.
+Microseconds a call (median), two dense layers of 8 cells, one item. What begins with … is a part of the whole call: what is not
+in them is onnxruntime and the result's own arithmetic.
 """
 
 
@@ -39,10 +43,24 @@ def tiny() -> onnx.ModelProto:
     return model
 
 
-def measure(budget: float) -> Times:
-    """Seconds a call of every contestant."""
-    times = rotate({name: _often(run) for name, run in contestants().items()}, budget)
-    return Times({name: [s / CALLS for s in seconds] for name, seconds in times.seconds.items()})
+def specs(_quick: bool) -> Iterator[dict[str, Any]]:
+    """One network."""
+    yield {"work": "gradient", "network": "two dense layers of 8", "batch": 1}
+
+
+def measure(spec: dict[str, Any], settings: Settings) -> Record:
+    """Microseconds a call of every contestant."""
+    times = rotate({name: timed(_often(run)) for name, run in contestants().items()}, settings.budget / 3, settings.rounds)
+    calls = Times({name: [s / CALLS for s in seconds] for name, seconds in times.seconds.items()})
+    found = {name: 1e6 * calls.typical(name) for name in calls.seconds}
+    return {
+        **spec,
+        "kind": "µs",
+        "ours": list(found),
+        "values": found,
+        "rounds": calls.rounds,
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def contestants() -> Mapping[str, Callable[[], object]]:
@@ -81,15 +99,3 @@ def _often(run: Callable[[], object]) -> Callable[[], object]:
             run()
 
     return loop
-
-
-def rows(times: Times) -> list[list[str]]:
-    """As the table shows it."""
-    unit = "onnxruntime, the explained graph"
-    return [
-        [name, f"{1e6 * times.typical(name):.0f} ({1e6 * min(seconds):.0f})", f"{times.ratio(name, unit):.2f}"]
-        for name, seconds in times.seconds.items()
-    ]
-
-
-HEADER = ["call", "µs", "× the graph's run"]

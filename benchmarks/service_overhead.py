@@ -153,11 +153,8 @@ def floor(kibibytes: int, rounds: int) -> Line:
             process.kill()
 
 
-def main() -> int:
-    """Prints a table; 1 when the budget is passed up to 1 MiB, or the control keeps it."""
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.service_overhead", description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=1000, help="default: 1000")
-    rounds = arguments.parse_args().rounds
+def measured(rounds: int) -> list[Line]:
+    """All servers and sizes, the empty server of the same size last."""
     keep_freed_memory()
     os.environ["EXPLAINSVC_THREADS"] = "1"
     found: list[Line] = []
@@ -169,10 +166,18 @@ def main() -> int:
         guards = ("--principals", str(principals), "--audit-log", f"{folder}/audit.jsonl")
         with server(Path(folder), *guards) as address:
             found += lines(address, "token, quota, audit log", TOKEN, {4: rounds, 1024: rounds})
-    below = [floor(kibibytes, rounds) for kibibytes in (4, 1024)]
-    print(table(HEADER, map(row, [*found, *below])))
-    within = [line.overhead_p99 <= BUDGET_MS for line in found if line.kibibytes <= 1024]
-    control = [line.overhead_p50 > BUDGET_MS for line in found if line.kibibytes > 1024]
+    return [*found, *(floor(kibibytes, rounds) for kibibytes in (4, 1024))]
+
+
+def main() -> int:
+    """Prints a table; 1 when the budget is passed up to 1 MiB, or the control keeps it."""
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.service_overhead", description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=1000, help="default: 1000")
+    found = measured(arguments.parse_args().rounds)
+    print(table(HEADER, map(row, found)))
+    *ours, _, _ = found
+    within = [line.overhead_p99 <= BUDGET_MS for line in ours if line.kibibytes <= 1024]
+    control = [line.overhead_p50 > BUDGET_MS for line in ours if line.kibibytes > 1024]
     return int(not (all(within) and all(control)))
 
 

@@ -10,6 +10,8 @@ from statistics import median
 PAUSE = 0.02
 """Seconds before each measurement: idle threads of the contestant before spin for a while and would take a core."""
 FEWEST, MOST = 3, 30
+Timed = Callable[[], float]
+"""Runs a contestant once and says how many seconds that took: a peer takes them in its own process."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,11 @@ class Times:
     """Seconds of each contestant, one entry a round."""
 
     seconds: dict[str, list[float]]
+
+    @property
+    def rounds(self) -> int:
+        """How many there were."""
+        return len(next(iter(self.seconds.values())))
 
     def typical(self, name: str) -> float:
         """Median seconds."""
@@ -31,17 +38,26 @@ class Times:
         return min(self.seconds[name]) / min(self.seconds[to])
 
 
-def rotate(contestants: Mapping[str, Callable[[], object]], budget: float, most: int = MOST) -> Times:
-    """Runs all contestants in turn for about ``budget`` seconds: one warm-up round, at least three timed ones."""
+def timed(run: Callable[[], object]) -> Timed:
+    """A contestant in this process."""
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return seconds
+
+
+def rotate(contestants: Mapping[str, Timed], budget: float, fewest: int = FEWEST) -> Times:
+    """Runs all contestants in turn for about ``budget`` seconds: one warm-up round, then ``fewest`` timed ones or more."""
     for run in contestants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     rounds, end = 0, time.perf_counter() + budget
-    while rounds < FEWEST or (rounds < most and time.perf_counter() < end):
+    while rounds < fewest or (rounds < MOST and time.perf_counter() < end):
         for name, run in contestants.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(run())
         rounds += 1
     return Times(seconds)
