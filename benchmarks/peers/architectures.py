@@ -45,7 +45,8 @@ class Bert(nn.Module):
 
 def inception() -> nn.Module:
     """Inception-v3 as it is used: without the second head that helps it train."""
-    return torchvision.models.inception_v3(aux_logits=False, init_weights=True)
+    network: nn.Module = torchvision.models.inception_v3(aux_logits=False, init_weights=True)
+    return network
 
 
 MAKERS: Mapping[str, Callable[[], nn.Module]] = {

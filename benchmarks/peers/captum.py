@@ -80,7 +80,7 @@ def smoothgrad(task: Task) -> Mapping[str, Run]:
 def grad_cam(task: Task) -> Mapping[str, Run]:
     """Over the last block, laid over the image."""
     network = module(task.network)
-    cam, side = LayerGradCam(network, network.layer4), task.x.shape[-1]  # type: ignore[arg-type]
+    cam, side = LayerGradCam(network, network.layer4), task.x.shape[-1]
     return {"captum": run_of(lambda x, **o: LayerAttribution.interpolate(cam.attribute(x, **o), (side, side), "bilinear"),
                              task, relu_attributions=True)}  # fmt: skip
 

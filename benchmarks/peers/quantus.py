@@ -54,7 +54,7 @@ def mprt(task: Task) -> Mapping[str, Run]:
     for name, layer in network.named_modules():
         if type(layer) in KINDS:
             layer.__class__ = KINDS[type(layer)]
-            layer.drawn = {k: torch.from_numpy(task.given[f"{name}.{k}"]) for k, _ in layer.named_parameters()}  # type: ignore[assignment]
+            layer.drawn = {k: torch.from_numpy(task.given[f"{name}.{k}"]) for k, _ in layer.named_parameters()}
     metric = quantus.MPRT(layer_order="top_down", similarity_func=quantus.correlation_spearman, **(RAW | {"abs": True}))
     steps = sum(isinstance(layer, Drawn) for layer in network.modules())
 
@@ -83,7 +83,7 @@ def pixel_flipping(task: Task) -> Mapping[str, Run]:
     def outputs() -> Array:
         with torch.no_grad():
             start = network(x)[torch.arange(len(x)), torch.tensor(task.classes)].numpy()
-        return start[:, None] - np.array(regions(**asked, **LOGITS))
+        return np.asarray(start[:, None] - np.array(regions(**asked, **LOGITS)))
 
     return {"quantus": outputs, "its forwards": _forwards(network, x, steps)}
 
