@@ -225,7 +225,7 @@ def test_the_work_in_a_worker_is_below_its_call(observed: tuple[Listening, Proof
     first, second = "1" * 32, "2" * 32
     with Client(observed[0].grpc) as client:
         digest = client.upload(models.linear_of_pictures())
-    for trace, names in ((first, ["load", "run", "build", "session", "run"]), (second, ["run"])):
+    for trace, names in ((first, ["load", "build", "session", "run"]), (second, ["run"])):
         _explained(observed[0], digest, trace)
         wait_for(lambda trace=trace: RPC in {span.name for span in _of_trace(collector[0], trace)}, 20)
         spans = sorted(_of_trace(collector[0], trace), key=lambda span: span.start_time_unix_nano)
