@@ -30,7 +30,7 @@ from explainsvc.store.records import StoredFile
 
 BLOCK = 2**20
 BY_OBSTORE = ("s3", "s3a", "gs", "gcs")
-"""Protocols that obstore (the extra `s3`) knows, asked where nothing else is installed that does."""
+"""Protocols that the extras `s3` and `gcs` bring, where nothing else is installed that knows them."""
 
 
 class Objects(Protocol):
