@@ -85,6 +85,7 @@ class JournalFile:
     fresh: bool = False
     resumed: Callable[[int], None] = silent
     _file: BinaryIO | None = None
+    _closed: bool = False
 
     def begin(self, question: str) -> Mapping[Part, Finished]:
         """What is finished of this question.
@@ -93,6 +94,8 @@ class JournalFile:
             JournalMismatch: The file is the journal of another question, or another process uses it.
         """
         self._file = file = _opened(self.path)
+        if self._closed:  # meanwhile: the thread that opens it is not waited for by whoever gives up
+            file.close()
         before = Contents() if self.fresh else contents(file.read())
         asked = json.loads(question)
         if before.question not in (None, asked):
@@ -117,7 +120,8 @@ class JournalFile:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Unlock the file, and leave it for the next run."""
+        """Unlock the file, and leave it for the next run; from any thread."""
+        self._closed = True
         if self._file is not None:
             self._file.close()
 

@@ -24,12 +24,12 @@ CODE = "import sys; from explainsvc.cli import main; sys.exit(main(sys.argv[1:])
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An audit of seconds, most of them in its last check, into the folder ``report``."""
+    """An audit of seconds, most of them in its second check, where each method takes some tenths; into the folder ``report``."""
     monkeypatch.setenv("EXPLAINSVC_THREADS", "1")
     (tmp_path / "cnn.onnx").write_bytes(models.cnn())
     np.savez(tmp_path / "in.npz", **models.image(32))
-    checks = ["--checks", "parameter_randomization,max_sensitivity,complexity", "-p", "max_sensitivity.samples=200"]
-    inputs = ["--inputs", str(tmp_path / "in.npz"), "--methods", "gradient,integrated_gradients"]
+    checks = ["--checks", "parameter_randomization,max_sensitivity,complexity", "-p", "max_sensitivity.samples=60"]
+    inputs = ["--inputs", str(tmp_path / "in.npz"), "--methods", "integrated_gradients,smoothgrad,vargrad,smoothgrad_squared"]
     return ["audit", str(tmp_path / "cnn.onnx"), *inputs, *checks, "--out", str(tmp_path / "report")]
 
 

@@ -230,6 +230,16 @@ def test_the_journal_of_another_model_or_environment_is_refused(tmp_path: Path, 
         cnn().audit(pictures(6), journal=journal, **ASKED)
 
 
+def test_who_gives_up_while_it_is_opened_leaves_no_lock(tmp_path: Path) -> None:
+    """A thread that opens a journal after it was closed, as that of a cancelled audit may, keeps neither file nor lock."""
+    with kept(tmp_path / "journal") as abandoned:
+        pass
+    with pytest.raises(ValueError, match="closed"):
+        abandoned.begin('{"model": "m"}')
+    with kept(tmp_path / "journal") as journal:
+        assert journal.begin('{"model": "m"}') == {}
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A journal in use is refused, and free again afterwards."""
     path = tmp_path / "journal"
