@@ -19,7 +19,10 @@ from explainsvc.audit_commands import JOURNAL
 from explainsvc.journals import contents
 from tests.service import models
 
-CODE = "import sys; from explainsvc.cli import main; sys.exit(main(sys.argv[1:]))"
+CODE = """import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background has it ignored (POSIX shells)
+from explainsvc.cli import main
+sys.exit(main(sys.argv[1:]))"""
 
 
 @pytest.fixture

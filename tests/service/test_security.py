@@ -427,6 +427,7 @@ def test_certificates_are_read_anew(guarded: Guarded) -> None:
     call, request = ExplanationServiceStub(guarded.channel).ListMethods, explanation_service_pb2.ListMethodsRequest()
     before = (guarded.folder / "server.pem").read_bytes(), (guarded.folder / "server.key").read_bytes()
     new = signed(other, "localhost")
+    assert outcome(call, request, bearer(TOKENS["alice"]))[0] == "OK"  # now the connection is open
     try:
         (guarded.folder / "server.pem").write_bytes(new.chain)
         assert _trusted(guarded, guarded.root) == [True, True]  # the key does not fit yet: what was read before stays
