@@ -256,13 +256,21 @@ def test_calls_of_one_principal_at_a_time(guarded: Guarded) -> None:
     held = guarded.channel.stream_unary(
         "/explainsvc.v1.ExplanationService/Predict", request_serializer=bytes, response_deserializer=bytes
     )
-    silence = _Silence()
+    silence, before = _Silence(), _begun(guarded, "Predict")
     running = held.future(silence, metadata=bearer(TOKENS["poor"]))
-    wait_for(lambda: outcome(call, request, bearer(TOKENS["poor"]))[0] == "RESOURCE_EXHAUSTED", 10)
+    wait_for(lambda: _begun(guarded, "Predict") > before, 10)  # else it might come while the next one runs
+    code, message, _ = outcome(call, request, bearer(TOKENS["poor"]))
+    assert (code, "1 calls of the caller run already" in message) == ("RESOURCE_EXHAUSTED", True)
     assert outcome(call, request, bearer(TOKENS["alice"]))[0] == "OK"
     silence.over = True
     assert running.code() == grpc.StatusCode.INVALID_ARGUMENT
     wait_for(lambda: outcome(call, request, bearer(TOKENS["poor"]))[0] == "OK", 10)
+
+
+def _begun(guarded: Guarded, method: str) -> float:
+    """Calls of a method that the server has begun to answer."""
+    lines = guarded.get("/metrics", TOKENS["root"])[1].splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if f'started_total{{grpc_method="{method}"' in line)
 
 
 class _Silence:
