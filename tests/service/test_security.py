@@ -308,6 +308,8 @@ def test_http_asks_as_grpc_does(guarded: Guarded) -> None:
     assert (status, headers["WWW-Authenticate"], headers["Server"]) == (401, "Bearer", "explainsvc")
     assert json.loads(body)["error"]["details"][0]["reason"] == "UNAUTHENTICATED"
     assert guarded.get("/metrics", web_token(scope=""))[0] == 403
+    call = ModelServiceStub(guarded.channel).GetModel
+    assert outcome(call, model_service_pb2.GetModelRequest(digest="0" * 64), ())[0] == "UNAUTHENTICATED"
     status, text, headers = guarded.get("/metrics", TOKENS["reader"])
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
     assert 'grpc_server_handled_total{grpc_code="UNAUTHENTICATED",grpc_method="GetModel"' in text
