@@ -412,6 +412,8 @@ def test_the_audit_log_tells_who_did_what_and_nothing_else(guarded: Guarded, cnn
         client.methods()
     assert [line["rpc"].rpartition("/")[2] for line in guarded.audit_lines()] == ["ListMethods"]  # as after logrotate
     assert [(guarded.folder / name).stat().st_mode & 0o077 for name in ("audit.jsonl", "audit.1")] == [0, 0]
+    with guarded.token_client(TOKENS["bob"]) as client:
+        client.delete(cnn_digest)  # that it is not bob's is what other tests begin with
 
 
 def test_files_of_keys_and_principals_are_read_anew(guarded: Guarded) -> None:
