@@ -50,9 +50,12 @@ def attribute(method: Method, params: Any, request: Request) -> Result:
 
 def _one_graph(method: Method, params: Any, request: Request) -> Result:
     values, output = run_graph(method.card.name, params, program_of(method, params), request)
-    known, claimed = request.told(output), method.complete == "output"
-    residual = known.excess(values, known.target.value(output, known.batched)) if claimed else None
+    residual = _excess(request.told(output), values, output) if method.complete == "output" else None
     return Result(values, None, residual, output=output)
+
+
+def _excess(request: Request, values: Mapping[str, Array], output: Array) -> Array:
+    return request.excess(values, request.target.value(output, request.batched))
 
 
 def gradients(request: Request) -> dict[str, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -18,15 +18,13 @@ from explainsvc.engine import attribute
 from explainsvc.errors import ExplainsvcError
 from explainsvc.explained import finds_largest
 from explainsvc.inspection import target_name, wanted_inputs
+from explainsvc.memory import remember
 from explainsvc.method import Progress, Request, Result, Watch, silent
 from explainsvc.rest import inner_values, of_the_whole, rest_at
 from explainsvc.target import Target, is_explicit, is_largest, largest_of, resolve_target
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
-
-KNOWN_SHAPES = 256
-"""Of the explained value, remembered per model; texts of every length must not add up."""
 
 
 def explain(
@@ -64,7 +62,7 @@ def explain(
         told = _largest_in_one_run(partial(attribute, found, params, asked), on) if largest else None
         shape = model.memory.shapes.get(key) if is_explicit(target) else None
         request, result, output = _in_one_run(run, value_of, shape) if told is None else told
-        _remember(model.memory.shapes, key, output)
+        remember(model.memory.shapes, key, _numberless(output))
     else:
         request = on(value_of)
         output = value_of(request.target.output)
@@ -107,8 +105,6 @@ def _in_one_run(
     return request, result, value_of(request.target.output) if result.output is None else result.output
 
 
-def _remember(shapes: dict[Hashable, Array], key: Hashable, value: Array) -> None:
+def _numberless(value: Array) -> Array:
     """The shape and type of an explained value, in no memory."""
-    if key not in shapes and len(shapes) >= KNOWN_SHAPES:
-        shapes.clear()
-    shapes[key] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    return np.broadcast_to(np.zeros((), value.dtype), value.shape)

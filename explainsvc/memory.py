@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from explainsvc.autograd.shapes import Array
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
+
+MOST = 256
+"""Answers of a kind, per model; inputs of every size must not add up."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def remember(known: MutableMapping[K, V], key: K, value: V) -> V:
+    """The value, kept under its key; where that would be one too many, all others are forgotten."""
+    if key not in known and len(known) >= MOST:
+        known.clear()
+    known[key] = value
+    return value
 
 
 @dataclass(eq=False)

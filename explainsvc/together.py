@@ -20,13 +20,12 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.codec.questions import from_fields
 from explainsvc.codec.tensors import from_named
 from explainsvc.errors import ExplainsvcError
+from explainsvc.memory import remember
 from explainsvc.methods import METHODS
 from explainsvc.model import Model
 
 TOLERANCE = 1e-5
 """Largest difference of a value between a batch and its items alone, relative to the largest value of the item."""
-MOST_KINDS = 256
-"""Remembered per model; shapes of every size must not add up."""
 ALIKE = frozenset({"model_digest", "inputs", "method", "target", "explained_inputs", "seed", "parameters", "straight_through"})
 """Fields that a request may have; one with any other, array parameters for instance, is answered alone."""
 
@@ -77,10 +76,8 @@ def together(model: Model, requests: Sequence[ExplainRequest], proven: MutableMa
         return None
     parts = None if whole is None else list(_parts(whole, counts))
     if parts is not None and kind not in proven:
-        if len(proven) >= MOST_KINDS:
-            proven.clear()
         alone = [_alone(model, request, one) for request, one in zip(requests, feeds, strict=True)]
-        proven[kind] = all(map(_agree, parts, alone))
+        remember(proven, kind, all(map(_agree, parts, alone)))
         return alone
     return parts
 

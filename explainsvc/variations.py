@@ -11,14 +11,13 @@ import numpy as np
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.graph.probe import deviation
+from explainsvc.memory import remember
 from explainsvc.method import Request
 
 T = TypeVar("T")
 Feeds = Mapping[str, Array]
 SEPARABLE_TOLERANCE = 1e-3
 """Relative difference between an item computed alone and in a batch; kernels differ by rounding only."""
-REMEMBERED = 256
-"""Pairs of items that were held against each other, per model: a method asks several times, and so do calls on the same input."""
 
 
 def stack_size(request: Request, batch_size: int) -> int:
@@ -38,11 +37,7 @@ def items_are_separable(request: Request) -> bool:
     pair = {name: np.concatenate([a[:1], a[-1:] if len(a) > 1 else _shaken(a[:1])]) for name, a in request.feeds.items()}
     key = (request.target.output, *((name, a.shape, a.dtype.str, _digest(a)) for name, a in sorted(pair.items())))
     known = request.model.memory.separable
-    if key not in known:
-        if len(known) >= REMEMBERED:
-            known.clear()
-        known[key] = _separable(request, pair)
-    return known[key]
+    return known[key] if key in known else remember(known, key, _separable(request, pair))
 
 
 def _digest(array: Array) -> bytes:
