@@ -16,7 +16,7 @@ from benchmarks.contest import Peer, PeerFailed, Record, Settings, Task
 from benchmarks.environments import ROOT
 from benchmarks.networks import items, network
 from benchmarks.overhead import tiny
-from explainsvc.runtime import SESSIONS
+from explainsvc.sessions import SESSIONS
 
 Spec = dict[str, Any]
 TITLE = "The first explanation"

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import explainsvc
-from explainsvc.runtime import SESSIONS, Session, new_session
+from explainsvc.runtime import Session, new_session
+from explainsvc.sessions import SESSIONS
 
 Array = NDArray[np.float32]
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -18,7 +18,8 @@ from explainsvc.attribution import versions
 from explainsvc.inputs import check_feeds
 from explainsvc.inspection import reachable_inputs
 from explainsvc.methods import find_method
-from explainsvc.runtime import SESSIONS, new_session
+from explainsvc.runtime import new_session
+from explainsvc.sessions import SESSIONS
 from explainsvc.target import resolve_target
 
 CALLS = 50

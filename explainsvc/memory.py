@@ -10,6 +10,7 @@ from explainsvc.autograd.shapes import Array
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
+    from explainsvc.optimised import Optimised
 
 MOST = 256
 """Answers of a kind, per model; inputs of every size must not add up."""
@@ -34,9 +35,11 @@ class Memory:
         rests: Inner values → the rest of the model from there on.
         shapes: The explained value for inputs of these shapes, without its numbers.
         separable: Pairs of items → whether each gave the same alone.
+        templates: Explained graphs of this model with other weights, as onnxruntime optimised them.
     """
 
     verified: set[Hashable] = field(default_factory=set)
     rests: dict[tuple[str, ...], Model] = field(default_factory=dict)
     shapes: dict[Hashable, Array] = field(default_factory=dict)
     separable: dict[Hashable, bool] = field(default_factory=dict)
+    templates: dict[Hashable, Optimised] = field(default_factory=dict)

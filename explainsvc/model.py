@@ -31,7 +31,8 @@ from explainsvc.memory import Memory
 from explainsvc.method import Progress, Watch, silent
 from explainsvc.methods import find_method
 from explainsvc.rest import inner_values
-from explainsvc.runtime import SESSIONS, Session, SessionCache, run_in_batches
+from explainsvc.runtime import Session, run_in_batches
+from explainsvc.sessions import SESSIONS, SessionCache
 from explainsvc.spans import span
 from explainsvc.target import Target
 
@@ -55,7 +56,7 @@ class Model:
         self.source, self._straight_through, self._make = source, straight_through, make
         self.memory = Memory()
         self._derived = prepared is not None
-        self._sessions = SESSIONS if prepared is None else SessionCache()
+        self._sessions = SESSIONS if prepared is None else SessionCache(passing=True)
         if prepared is not None:
             self.prepared = prepared
         else:
@@ -236,8 +237,7 @@ class Model:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What holds for every explanation of this model."""
-        changed = [f"the model was changed: {note}" for note in self._runnable.notes]
-        return (*changed, *self.prepared.caveats)
+        return (*(f"the model was changed: {note}" for note in self._runnable.notes), *self.prepared.caveats)
 
     def compile(
         self, /, method: str = "gradient", target: Target = None, *, inputs: Sequence[str] | None = None, **parameters: Any

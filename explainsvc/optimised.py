@@ -58,6 +58,11 @@ class Optimised:
     dims: Mapping[str, tuple[int, ...]]
     kept: dict[Hashable, Moved] = field(default_factory=dict, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the graph and the places of its numbers, without those that are kept."""
+        return self.model.ByteSize() + sum(layout.nbytes for layout in self.layouts.values())
+
     def touched(self, changed: Collection[str]) -> Collection[str]:
         """Those that are taken from them."""
         return {name for name, layout in self.layouts.items() if layout.source in changed}
@@ -104,7 +109,7 @@ def _tensor(name: str, dims: Sequence[int], array: Array) -> onnx.TensorProto:
     return tensor
 
 
-def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays, kept: dict[Hashable, Moved] | None = None) -> Optimised | None:
+def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | None:
     """A graph as onnxruntime optimises it.
 
     None where learned numbers were computed with, or decided what became of the graph; where they are not float32, or too many;
@@ -113,7 +118,6 @@ def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays, kept: dict[Hashab
     Args:
         fill: The serialized graph with these numbers.
         arrays: The learned tensors of some model, for their names and shapes.
-        kept: Shared by templates of the same model.
     """
     if any(array.dtype != np.float32 for array in arrays.values()) or not 0 < sum(a.size for a in arrays.values()) <= MOST:
         return None
@@ -133,7 +137,7 @@ def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays, kept: dict[Hashab
     del random.graph.initializer[:], random.graph.value_info[:]  # onnxruntime's own shapes it infers anew
     random.graph.initializer.extend(tensor for name, tensor in expected.items() if name not in found)
     template = Optimised(random, found, dims)
-    return replace(template, kept={} if kept is None else kept) if _loads(template, drawn) else None
+    return replace(template, kept={}) if _loads(template, drawn) else None
 
 
 def _loads(template: Optimised, arrays: Arrays) -> bool:

@@ -11,10 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from threading import Lock
+
+import onnxruntime as ort
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.borders import FED, border, has_bodies
+from explainsvc.lanes import alone
 from explainsvc.runtime import Feeds, Session
 from explainsvc.templates import Arrays, Template, Values
 
@@ -28,9 +32,19 @@ Each graph has room of its own, so that what is kept does not depend on which ot
 
 @dataclass
 class Shelf:
-    """What is left of a graph's memory for kept values."""
+    """What is left of a graph's memory for kept values, and which inputs were the last."""
 
     left: int = KEPT_BYTES
+    lock: Lock = field(default_factory=Lock, repr=False)
+    last: tuple[Feeds, bytes] = field(default=({}, b""), repr=False)
+
+    def known(self, feeds: Feeds) -> bytes:
+        """The digest of inputs; that of the last is not computed again for the very same arrays, which nobody writes into."""
+        arrays, key = self.last
+        if arrays.keys() != feeds.keys() or any(arrays[name] is not feeds[name] for name in feeds):
+            key = _digest(feeds.values())
+            self.last = feeds, key
+        return key
 
 
 @dataclass(frozen=True)
@@ -51,21 +65,22 @@ class Prefix:
     values: Values
     session: Session
     shelf: Shelf
-    kept: dict[bytes, dict[str, Array] | None] = field(default_factory=dict)
+    kept: dict[bytes, dict[str, ort.OrtValue] | None] = field(default_factory=dict)
 
-    def of(self, feeds: Feeds) -> dict[str, Array] | None:
+    def of(self, feeds: Feeds) -> dict[str, ort.OrtValue] | None:
         """The values for these inputs; None where there is no room for them."""
         own = {name: feeds[name] for name in self.session.inputs}
-        key = _digest(own.values())
-        if key not in self.kept:
-            self.kept[key] = self._shelved(own)
-        return self.kept[key]
+        with self.shelf.lock:
+            key = self.shelf.known(own)
+            if key not in self.kept:
+                self.kept[key] = self._shelved(own)
+            return self.kept[key]
 
-    def _shelved(self, feeds: Feeds) -> dict[str, Array] | None:
+    def _shelved(self, feeds: Feeds) -> dict[str, ort.OrtValue] | None:
         if self.shelf.left <= 0:
             return None
-        found = self.session.run(feeds)
-        size = sum(array.nbytes for array in found.values())
+        found = self.session.keep(feeds)
+        size = sum(value.tensor_size_in_bytes() for value in found.values())
         if size > self.shelf.left:
             return None
         self.shelf.left -= size
@@ -117,7 +132,8 @@ def prefix_of(
     names = frozenset().union(*(border(graph, inputs, template.touched(changed)) for changed in changing))
     if not names or has_bodies(graph):
         return None
-    session = _part(template, sorted(names), {}, arrays)
+    with alone():
+        session = _part(template, sorted(names), {}, arrays)
     values = {} if session is None else template.known(session)
     if session is None or not names <= values.keys():
         return None
@@ -152,4 +168,4 @@ class Continued(Session):
         values = {**feeds, **{name: kept[name] for name in self.fed}, **{name + FED: kept[name] for name in self.fed}}
         wanted = self.outputs if names is None else names
         found = rest.run({name: values[name] for name in rest.inputs}, [n for n in wanted if n not in self.fed])
-        return {name: kept[name] if name in self.fed else found[name] for name in wanted}
+        return {name: kept[name].numpy() if name in self.fed else found[name] for name in wanted}

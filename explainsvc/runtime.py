@@ -1,13 +1,10 @@
-"""onnxruntime: providers, sessions, a cache bounded in bytes, and runs in batches that a graph accepts."""
+"""onnxruntime: providers, sessions, and runs in batches that a graph accepts."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -18,13 +15,14 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Kernel
 
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
+from explainsvc.lanes import LANE, MOST, SHRINK, Lane
 from explainsvc.spans import span
 from explainsvc.stopping import STOP
 
 Feeds = Mapping[str, Array]
+Fed = Mapping[str, Array | ort.OrtValue]
+"""Inputs of a run; those that another session kept stay where they are."""
 
-CACHE_BYTES = int(os.environ.get("EXPLAINSVC_SESSION_CACHE_BYTES", str(2 * 2**30)))
-"""Memory of the sessions that are kept, as estimated by HELD."""
 HELD = 4
 """Bytes that a session holds per byte of its serialized graph: its weights, their packed forms and the arena of its last run.
 
@@ -44,7 +42,7 @@ gradient holds 0.6 GB for good. Giving it back costs the page faults of taking i
 def _run_options(large: bool) -> ort.RunOptions:
     options = ort.RunOptions()
     if large:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options.add_run_config_entry(*SHRINK)
     return options
 
 
@@ -64,12 +62,44 @@ class Session:
         """About what onnxruntime holds for it."""
         return HELD * self.graph_bytes
 
-    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
+    def run(self, feeds: Fed, names: Sequence[str] | None = None) -> dict[str, Array]:
         """``{output name: array}`` of one onnxruntime run."""
         wanted = list(self.outputs if names is None else names)
-        options = _run_options(large=sum(int(a.size) for a in feeds.values()) >= LARGE_RUN)
+        if any(isinstance(value, ort.OrtValue) for value in feeds.values()):
+            found = self._bound(feeds, wanted, "cpu").copy_outputs_to_cpu()
+        else:
+            with self._running(feeds) as options:
+                found = self.ort.run(wanted, dict(feeds), options)
+        return dict(zip(wanted, found, strict=True))
+
+    def keep(self, feeds: Fed, names: Sequence[str] | None = None) -> dict[str, ort.OrtValue]:
+        """As :meth:`run`, but the values stay where onnxruntime computed them: for other sessions, which take them uncopied."""
+        wanted = list(self.outputs if names is None else names)
+        device = "cuda" if CUDA in self.ort.get_providers() else "cpu"
+        return dict(zip(wanted, self._bound(feeds, wanted, device).get_outputs(), strict=True))
+
+    def _bound(self, feeds: Fed, names: Sequence[str], device: str) -> ort.IOBinding:
+        """A run whose inputs and outputs are bound to where they lie, and shall lie.
+
+        https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html
+        """
+        binding = self.ort.io_binding()
+        for name, value in feeds.items():
+            if isinstance(value, ort.OrtValue):
+                binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name in names:
+            binding.bind_output(name, device, _device())
+        with self._running(feeds) as options:
+            self.ort.run_with_iobinding(binding, options)
+        return binding
+
+    @contextmanager
+    def _running(self, feeds: Fed) -> Iterator[ort.RunOptions]:
+        options = _run_options(large=sum(a.size for a in feeds.values() if isinstance(a, np.ndarray)) >= LARGE_RUN)
         with span("run"), STOP.get().during(options):
-            return dict(zip(wanted, self.ort.run(wanted, dict(feeds), options), strict=True))
+            yield options
 
 
 def providers() -> list[str]:
@@ -88,6 +118,12 @@ def threads() -> int:
 
 def _threads_asked() -> int:
     return int(os.environ.get("EXPLAINSVC_THREADS", "0"))
+
+
+def lanes() -> list[Lane]:
+    """What this machine's processor is shared out to, where sessions come and go; a device runs one session at a time."""
+    count = min(MOST, threads()) if providers() == [CPU] else 1
+    return [Lane(threads() // count if count > 1 else _threads_asked(), _threads_asked())] * count
 
 
 def new_session(model_bytes: bytes) -> Session:
@@ -136,6 +172,8 @@ def _options(exact: bool) -> ort.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if (own := LANE.get()) is not None:
+        own.enter(options)
     return options
 
 
@@ -195,6 +233,11 @@ def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> 
         return _made(ort.InferenceSession(model_bytes, options, providers=providers()), len(model_bytes) + held, given)
 
 
+def _device() -> int:
+    """The number of the device that ``EXPLAINSVC_DEVICE`` says."""
+    return int(os.environ.get("EXPLAINSVC_DEVICE") or 0)
+
+
 def _on_device(provider: str) -> str | tuple[str, dict[str, str]]:
     """CUDA on the device and within the memory that ``EXPLAINSVC_DEVICE`` and ``EXPLAINSVC_GPU_MEM_LIMIT`` say."""
     names = {"device_id": "EXPLAINSVC_DEVICE", "gpu_mem_limit": "EXPLAINSVC_GPU_MEM_LIMIT"}
@@ -218,45 +261,6 @@ def ending_after(seconds: float) -> Iterator[ort.RunOptions]:
             yield options
     finally:
         timer.cancel()
-
-
-class SessionCache:
-    """Sessions by key, least recently used dropped first once their bytes exceed the budget."""
-
-    def __init__(self, budget: int = CACHE_BYTES) -> None:
-        self._budget = budget
-        self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Session]) -> Session:
-        """The session under ``key``, made where there is none."""
-        with self._lock:
-            if key in self._sessions:
-                self._sessions.move_to_end(key)
-                return self._sessions[key]
-        session = make()
-        with self._lock:
-            self._sessions[key] = session
-            dropped = self._drop()
-        if dropped:
-            _give_back_freed()
-        return session
-
-    def _drop(self) -> bool:
-        """The oldest sessions over the budget go; the newest stays, however large."""
-        before = len(self._sessions)
-        while len(self._sessions) > 1 and sum(s.held_bytes for s in self._sessions.values()) > self._budget:
-            self._sessions.popitem(last=False)
-        return len(self._sessions) < before
-
-
-def _give_back_freed() -> None:
-    """Freed memory goes back to the system. glibc keeps it for a while yet: two thirds of what six dropped sessions held."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-SESSIONS = SessionCache()
 
 
 def run_in_batches(session: Session, feeds: Feeds, frozen: int | None, names: Sequence[str] | None = None) -> dict[str, Array]:

@@ -117,7 +117,7 @@ def test_a_cascade_runs_the_untouched_layers_once(room: int) -> None:
     assert "x" not in rest.inputs
     kept = [values for values in session.prefix.kept.values() if values is not None]
     assert {name for values in kept for name in values} == ({"r0", "f", "y"} if room > 10 else set())
-    assert session.prefix.shelf.left == room - sum(array.nbytes for values in kept for array in values.values())
+    assert session.prefix.shelf.left == room - sum(value.tensor_size_in_bytes() for values in kept for value in values.values())
 
 
 def test_relevance_rules_see_the_exchanged_weights() -> None:

@@ -193,3 +193,47 @@ def test_the_sessions_of_other_steps_are_not_changed() -> None:
         np.testing.assert_array_equal(twin.explain(feeds, target=1).values["x"], expected)
     assert not np.array_equal(first[1], first[2])
     assert explainsvc.load(model.proto).digest == model.digest
+
+
+def test_a_second_walk_optimises_nothing_and_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model keeps its optimised graphs, without any learned number in them."""
+    model, feeds = cnn(), pictures(3)
+
+    def walked() -> list[Array]:
+        exchange = Exchange(model, changes_of(model, Draws()))
+        return [exchange.with_weights(step.weights).explain(feeds, target=1).values["x"] for step in steps_of(model, Draws())]
+
+    first = walked()
+    (template,) = model.memory.templates.values()
+    assert not template.kept
+    monkeypatch.setattr("explainsvc.exchange.optimised", lambda *_: pytest.fail("optimised again"))
+    for found, expected in zip(walked(), first, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_large_places_are_not_kept_for_the_next_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's memory is bounded."""
+    monkeypatch.setattr("explainsvc.exchange.KEPT_TEMPLATE_BYTES", 10)
+    model = cnn()
+    exchange = Exchange(model, changes_of(model, Draws()))
+    exchange.with_weights({}).explain(pictures(3), target=1)
+    assert not model.memory.templates
+
+
+def test_a_step_moves_the_numbers_of_its_own_unit_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that earlier steps drew lie in place."""
+    model, feeds = cnn(), pictures(3)
+    exchange, moved, walk = Exchange(model, changes_of(model, Draws())), set[str](), View.of
+
+    def noted(self: View, array: Array) -> Array:
+        moved.add(self.source)
+        return walk(self, array)
+
+    monkeypatch.setattr(View, "of", noted)
+    seen = set[str]()
+    for step in steps_of(model, Draws()):
+        moved.clear()
+        exchange.with_weights(step.weights).explain(feeds, target=1)
+        if step.number > 1:
+            assert moved <= step.weights.keys() - seen
+        seen |= step.weights.keys()

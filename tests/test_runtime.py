@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from explainsvc.errors import ModelUnsupported
-from explainsvc.runtime import HELD, Session, SessionCache, new_session, providers, run_in_batches
+from explainsvc.runtime import HELD, Session, new_session, providers, run_in_batches
+from explainsvc.sessions import SessionCache
 from tests import models
 from tests.models import numbers
 

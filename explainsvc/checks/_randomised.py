@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,14 @@ from explainsvc.checks.rows import DIGEST, MODEL, Row
 from explainsvc.checks.similarity import SIMILARITIES, Reference, Scene, chosen
 from explainsvc.exchange import Exchange
 from explainsvc.files import Source
+from explainsvc.lanes import MOST, once
 from explainsvc.model import Model
 from explainsvc.randomisation import Draws, Step, changes_of, count_steps, names_of, steps_of
+from explainsvc.runtime import lanes
 from explainsvc.weights import DISTRIBUTIONS, ORDERS, STATISTICS
+
+WAITING, WAITING_BYTES = 16, 2**28
+"""Results that are computed before they are asked for: at most as many, of about as many bytes."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +85,23 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
     chosen(p.similarities, Scene())
     draws = draws_of(subject, p, p.order, p.blocks)
     names = names_of(subject.model, draws)
-    exchange = cache(lambda: Exchange(subject.model, changes_of(subject.model, draws)))
-    before = cache(partial(_untouched_output, subject))
-    references: dict[str, Reference] = {}
+    exchange = once(lambda: Exchange(subject.model, changes_of(subject.model, draws)))
+    before = once(partial(_untouched_output, subject))
+
+    def referred(e: Explained) -> Reference:
+        return Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
+
+    references = {e.name: once(partial(referred, e)) for e in subject.explained}
+
+    def reference_of(e: Explained) -> Reference:
+        return references[e.name]()
 
     def explained_at(step: Step) -> Explain:
         """At step 0 the maps are those that all others are compared with."""
         return explain if step.number else lambda e, *_: (reference_of(e).maps, before())
 
-    def reference_of(e: Explained) -> Reference:
-        if e.name not in references:
-            references[e.name] = Reference.of(untouched(e), scene_of(subject, e, p.top), p.similarities)
-        return references[e.name]
-
-    tasks = (
-        t for step in steps_of(subject.model, draws) for t in _tasks(Randomised(subject, step, exchange, explained_at(step)))
-    )
-    with Ahead(tasks) as ahead:
+    steps = (_tasks(Randomised(subject, step, exchange, explained_at(step))) for step in steps_of(subject.model, draws))
+    with Ahead(steps, lanes(), _room(subject)) as ahead:
         for number, unit in enumerate(names):
             yield from _step(_Place(name, subject, p, number, unit), ahead, before, reference_of)
 
@@ -148,11 +153,22 @@ Told = tuple[Source, Array]
 """The file of a step's model, and its output or a method's maps. Sessions go with the model, when the next step begins."""
 
 
-def _tasks(randomised: Randomised) -> Iterator[Callable[[], Told]]:
+def _tasks(randomised: Randomised) -> list[Callable[[], Told]]:
     """Of one step, in the order of its parts: the model, then method by method."""
-    yield lambda: (randomised.model.source, randomised.output())
-    for e in randomised.subject.explained:
-        yield lambda e=e: (randomised.model.source, randomised.answer(e)[0])  # type: ignore[misc]  # a default has no type
+
+    def of_method(e: Explained) -> Told:
+        return randomised.model.source, randomised.answer(e)[0]
+
+    return [
+        lambda: (randomised.model.source, randomised.output()),
+        *(partial(of_method, e) for e in randomised.subject.explained),
+    ]
+
+
+def _room(subject: Subject) -> int:
+    """Results that may wait: one of every lane at least."""
+    largest = max((e.maps.nbytes for e in subject.explained), default=1)
+    return max(MOST, min(WAITING, WAITING_BYTES // max(1, largest)))
 
 
 @dataclass(frozen=True)
@@ -180,14 +196,13 @@ def _step(
 ) -> Iterator[Row]:
     """The rows of one step: of the model, then method by method. Its model is only made where one of them is not finished."""
     subject = place.subject
-    first = place.number * (1 + len(subject.explained))
 
     def of_model() -> Iterable[Row]:
-        file, after = ahead.result(first)
+        file, after = ahead.result((place.number, 0))
         return place.rows(about_model(subject, file.digest, before(), after))
 
     def of_method(number: int, e: Explained) -> Iterable[Row]:
-        found = reference_of(e).against(ahead.result(first + number)[1])
+        found = reference_of(e).against(ahead.result((place.number, number))[1])
         return place.rows(Measured(e.name, measure, values, note=note) for measure, values, note in found)
 
     yield from subject.once(place.part(MODEL), of_model)

@@ -20,6 +20,7 @@ from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
 from explainsvc.inspection import reachable_inputs, target_name
+from explainsvc.lanes import give_back
 from explainsvc.method import Request
 from explainsvc.model import Model
 from explainsvc.report.report import Report
@@ -72,10 +73,13 @@ def _streamed(plan: Plan) -> Iterator[Row]:
 def _told(plan: Plan, course: Course, subject: Callable[[], Subject]) -> Iterator[Row]:
     """All rows, each once; the subject is asked for when the opening ones have been told."""
     told = 0
-    for row in _opening(plan, course):
-        told += 1
-        yield row
-    yield from islice(_rows(plan, subject(), course), told, None)
+    try:
+        for row in _opening(plan, course):
+            told += 1
+            yield row
+        yield from islice(_rows(plan, subject(), course), told, None)
+    finally:
+        give_back()
 
 
 def _opening(plan: Plan, course: Course) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -31,6 +32,9 @@ class View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    nbytes: ClassVar[int] = 0
+    """Of arrays that it holds."""
+
     def of(self, array: Array) -> Array:
         """The numbers in the order of the walk."""
         flat = array.reshape(-1)[self.offset :]
@@ -49,6 +53,11 @@ class Places:
 
     source: str
     index: Array = field(repr=False, compare=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the places."""
+        return self.index.nbytes
 
     def of(self, array: Array) -> Array:
         """The numbers at these places."""

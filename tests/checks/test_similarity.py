@@ -49,6 +49,15 @@ def test_ranks_are_scipys(dtype: type[np.floating], count: int) -> None:
     np.testing.assert_array_equal(ranking.ranks(maps), rankdata(maps, axis=1))
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_long_maps_have_the_same_ranks_by_both_ways(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever this processor is faster at."""
+    monkeypatch.setattr(ranking, "_compares_fast", lambda: fast)
+    rng = np.random.default_rng(2)
+    maps = np.stack([rng.standard_normal(5000), rng.integers(-40, 40, 5000), np.zeros(5000)]).astype(np.float32)
+    np.testing.assert_array_equal(ranking.ranks(maps), rankdata(maps, axis=1))
+
+
 def test_a_map_with_nan_has_no_ranks() -> None:
     """The item's ranks are NaN, those of the others are untouched."""
     maps = np.arange(12, dtype=np.float32).reshape(3, 4)
