@@ -8,7 +8,6 @@ model alone, and it is built anew for the next.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +19,9 @@ import onnx
 import onnx_ir as ir
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.digests import Digests
 from explainsvc.files import serialised
-from explainsvc.graph.spans import Spans, exchanged, pieces, plain_spans, raw
+from explainsvc.graph.spans import Spans, exchanged, plain_spans, raw
 from explainsvc.memory import remember
 from explainsvc.model import Model
 from explainsvc.optimised import Moved, optimised
@@ -58,20 +58,19 @@ class File:
 
     data: bytes = field(repr=False)
     spans: Spans = field(repr=False)
-    arrays: Mapping[str, memoryview] = field(repr=False)
+    arrays: Arrays = field(repr=False)
+    digests: Digests = field(repr=False)
 
     @cached_property
     def digest(self) -> str:
         """The sha256 of the file."""
-        found = hashlib.sha256()
-        for piece in pieces(self.data, self.spans, self.arrays):
-            found.update(piece)
-        return found.hexdigest()
+        return self.digests.of(self.arrays)
 
     @cached_property
     def proto(self) -> onnx.ModelProto:
         """The file, read."""
-        return onnx.ModelProto.FromString(exchanged(self.data, self.spans, self.arrays))
+        numbers = {name: raw(array) for name, array in self.arrays.items()}
+        return onnx.ModelProto.FromString(exchanged(self.data, self.spans, numbers))
 
     @property
     def size_bytes(self) -> int:
@@ -106,6 +105,7 @@ class Exchange:
         self._untouched = {n: np.asarray(t.numpy(), order="C") for n, t in self._tensors.items()}
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
+        self._digests = Digests(self._data, self._spans)
         self._graphs: dict[Hashable, Kept] = {}
         self._moved: dict[Hashable, Moved] = {}
         self._room = room
@@ -123,8 +123,7 @@ class Exchange:
         for name, tensor in self._tensors.items():
             known[name].const_value = Watched(everything[name], tensor, reads)
         short = weights.keys() <= self._spans.keys()
-        own = {n: raw(array) for n, array in arrays.items()}
-        file = File(self._data, self._spans, own) if short else file_with(self._model, weights)
+        file = File(self._data, self._spans, arrays, self._digests) if short else file_with(self._model, weights)
         twin = replace(self._model.prepared, model=prepared, upcast=False, opened=None)
         weights_of_twin = Weights(everything, frozenset(weights), reads)
         return Model(file, twin, make=lambda key, build: self._session(key, build, weights_of_twin))

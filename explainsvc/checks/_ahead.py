@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from explainsvc.lanes import Lane, lane
+from explainsvc.lanes import Lane, alone, lane
 
 T = TypeVar("T")
 Place = tuple[int, int]
@@ -23,12 +24,13 @@ class Ahead(Generic[T]):
 
     Args:
         steps: Each step's tasks, all of them in their order; made when a lane is free for it, one step at a time.
+        count: How many there are: beside the last one another lane is idle most of the time.
         lanes: What each lane's sessions are made with.
         room: Results that may wait until they are asked for.
     """
 
-    def __init__(self, steps: Iterator[Sequence[Callable[[], T]]], lanes: Sequence[Lane], room: int) -> None:
-        self._steps, self._lanes, self._room = steps, lanes, room
+    def __init__(self, steps: Iterator[Sequence[Callable[[], T]]], count: int, lanes: Sequence[Lane], room: int) -> None:
+        self._steps, self._count, self._lanes, self._room = steps, count, lanes, room
         self._drawn = 0
         self._drawing = threading.Lock()
         self._changed = threading.Condition()
@@ -72,7 +74,7 @@ class Ahead(Generic[T]):
         """One lane: step after step, until there is none."""
         try:
             with lane(own):
-                while (step := self._next()) is not None and all(self._do((step[0], n), t) for n, t in enumerate(step[1])):
+                while (step := self._next()) is not None and self._step(*step):
                     pass
         finally:
             with self._changed:
@@ -89,6 +91,11 @@ class Ahead(Generic[T]):
                 return None
             self._drawn += 1
             return None if tasks is None else (number, tasks)
+
+    def _step(self, number: int, tasks: Sequence[Callable[[], T]]) -> bool:
+        """Whether the lane goes on."""
+        with alone() if number == self._count - 1 else nullcontext():
+            return all(self._do((number, n), task) for n, task in enumerate(tasks))
 
     def _do(self, place: Place, task: Callable[[], T]) -> bool:
         """Whether the lane goes on."""

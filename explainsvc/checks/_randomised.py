@@ -101,7 +101,7 @@ def walk(name: str, subject: Subject, p: Walk, untouched: Callable[[Explained], 
         return explain if step.number else lambda e, *_: (reference_of(e).maps, before())
 
     steps = (_tasks(Randomised(subject, step, exchange, explained_at(step))) for step in steps_of(subject.model, draws))
-    with Ahead(steps, lanes(), _room(subject)) as ahead:
+    with Ahead(steps, len(names), lanes(), _room(subject)) as ahead:
         for number, unit in enumerate(names):
             yield from _step(_Place(name, subject, p, number, unit), ahead, before, reference_of)
 

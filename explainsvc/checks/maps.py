@@ -28,7 +28,7 @@ def groups(model: Model, feeds: Mapping[str, Array]) -> list[slice]:
     size = max(1, GROUP_ELEMENTS * count // max(1, sum(a.size for a in feeds.values())))
     frozen = model.frozen_batch or 1
     step = max(frozen, size // frozen * frozen)
-    return [slice(start, start + step) for start in range(0, count, step)]
+    return [slice(None)] if step >= count else [slice(start, start + step) for start in range(0, count, step)]
 
 
 def value_of(model: Model, feeds: Mapping[str, Array], name: str) -> Array:

@@ -59,18 +59,6 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
             return value, at
 
 
-def pieces(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The serialized model with other numbers, piece by piece; arguments as those of :func:`exchanged`."""
-    view, at = memoryview(model), 0
-    for name in sorted(spans.keys() & arrays.keys(), key=lambda name: spans[name].start):
-        place, data = spans[name], arrays[name]
-        assert len(data) == place.stop - place.start
-        yield view[at : place.start]
-        yield data
-        at = place.stop
-    yield view[at:]
-
-
 def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> bytes:
     """The serialized model with other numbers.
 
@@ -79,7 +67,18 @@ def exchanged(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryvie
         spans: As :func:`plain_spans` gives them.
         arrays: Name → raw data of the same length; names without a place are of no use to this model and left out.
     """
-    return b"".join(pieces(model, spans, arrays))
+    return b"".join(_pieces(model, spans, arrays))
+
+
+def _pieces(model: bytes, spans: Spans, arrays: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    view, at = memoryview(model), 0
+    for name in sorted(spans.keys() & arrays.keys(), key=lambda name: spans[name].start):
+        place, data = spans[name], arrays[name]
+        assert len(data) == place.stop - place.start
+        yield view[at : place.start]
+        yield data
+        at = place.stop
+    yield view[at:]
 
 
 def raw(array: Array) -> memoryview:

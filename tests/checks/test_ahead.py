@@ -31,7 +31,7 @@ def test_results_come_in_order_and_the_next_is_computed_meanwhile() -> None:
         begun[place[0]].set()
         return place[0]
 
-    with Ahead(steps_of(task, 3), ONE, room=1) as ahead:
+    with Ahead(steps_of(task, 3), 3, ONE, room=1) as ahead:
         assert not begun[0].is_set()
         for number in range(3):
             assert ahead.result((number, 0)) == number
@@ -50,10 +50,22 @@ def test_two_lanes_compute_two_steps_at_the_same_time() -> None:
         assert own is not None
         return own.alone
 
-    with Ahead(steps_of(task, 4, tasks=3), TWO, room=8) as ahead:
+    with Ahead(steps_of(task, 4, tasks=3), 4, TWO, room=8) as ahead:
         assert [ahead.result((step, n)) for step in range(4) for n in range(3)] == [2] * 12
     assert {len(names) for names in threads.values()} == {1}
     assert threads[0] != threads[1]
+
+
+def test_the_last_step_has_all_threads() -> None:
+    """The other lane has nothing left to do."""
+
+    def threads(_: tuple[int, int]) -> int:
+        own = LANE.get()
+        assert own is not None
+        return own.threads
+
+    with Ahead(steps_of(threads, 5), 5, TWO, room=1) as ahead:
+        assert [ahead.result((number, 0)) for number in range(5)] == [1, 1, 1, 1, 2]
 
 
 def test_no_more_results_wait_than_there_is_room_for() -> None:
@@ -64,7 +76,7 @@ def test_no_more_results_wait_than_there_is_room_for() -> None:
         done.append(place)
         return 0
 
-    with Ahead(steps_of(task, 50), TWO, room=3) as ahead:
+    with Ahead(steps_of(task, 50), 50, TWO, room=3) as ahead:
         for number in range(10):
             ahead.result((number, 0))
             time.sleep(0.01)
@@ -80,7 +92,7 @@ def test_what_is_left_out_is_not_done() -> None:
         done.append(place)
         return 0
 
-    with Ahead(steps_of(task, 10, tasks=2), ONE, room=1) as ahead:
+    with Ahead(steps_of(task, 10, tasks=2), 10, ONE, room=1) as ahead:
         ahead.result((4, 1))
     assert done in ([(4, 1)], [(4, 1), (5, 0)])
 
@@ -92,7 +104,7 @@ def test_an_error_is_raised_where_its_result_is_asked_for(lanes: Sequence[Lane])
     def task(place: tuple[int, int]) -> int:
         return 6 // (1 - place[0])
 
-    with Ahead(steps_of(task, 4), lanes, room=4) as ahead:
+    with Ahead(steps_of(task, 4), 4, lanes, room=4) as ahead:
         assert ahead.result((0, 0)) == 6
         with pytest.raises(ZeroDivisionError):
             ahead.result((1, 0))
@@ -105,7 +117,7 @@ def test_an_error_in_making_a_step_is_raised_where_its_first_result_is_asked_for
         yield [lambda: 1]
         raise ValueError("no second step")
 
-    with Ahead(steps(), TWO, room=4) as ahead:
+    with Ahead(steps(), 2, TWO, room=4) as ahead:
         assert ahead.result((0, 0)) == 1
         with pytest.raises(ValueError, match="no second step"):
             ahead.result((1, 0))
@@ -113,7 +125,7 @@ def test_an_error_in_making_a_step_is_raised_where_its_first_result_is_asked_for
 
 def test_there_is_no_result_after_the_last() -> None:
     """Whoever counts wrongly hears of it."""
-    with Ahead(iter([[lambda: 0]]), TWO, room=1) as ahead:
+    with Ahead(iter([[lambda: 0]]), 1, TWO, room=1) as ahead:
         assert ahead.result((0, 0)) == 0
         with pytest.raises(IndexError):
             ahead.result((1, 0))
@@ -129,7 +141,7 @@ def test_a_job_that_is_stopped_stops_there_too() -> None:
         return 0
 
     try:
-        with Ahead(steps_of(task, 8), TWO, room=1) as ahead:
+        with Ahead(steps_of(task, 8), 8, TWO, room=1) as ahead:
             ahead.result((0, 0))
             stop.ask()
             with pytest.raises(Stopped):
@@ -146,7 +158,7 @@ def test_leaving_early_waits_for_what_is_under_way_and_begins_nothing() -> None:
         done.append(place)
         return 0
 
-    with Ahead(steps_of(task, 100), TWO, room=2) as ahead:
+    with Ahead(steps_of(task, 100), 100, TWO, room=2) as ahead:
         ahead.result((0, 0))
     count = len(done)
     time.sleep(0.05)
