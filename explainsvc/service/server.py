@@ -16,7 +16,6 @@ from typing import Any
 import grpc
 from google.longrunning.operations_pb2_grpc import add_OperationsServicer_to_server
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from explainpb.inference import inference_service_pb2
 from explainpb.inference.inference_service_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
@@ -41,8 +40,8 @@ from explainsvc.service.model_uploads import ModelUploads, receiving_uploads
 from explainsvc.service.models import ModelService
 from explainsvc.service.names import Names
 from explainsvc.service.operations import OperationsService
+from explainsvc.service.reflecting import reflect
 from explainsvc.service.reloading import Reloading
-from explainsvc.service.symbols import Symbols
 from explainsvc.service.telemetry import Gauges
 from explainsvc.service.web import Route, own_routes, serving_http
 from explainsvc.service.web_inference import inference_routes
@@ -186,8 +185,7 @@ def _add_services(server: grpc.aio.Server, backend: Backend, audits: AuditRuns, 
     add_AuditServiceServicer_to_server(service := AuditService(backend, audits), server)
     add_OperationsServicer_to_server(OperationsService(service), server)
     if backend.config.reflection != "off":
-        names = [*SERVICES, OPERATIONS, health.SERVICE, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, server, Symbols())  # type: ignore[arg-type]  # the part of a pool that it uses
+        reflect([*SERVICES, OPERATIONS, health.SERVICE], server)
 
 
 def _add_protocols(server: grpc.aio.Server, inference: InferenceService, probes: Health) -> None:

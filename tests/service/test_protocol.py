@@ -9,9 +9,11 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from explainsvc.model import Model
@@ -51,6 +53,28 @@ class Reflected:
 def test_services_are_listed(channel: grpc.Channel) -> None:
     """Reflection names all services."""
     assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) >= SERVICES
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_has_both_its_names(channel: grpc.Channel, version: str) -> None:
+    """The same answers, its own file among them, by which a client could be made."""
+    path, service = (
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        f"grpc.reflection.{version}.ServerReflection",
+    )
+    call = channel.stream_stream(
+        path,
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    listing = reflection_pb2.ServerReflectionRequest(list_services="")
+    own = reflection_pb2.ServerReflectionRequest(file_containing_symbol=service)
+    listed, described = call(iter([listing, own]))
+    assert {each.name for each in listed.list_services_response.service} >= {*SERVICES, service}
+    file = FileDescriptorProto.FromString(described.file_descriptor_response.file_descriptor_proto[0])
+    pool = DescriptorPool()
+    pool.Add(file)
+    assert "list_services" in pool.FindServiceByName(service).methods_by_name["ServerReflectionInfo"].input_type.fields_by_name
 
 
 @pytest.mark.parametrize("symbol", ["ExplanationService", "ExplanationService.Explain", "ExplainRequest"])
