@@ -13,9 +13,11 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
+from explainsvc import arena
+from explainsvc.arena import SHRINK
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
-from explainsvc.lanes import LANE, MOST, SHRINK, Lane
+from explainsvc.lanes import LANE, MOST, Lane
 from explainsvc.spans import span
 from explainsvc.stopping import STOP
 
@@ -24,9 +26,9 @@ Fed = Mapping[str, Array | ort.OrtValue]
 """Inputs of a run; those that another session kept stay where they are."""
 
 HELD = 4
-"""Bytes that a session holds per byte of its serialized graph: its weights, their packed forms and the arena of its last run.
+"""Bytes that a session is counted with per byte of its serialized graph: its weights, their packed forms and what a run takes.
 
-Measured on explained graphs of ResNet-50: 3.5 (gradient, LRP-ε), 6 (LRP-z⁺), 8 (LRP-αβ).
+Measured on explained graphs of ResNet-50, each with an arena of its own: 3.5 (gradient, LRP-ε), 6 (LRP-z⁺), 8 (LRP-αβ).
 """
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -34,8 +36,8 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 LARGE_RUN = 2_000_000
 """Elements of the inputs, such as 16 photographs, from which on a run gives its memory back afterwards.
 
-onnxruntime keeps what the largest run of a session ever took, and sessions are many: a batch of 16 through SqueezeNet and its
-gradient holds 0.6 GB for good. Giving it back costs the page faults of taking it anew.
+onnxruntime keeps what the largest run ever took: a batch of 16 through SqueezeNet and its gradient holds 0.6 GB for good. Giving
+it back costs the page faults of taking it anew.
 """
 
 
@@ -172,6 +174,8 @@ def _options(exact: bool) -> ort.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if providers() == [CPU]:
+        arena.join(options)
     if (own := LANE.get()) is not None:
         own.enter(options)
     return options

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
+from explainsvc.arena import give_back
 from explainsvc.lanes import LANE, lane
 from explainsvc.runtime import Session
 
@@ -54,6 +55,7 @@ class SessionCache:
 
 def _give_back_freed() -> None:
     """Freed memory goes back to the system. glibc keeps it for a while yet: two thirds of what six dropped sessions held."""
+    give_back()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

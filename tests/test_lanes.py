@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -20,27 +18,6 @@ from tests import models
 from tests.models import numbers
 
 LINEAR = models.linear().SerializeToString()
-GIVEN_BACK = """
-import numpy as np
-from onnx import TensorProto, helper
-from explainsvc.lanes import Lane, give_back, lane
-from explainsvc.runtime import new_session
-
-def held() -> float:
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
-
-a, b = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "ab")
-nodes = [helper.make_node("Abs", ["a"], ["c"]), helper.make_node("Exp", ["c"], ["d"]), helper.make_node("Neg", ["d"], ["b"])]
-model = helper.make_model(helper.make_graph(nodes, "g", [a], [b]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-x = np.zeros(25 * 2**18, np.float32)  # 25 MB
-give_back()
-with lane(Lane(1, 1)):
-    for _ in range(2):
-        new_session(model.SerializeToString()).ort.run(["b"], {"a": x})
-    after = held()
-    give_back()
-    print(after - held())
-"""
 
 
 def threads_of(session: runtime.Session) -> int:
@@ -71,20 +48,6 @@ def test_sessions_of_a_lane_have_its_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert LANE.get() is None
     with alone():
         assert threads_of(new_session(LINEAR)) == 3
-
-
-def test_sessions_of_a_lane_compute_the_same() -> None:
-    """They take their memory from elsewhere."""
-    x = numbers(3, 4)
-    expected = new_session(LINEAR).run({"x": x})["y"]
-    with lane(Lane(1, 1)):
-        np.testing.assert_array_equal(new_session(LINEAR).run({"x": x})["y"], expected)
-
-
-def test_their_memory_is_given_back() -> None:
-    """When it is asked for: until then the next session finds it in place."""
-    done = subprocess.run([sys.executable, "-c", GIVEN_BACK], capture_output=True, text=True, check=True)
-    assert float(done.stdout) > 20  # of 50 MB of inner values
 
 
 def test_what_is_made_once_is_made_once() -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
+from explainsvc.arena import give_back
 from explainsvc.autograd.shapes import Array
 from explainsvc.check import Explained, Subject
 from explainsvc.checks import maps
@@ -20,7 +21,6 @@ from explainsvc.checks.plan import Asked, Plan, Question, plan_audit
 from explainsvc.checks.rows import MODEL, Row
 from explainsvc.errors import ExplainsvcError, MethodNotApplicable
 from explainsvc.inspection import reachable_inputs, target_name
-from explainsvc.lanes import give_back
 from explainsvc.method import Request
 from explainsvc.model import Model
 from explainsvc.report.report import Report
