@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import tee
 
 import numpy as np
@@ -84,11 +85,20 @@ def typed(values: Mapping[str, Array], request: Request) -> dict[str, Array]:
     return {n: v.astype(result_type(request.feeds[n])) for n, v in values.items()}
 
 
+@lru_cache(maxsize=16)
+def _gauss_legendre(steps: int) -> tuple[Array, Array]:
+    """On [0, 1]; an eigenvalue problem of this size, as slow as a small network. Not to be written into."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    found = (nodes + 1) / 2, weights / 2
+    for array in found:
+        array.setflags(write=False)
+    return found
+
+
 def quadrature(rule: str, steps: int) -> tuple[Array, Array]:
     """Nodes and weights on [0, 1]; the weights sum to 1."""
     if rule == "gauss_legendre":
-        nodes, weights = np.polynomial.legendre.leggauss(steps)
-        return (nodes + 1) / 2, weights / 2
+        return _gauss_legendre(steps)
     if rule == "trapezoid":
         if steps == 1:
             return np.array([0.5]), np.array([1.0])
