@@ -92,7 +92,7 @@ class Session:
             else:
                 binding.bind_cpu_input(name, np.ascontiguousarray(value))
         for name in names:
-            binding.bind_output(name, device, _device())
+            binding.bind_output(name, device, _device() if device == "cuda" else 0)
         with self._running(feeds) as options:
             self.ort.run_with_iobinding(binding, options)
         return binding

@@ -67,6 +67,15 @@ def test_quadrature_rules_are_numpys(rule: str, steps: int) -> None:
     np.testing.assert_allclose(found.residual, (x.astype(np.float64) ** 3).sum(axis=1) * (value - 1), rtol=1e-4, atol=1e-6)
 
 
+def test_nodes_are_computed_once_and_cannot_be_changed() -> None:
+    """They are shared by all questions of as many steps."""
+    nodes, weights = quadrature("gauss_legendre", 7)
+    assert quadrature("gauss_legendre", 7)[0] is nodes
+    for array in (nodes, weights):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_gauss_legendre_is_exact_to_its_degree(steps: int) -> None:
     """n points integrate every power below 2n on [0, 1] exactly; all weights are positive and sum to one."""
