@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+COMMON = ("session.use_env_allocators", "1")
+"""Of a session: it computes in the arena of the process."""
 SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 """Of a run: what is free in the arena goes back to the system afterwards."""
 
@@ -21,7 +23,7 @@ SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 def join(options: ort.SessionOptions) -> None:
     """A session with these options takes its memory from the common arena."""
     if _made():
-        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry(*COMMON)
 
 
 def give_back() -> None:
@@ -55,5 +57,5 @@ def _nothing() -> ort.InferenceSession:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry(*COMMON)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

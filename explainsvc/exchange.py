@@ -31,7 +31,7 @@ from explainsvc.templates import Arrays, Serialized, Template
 from explainsvc.weights import file_with, initializers, parameter_units, replace_weights, require_fitting
 
 KEPT_TEMPLATE_BYTES = 2**22
-"""Of an optimised graph without its learned numbers that its model keeps for the next walk; that of ResNet-50 takes 0.3 MB."""
+"""Of an optimised graph without its learned numbers that its model keeps for the next walk; that of ResNet-18 takes 23 KB."""
 
 
 @dataclass

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import onnxruntime as ort
-import pytest
 
 from explainsvc.runtime import new_session
 from tests import models
@@ -41,7 +40,7 @@ def test_memory_is_given_back() -> None:
     assert float(done.stdout) > 20  # of 50 MB of inner values
 
 
-def test_sessions_of_the_arena_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_of_the_arena_compute_the_same() -> None:
     """As one with an arena of its own."""
     data, x = models.cnn().SerializeToString(), numbers(3, 2, 8, 8)
     plain = ort.InferenceSession(data, providers=["CPUExecutionProvider"])

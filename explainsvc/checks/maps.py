@@ -20,7 +20,7 @@ GROUP_ELEMENTS = 2**21
 
 
 def groups(model: Model, feeds: Mapping[str, Array]) -> list[slice]:
-    """Slices along the batch axis; one for all where the model has no batch axis on every input."""
+    """Slices along the batch axis; one for all where they fit, or where the model has no batch axis on every input."""
     items = {len(a) if a.ndim else 0 for a in feeds.values()}
     if len(items) != 1 or not (model.stackable and model.batched(feeds)):
         return [slice(None)]

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 import grpc
 from google.protobuf import text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from grpc_reflection.v1alpha import reflection_pb2
-from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from explainsvc.service.symbols import POOL, Symbols
 
@@ -30,7 +29,7 @@ def _file() -> FileDescriptorProto:
 def reflect(names: Iterable[str], server: grpc.aio.Server) -> None:
     """The server tells of services with these names, and of reflection itself."""
     POOL.AddSerializedFile(_file().SerializeToString())  # once more changes nothing
-    servicer = ReflectionServicer([*names, *NAMES], pool=Symbols())
+    servicer = reflection.aio.ReflectionServicer([*names, *NAMES], pool=Symbols())  # type: ignore[attr-defined]  # it is public
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
