@@ -48,6 +48,11 @@ def workers() -> dict[int, float]:
     return {pid: (int(stat[11]) + int(stat[12])) / TICKS for pid, stat in stats.items() if int(stat[1]) in servers}
 
 
+def runs(pid: int) -> bool:
+    """Whether a process runs: where nobody waits for it, what has ended stays as a zombie, which has no command."""
+    return bool(_command(pid))
+
+
 def _stats() -> dict[int, list[str]]:
     """Of every process, the fields of its ``stat`` behind the name."""
     found = {}

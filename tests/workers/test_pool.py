@@ -30,7 +30,7 @@ from explainsvc.store import MODEL_FILE
 from explainsvc.together import TOLERANCE
 from explainsvc.windows import WINDOW_BYTES
 from tests.service import models
-from tests.service.processes import wait_for
+from tests.service.processes import runs, wait_for
 
 T = TypeVar("T")
 SECRET = "of the server alone"  # noqa: S105  # it is none
@@ -333,7 +333,7 @@ def test_the_end_of_the_fork_server_is_survived(bench: Bench) -> None:
 
     assert bench.run(answered()).HasField("outputs")
     assert bench.pid != before
-    assert not Path(f"/proc/{before}").exists()
+    wait_for(lambda: not runs(before))
 
 
 def test_the_fork_server_has_one_thread_and_no_grpc(bench: Bench) -> None:
