@@ -105,7 +105,7 @@ class Exchange:
         self._untouched = {n: np.asarray(t.numpy(), order="C") for n, t in self._tensors.items()}
         self._data = serialised(model.prepared.model)
         self._spans = plain_spans(self._data, learned)
-        self._digests = Digests(self._data, self._spans)
+        self._digests = Digests(self._data, self._spans, model.memory.hashed)
         self._graphs: dict[Hashable, Kept] = {}
         self._moved: dict[Hashable, Moved] = {}
         self._room = room

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from explainsvc.autograd.shapes import Array
+from explainsvc.digests import Line
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -36,6 +37,7 @@ class Memory:
         shapes: The explained value for inputs of these shapes, without its numbers.
         separable: Pairs of items → whether each gave the same alone.
         templates: Explained graphs of this model with other weights, as onnxruntime optimised them.
+        hashed: What its prepared file is hashed to, tensor by tensor; empty before it was.
     """
 
     verified: set[Hashable] = field(default_factory=set)
@@ -43,3 +45,4 @@ class Memory:
     shapes: dict[Hashable, Array] = field(default_factory=dict)
     separable: dict[Hashable, bool] = field(default_factory=dict)
     templates: dict[Hashable, Optimised] = field(default_factory=dict)
+    hashed: list[Line] = field(default_factory=list)

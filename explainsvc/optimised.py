@@ -22,6 +22,7 @@ from explainsvc.graph.borders import has_bodies, part, read_in, with_initializer
 from explainsvc.graph.layouts import Layout, Numbering, View
 from explainsvc.graph.probe import DTYPES
 from explainsvc.runtime import Session, optimised_session, optimised_twin
+from explainsvc.sharing import outside
 from explainsvc.templates import Arrays, Values
 
 MOST = 2**25
@@ -84,8 +85,8 @@ class Optimised:
     def _session(self, model: onnx.ModelProto, arrays: Arrays) -> Session:
         given = {name: self._value(name, arrays) for name in self.layouts.keys() & read_in(model.graph)}
         tensors = (_tensor(name, self.dims[name], value.array) for name, value in given.items())
-        outside = {name: value.value for name, value in given.items() if value.array.nbytes > INLINE}
-        return optimised_session(with_initializers(model, tensors), outside)
+        values = {name: value.value for name, value in given.items() if value.array.nbytes > INLINE}
+        return optimised_session(with_initializers(model, tensors), values)
 
     def _value(self, name: str, arrays: Arrays) -> Moved:
         layout = self.layouts[name]
@@ -98,15 +99,9 @@ class Optimised:
 
 
 def _tensor(name: str, dims: Sequence[int], array: Array) -> onnx.TensorProto:
-    tensor = onnx.TensorProto(name=name, dims=dims, data_type=onnx.TensorProto.FLOAT)
-    if array.nbytes <= INLINE:
-        tensor.raw_data = array.tobytes()
-        return tensor
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    # onnxruntime asks for a place, and then for the value that it was given under this name
-    for key, value in (("location", "given"), ("offset", "0"), ("length", str(array.nbytes))):
-        tensor.external_data.add(key=key, value=value)
-    return tensor
+    if array.nbytes > INLINE:
+        return outside(name, dims, array.nbytes)
+    return onnx.TensorProto(name=name, dims=dims, data_type=onnx.TensorProto.FLOAT, raw_data=array.tobytes())
 
 
 def optimised(fill: Callable[[Arrays], bytes], arrays: Arrays) -> Optimised | None:

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as KernelMissing
 
-from explainsvc import arena
+from explainsvc import arena, sharing
 from explainsvc.arena import SHRINK
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
@@ -223,7 +223,7 @@ def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> 
 
     Args:
         model_bytes: Serialized, made of :func:`optimised_twin`'s graph.
-        given: Its external initializers.
+        given: Its outside initializers (:func:`explainsvc.sharing.outside`).
 
     Raises:
         ModelUnsupported: onnxruntime refuses the graph.
@@ -231,9 +231,8 @@ def optimised_session(model_bytes: bytes, given: Mapping[str, ort.OrtValue]) -> 
     STOP.get().check()
     options = _options(exact=True)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_external_initializers(list(given), list(given.values()))
     held = sum(value.tensor_size_in_bytes() for value in given.values())
-    with span("session"), _refusing():
+    with span("session"), _refusing(), sharing.given(options, given):
         return _made(ort.InferenceSession(model_bytes, options, providers=providers()), len(model_bytes) + held, given)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from explainsvc.autograd.shapes import Array
-from explainsvc.digests import Digests
-from explainsvc.graph.filing import output_side_first
+from explainsvc.digests import Digests, Line
+from explainsvc.graph.filing import largest_first
 from explainsvc.graph.passes import read
 from explainsvc.graph.spans import exchanged, raw
 from tests import models
@@ -52,13 +52,32 @@ def test_a_file_without_tensors() -> None:
     assert Digests(DATA, {}).of({}) == hashlib.sha256(DATA).hexdigest()
 
 
-def test_initializers_stand_as_they_are_read_from_the_output_on() -> None:
-    """The head's first; the same values."""
+def test_the_untouched_file_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever asks first; behind a change, the way before it is taken from there when the last file's is no longer."""
+    known, hashed = list[Line](), list[Array]()
+
+    def noted(array: Array) -> memoryview:
+        hashed.append(array)
+        return raw(array)
+
+    monkeypatch.setattr("explainsvc.digests.raw", noted)
+    untouched = Digests(DATA, SPANS, known).of({})
+    digests, other = Digests(DATA, SPANS, known), np.ones(4, np.float32)
+    assert digests.of({}) == untouched == hashlib.sha256(DATA).hexdigest()
+    assert len(known) == 1
+    assert digests.of({"a": other}) == expected({"a": other})
+    assert digests.of({"c": other[:1]}) == expected({"c": other[:1]})
+    assert [id(array) for array in hashed[:1]] == [id(other)]
+    assert len(hashed) == 2
+
+
+def test_large_initializers_stand_in_front() -> None:
+    """The same values; those of equal size in their order."""
     model = read(models.mlp())
     before = {name: value.const_value for name, value in model.graph.initializers.items()}
-    output_side_first(model.graph)
-    found = list(model.graph.initializers)
-    assert {name: value.const_value for name, value in model.graph.initializers.items()} == before
-    read_at = [max(n for n, node in enumerate(model.graph) if name in [v.name for v in node.inputs if v]) for name in found]
-    assert read_at == sorted(read_at, reverse=True)
-    assert len(set(read_at)) == 3
+    largest_first(model.graph)
+    found = {name: value.const_value for name, value in model.graph.initializers.items()}
+    assert found == before
+    sizes = [value.nbytes for value in found.values() if value is not None]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) > 1

@@ -5,15 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 
-def output_side_first(graph: ir.Graph) -> None:
-    """Initializers as the nodes read them, from the last node on; what no node of the graph reads stands before.
+def largest_first(graph: ir.Graph) -> None:
+    """Initializers by their bytes; those of equal size stay in their order.
 
-    Files of a model whose weights are exchanged from one side on then differ by a piece at the end, or from a piece near it on.
+    Of a model whose weights are exchanged piece by piece, a file differs from the last one from the changed piece on. Each piece
+    changes once, whatever the order of the exchange, so that fewest bytes lie behind them where the large ones stand in front.
     """
     known = graph.initializers
-    read = dict.fromkeys(v.name for node in reversed(graph) for v in node.inputs if v is not None and v.name in known)
-    ordered = [*(name for name in known if name not in read), *(name for name in read if name is not None)]
-    values = [known[name] for name in ordered]
+    values = sorted(known.values(), key=lambda v: -(v.const_value.nbytes if v.const_value is not None else 0))
     for value in values:
         del known[value.name or ""]
     for value in values:

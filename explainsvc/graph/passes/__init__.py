@@ -22,7 +22,7 @@ import onnx_ir as ir
 from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ModelUnsupported
 from explainsvc.graph.annotate import annotate_roles
-from explainsvc.graph.filing import output_side_first
+from explainsvc.graph.filing import largest_first
 from explainsvc.graph.later import simplified_to_rms
 from explainsvc.graph.passes.activations import fuse_activations
 from explainsvc.graph.passes.adapters import adapt_old_operators
@@ -173,7 +173,7 @@ def prepare(proto: onnx.ModelProto, plain: Session, straight_through: bool = Fal
                 truth = after if name in LEAVING_OUT_ROUNDING else truth
         infer_shapes(model)
         annotate_roles(model)
-        output_side_first(model.graph)
+        largest_first(model.graph)
     upcast, dequantized = (any(p.name == name and p.applied for p in done) for name in ("upcast_half_to_float", "dequantize"))
     allowed = max(half_tolerance(original) if upcast else 0.0, rounding_tolerance(original) if dequantized else 0.0)
     opened = 1 if done[-1].name == OPENING and done[-1].applied else None
