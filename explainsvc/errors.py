@@ -1,6 +1,4 @@
-"""Every error a user can meet: what went wrong, where, what was expected, what to do.
-
-The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``)::
+"""Every error a user can meet; ``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``::
 
     ExplainsvcError
     ├── ModelMalformed            MODEL_MALFORMED            not ONNX, truncated, refused by the checker
@@ -16,6 +14,8 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
     ├── NotDifferentiable         OPERATOR_NOT_DIFFERENTIABLE  a node on the path has no rule
     ├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
     ├── MethodNotApplicable       METHOD_NOT_APPLICABLE      the method needs something the model lacks
+    ├── NotTrainable              NOT_TRAINABLE              nothing in it learns, or torch does not compute the same
+    ├── ExtraMissing              EXTRA_MISSING              the library behind it is not installed here
     ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
     ├── ModelQuarantined          MODEL_QUARANTINED          it brought down worker after worker
     ├── ModelNotFound             MODEL_NOT_FOUND
@@ -37,9 +37,10 @@ The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -87,22 +88,14 @@ class ExplainsvcError(Exception):
         return ". ".join(part.rstrip(".") for part in parts) + "."
 
     def __reduce__(self) -> tuple[object, ...]:
-        texts = {"where": self.where, "expected": self.expected, "to_do": self.to_do}
-        return (_rebuild, (type(self), self.what, texts, self.violations, self.details))
+        return partial(type(self), **self._fields()), (self.what,)
 
     def knowing(self, **details: str) -> Self:
         """The same error with more details; those that it has stay."""
-        texts = {"where": self.where, "expected": self.expected, "to_do": self.to_do}
-        return _rebuild(type(self), self.what, texts, self.violations, details | self.details)
+        return type(self)(self.what, **self._fields() | {"details": details | self.details})
 
-
-Kind = TypeVar("Kind", bound="ExplainsvcError")
-
-
-def _rebuild(
-    kind: type[Kind], what: str, texts: Mapping[str, str], violations: Sequence[Violation], details: Mapping[str, str]
-) -> Kind:
-    return kind(what, **texts, violations=violations, details=details)
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("where", "expected", "to_do", "violations", "details")}
 
 
 class ModelMalformed(ExplainsvcError):
@@ -181,6 +174,18 @@ class MethodNotApplicable(ExplainsvcError):
     """The method needs something that this model does not have."""
 
     REASON = "METHOD_NOT_APPLICABLE"
+
+
+class NotTrainable(ExplainsvcError):
+    """The model has no learned numbers, or cannot be converted into a torch module that computes the same."""
+
+    REASON = "NOT_TRAINABLE"
+
+
+class ExtraMissing(ExplainsvcError):
+    """A library of an extra is not installed here."""
+
+    REASON = "EXTRA_MISSING"
 
 
 class PassChangedFunction(ExplainsvcError):

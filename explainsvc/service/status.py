@@ -38,6 +38,8 @@ CODES: dict[type[ExplainsvcError], grpc.StatusCode] = {
     errors.NotDifferentiable: grpc.StatusCode.UNIMPLEMENTED,
     errors.NothingToDifferentiate: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MethodNotApplicable: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotTrainable: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ExtraMissing: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PassChangedFunction: grpc.StatusCode.INTERNAL,
     errors.ModelQuarantined: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
