@@ -1,38 +1,40 @@
-"""Every error a user can meet; ``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``::
+"""Every error a user can meet: what went wrong, where, what was expected, what to do.
 
-    ExplainsvcError
-    ├── ModelMalformed            MODEL_MALFORMED            not ONNX, truncated, refused by the checker
-    ├── ModelUnsupported          MODEL_UNSUPPORTED          valid ONNX that onnxruntime cannot run here
-    ├── ModelLimitExceeded        MODEL_LIMIT_EXCEEDED       over a static limit
-    ├── ExternalDataForbidden     EXTERNAL_DATA_FORBIDDEN    external data missing or pointing outside
-    ├── UploadDigestMismatch      UPLOAD_DIGEST_MISMATCH     bytes received are not the bytes announced
-    ├── InvalidInput              INVALID_INPUT              tensors of a request (name, dtype, shape, NaN)
-    ├── InvalidParameter          INVALID_PARAMETER          unknown or ill-typed method/check parameter
-    ├── UnknownMethod             UNKNOWN_METHOD             no such method or check
-    ├── InvalidRequest            INVALID_REQUEST            several of the three above, or fields that exclude one another
-    ├── TargetOutOfRange          TARGET_OUT_OF_RANGE        target index outside the output
-    ├── NotDifferentiable         OPERATOR_NOT_DIFFERENTIABLE  a node on the path has no rule
-    ├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
-    ├── MethodNotApplicable       METHOD_NOT_APPLICABLE      the method needs something the model lacks
-    ├── NotTrainable              NOT_TRAINABLE              nothing in it learns, or torch does not compute the same
-    ├── ExtraMissing              EXTRA_MISSING              the library behind it is not installed here
-    ├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
-    ├── ModelQuarantined          MODEL_QUARANTINED          it brought down worker after worker
-    ├── ModelNotFound             MODEL_NOT_FOUND
-    ├── AuditNotFound             AUDIT_NOT_FOUND
-    ├── UploadNotFound            UPLOAD_NOT_FOUND           no upload that can go on has this id
-    ├── RequestIdReused           REQUEST_ID_REUSED          an id was given to two different requests
-    ├── StoreFull                 STORE_FULL                 no room for this, now or ever
-    ├── StoreCorrupt              STORE_CORRUPT              stored bytes are no longer what they were
-    ├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
-    ├── Unauthenticated           UNAUTHENTICATED            the call does not say who makes it, or not truly
-    ├── NotAllowed                SCOPE_MISSING              its principal may not do this
-    ├── QuotaExceeded             QUOTA_EXCEEDED             its principal has used up what it may
-    ├── QueueFull                 QUEUE_FULL                 come back later
-    ├── ServerStopping            SERVER_STOPPING            the server ends; what it accepted goes on when it runs again
-    ├── WorkerCrashed             WORKER_CRASHED             the compute process died
-    ├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
-    └── WorkerTimedOut            WORKER_TIMED_OUT
+The tree (``REASON`` is the stable word that travels in ``google.rpc.ErrorInfo``)::
+
+ExplainsvcError
+├── ModelMalformed            MODEL_MALFORMED            not ONNX, truncated, refused by the checker
+├── ModelUnsupported          MODEL_UNSUPPORTED          valid ONNX that onnxruntime cannot run here
+├── ModelLimitExceeded        MODEL_LIMIT_EXCEEDED       over a static limit
+├── ExternalDataForbidden     EXTERNAL_DATA_FORBIDDEN    external data missing or pointing outside
+├── UploadDigestMismatch      UPLOAD_DIGEST_MISMATCH     bytes received are not the bytes announced
+├── InvalidInput              INVALID_INPUT              tensors of a request (name, dtype, shape, NaN)
+├── InvalidParameter          INVALID_PARAMETER          unknown or ill-typed method/check parameter
+├── UnknownMethod             UNKNOWN_METHOD             no such method or check
+├── InvalidRequest            INVALID_REQUEST            several of the three above, or fields that exclude one another
+├── TargetOutOfRange          TARGET_OUT_OF_RANGE        target index outside the output
+├── NotDifferentiable         OPERATOR_NOT_DIFFERENTIABLE  a node on the path has no rule
+├── NothingToDifferentiate    INPUT_NOT_DIFFERENTIABLE   no gradient can reach the wanted input
+├── MethodNotApplicable       METHOD_NOT_APPLICABLE      the method needs something the model lacks
+├── NotTrainable              NOT_TRAINABLE              nothing in it learns, or torch does not compute the same
+├── ExtraMissing              EXTRA_MISSING              the library behind it is not installed here
+├── PassChangedFunction       PASS_CHANGED_FUNCTION      a rewritten graph disagrees with the model
+├── ModelQuarantined          MODEL_QUARANTINED          it brought down worker after worker
+├── ModelNotFound             MODEL_NOT_FOUND
+├── AuditNotFound             AUDIT_NOT_FOUND
+├── UploadNotFound            UPLOAD_NOT_FOUND           no upload that can go on has this id
+├── RequestIdReused           REQUEST_ID_REUSED          an id was given to two different requests
+├── StoreFull                 STORE_FULL                 no room for this, now or ever
+├── StoreCorrupt              STORE_CORRUPT              stored bytes are no longer what they were
+├── JournalMismatch           JOURNAL_MISMATCH           the journal of an audit is that of another question
+├── Unauthenticated           UNAUTHENTICATED            the call does not say who makes it, or not truly
+├── NotAllowed                SCOPE_MISSING              its principal may not do this
+├── QuotaExceeded             QUOTA_EXCEEDED             its principal has used up what it may
+├── QueueFull                 QUEUE_FULL                 come back later
+├── ServerStopping            SERVER_STOPPING            the server ends; what it accepted goes on when it runs again
+├── WorkerCrashed             WORKER_CRASHED             the compute process died
+├── WorkerOutOfMemory         WORKER_OUT_OF_MEMORY
+└── WorkerTimedOut            WORKER_TIMED_OUT
 """
 
 from __future__ import annotations
@@ -69,10 +71,7 @@ class ExplainsvcError(Exception):
         violations: Iterable[Violation] = (),
         details: Mapping[str, str] | None = None,
     ) -> None:
-        self.what = what
-        self.where = where
-        self.expected = expected
-        self.to_do = to_do
+        self.what, self.where, self.expected, self.to_do = what, where, expected, to_do
         self.violations: tuple[Violation, ...] = tuple(violations)
         self.details: dict[str, str] = dict(details or {})
         super().__init__(str(self))

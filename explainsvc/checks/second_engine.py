@@ -1,0 +1,120 @@
+"""second_engine: Does torch, by derivatives and rules of its own, find the same maps?
+
+Computes: The prepared graph is converted into torch modules, node for node. gradient, guided_backprop and lrp_epsilon are
+    computed once more there, in float32 and in float64: products with weights and derivatives by torch autograd, rules as their
+    papers state them.
+Output: Rows (method, measure): ``relative_difference`` of the map from that of torch in float64, max |R − R′| / max |R′| per
+    input; ``rounding``, the same for torch in float32; ``largest_difference`` and ``largest_rounding`` of all inputs;
+    ``output_deviation``, how far torch's explained value is from onnxruntime's.
+Needs: The extra train; operators that onnx2torch knows. Methods other than the three are not recomputed, and say so.
+Cost: Two explanations per input by torch, one input at a time; one conversion.
+Properties: Kernels, derivatives and the order of sums are torch's. Which node gets which rule is read from the method's dry run.
+Limits: The graph is the one that passes prepared (they are verified on their own): an error of theirs is one of both engines.
+    A unit that lies so close to its kink that rounding decides its side moves single elements: rounding in torch itself is the
+    measure of that.
+Source: torch.autograd; onnx2torch (ENOT 2022); Springenberg et al. 2015, arXiv:1412.6806; Bach et al. 2015, equation 58;
+    as a check: ours.
+Differs: No peer has two engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from explainsvc.autograd.shapes import Array
+from explainsvc.cards import param, read_card
+from explainsvc.check import Check, Explained, Subject, Verdict, Work
+from explainsvc.checks._distance import DEVIATION, DIFFERENCE, share
+from explainsvc.checks.judging import each_method
+from explainsvc.checks.measured import Measured, method_by_method, refusals
+from explainsvc.checks.rows import Row
+from explainsvc.training import need_torch
+
+if TYPE_CHECKING:
+    from explainsvc.training.second_engine import SecondEngine
+
+NAME = "second_engine"
+ROUNDING, LARGEST, LARGEST_ROUNDING = "rounding", "largest_difference", "largest_rounding"
+SAME = 1e-4
+"""Largest relative difference of two float32 engines that sum in different orders."""
+MARGIN = 4
+"""Times the rounding of torch in float32: two engines that round differently are no further from float64 than this."""
+
+RULE = (
+    f"Pass: no input's map is further from torch's in float64 than {SAME:g} of its largest element, or than {MARGIN} times the "
+    "largest distance of torch in float32. Fail: one is. Inconclusive: the output of torch deviates from onnxruntime's by more "
+    f"than {SAME:g}, or the model does not convert, or the method is not recomputed."
+)
+
+
+@dataclass(frozen=True)
+class Params:
+    """How far the engines may be apart."""
+
+    tolerance: float = param(SAME, "float", "largest relative difference that passes", low=0, high=1)
+
+
+def run(subject: Subject, _p: Params) -> Iterator[Row]:
+    """Method by method."""
+    engine = cache(lambda: _engine(subject))
+    return method_by_method(NAME, subject, lambda e: [_compared(subject, engine, e)])
+
+
+def _engine(subject: Subject) -> SecondEngine:
+    need_torch(f"check {NAME}")
+    from explainsvc.training.second_engine import SecondEngine
+
+    return SecondEngine.of(subject.model)
+
+
+def _compared(subject: Subject, engine: Callable[[], SecondEngine], e: Explained) -> list[Measured]:
+    single, double = (engine().told(e, subject.feeds, bits) for bits in (32, 64))
+    ours, theirs = apart(e.maps, double.maps), apart(single.maps, double.maps)
+    value = np.asarray(e.result.output if e.result.output is not None else subject.model.value_of(subject.feeds, e.target.output))
+    deviation = apart(value.reshape(double.values.shape), double.values)
+    return [
+        Measured(e.name, DIFFERENCE, ours),
+        Measured(e.name, ROUNDING, theirs),
+        Measured(e.name, LARGEST, ours.max(keepdims=True)),
+        Measured(e.name, LARGEST_ROUNDING, theirs.max(keepdims=True)),
+        Measured(e.name, DEVIATION, deviation.max(keepdims=True)),
+    ]
+
+
+def apart(found: Array, expected: Array) -> Array:
+    """max |a − b| / max |b| per item of [item, element], float64; 0 where both are zero, NaN where only the expected is."""
+    return share(np.abs(found.astype(np.float64) - expected).max(axis=1), np.abs(expected).max(axis=1))
+
+
+def judge(subject: Subject, p: Params, rows: Sequence[Row]) -> Mapping[str, Verdict]:
+    """The furthest input, beside what rounding does to torch's own map."""
+    refused = refusals(rows)
+    return each_method(subject, rows, lambda e, own: _verdict(own, p.tolerance, refused.get(e.name)))
+
+
+def _verdict(own: Sequence[Row], tolerance: float, refused: str | None) -> Verdict:
+    if refused is not None:
+        return Verdict("inconclusive", f"not recomputed: {refused}")
+    found = {row.measure: row.mean for row in own}
+    largest, rounding, deviation = found[LARGEST], found[LARGEST_ROUNDING], found[DEVIATION]
+    numbers = f"{LARGEST} {largest:.2g}, of torch in float32 {rounding:.2g}, limit {tolerance:g}; output {deviation:.2g} apart"
+    if not deviation <= SAME:
+        return Verdict("inconclusive", f"{numbers}: torch does not compute the model")
+    return Verdict("pass" if largest <= max(tolerance, MARGIN * rounding) else "fail", numbers)
+
+
+CHECK = Check(
+    read_card(NAME, __doc__, Params),
+    Params,
+    run=run,
+    judge=judge,
+    rule=RULE,
+    family="axioms",
+    main=DIFFERENCE,
+    work=lambda _model, _params: Work(explanations=10.0),
+)
