@@ -1,6 +1,6 @@
 """Evidence that needs training: the extra ``train``, the only room that imports torch.
 
-Importing this package imports no torch; its files do. Who wants one of them asks :func:`need_torch` first.
+Importing this package imports no torch; most of its files do. Who wants one of them asks :func:`need_torch` first.
 """
 
 from __future__ import annotations
@@ -20,4 +20,8 @@ def need_torch(what: str) -> None:
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ExtraMissing(f"{what} needs {' and '.join(missing)}", where="training", to_do="pip install 'explainsvc[train]'")
+        raise ExtraMissing(
+            f"{what} needs {' and '.join(missing)}",
+            where="training",
+            to_do="pip install 'explainsvc[train]'; the workers of a server have none: ask the library or the command line",
+        )
