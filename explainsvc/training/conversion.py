@@ -8,6 +8,7 @@ ONNX's layout, so that trained numbers go back into the graph as they are.
 from __future__ import annotations
 
 import warnings
+
 import onnx
 import torch
 from onnx import numpy_helper
@@ -30,7 +31,7 @@ def trainable(model: Model) -> Trainable:
     """The model as a torch module, in eval mode, whose outputs are onnxruntime's within 1e-4 of the largest on probe inputs.
 
     Models in half precision are trained in float32. What is converted is the graph of the file, brought to a current opset:
-    its BatchNormalizations are trained as such, and a Dropout drops in train mode. See :func:`explainsvc.training.sources.sources`.
+    its BatchNormalizations are trained as such, and a Dropout drops in train mode (:func:`explainsvc.training.sources.sources`).
 
     Args:
         model: Any model; not changed.

@@ -20,7 +20,7 @@ from explainsvc.training.converters.operator import OPERAND_FORMS, OPERANDS
 
 @dataclass(frozen=True)
 class Lowered:
-    """The graph for onnx2torch; its node ``n<k>`` is node k of the source, inputs are those of the source and then ``learned``."""
+    """The graph for onnx2torch: node ``n<k>`` is node k of the source; ``learned`` are its last inputs."""
 
     proto: onnx.ModelProto
     learned: tuple[str, ...]
@@ -37,7 +37,6 @@ def lower(source: onnx.ModelProto, learned: Sequence[str]) -> Lowered:
     graph = proto.graph
     number = _Numbers()
     tensors = {t.name: t for t in graph.initializer}
-    known = {v.name: v for v in graph.value_info}
     for name in learned:
         declared = helper.make_tensor_value_info(name, tensors[name].data_type, tensors[name].dims)
         graph.input.append(declared)
@@ -45,8 +44,10 @@ def lower(source: onnx.ModelProto, learned: Sequence[str]) -> Lowered:
     read = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
     for k, node in enumerate(graph.node):
         _plain(node, k, read, number)
-    for value in (*graph.input, *known.values(), *graph.initializer):
+    for value in (*graph.input, *graph.value_info):
         value.name = number[value.name]
+    for tensor in graph.initializer:
+        tensor.name = number[tensor.name]
     for k, value in enumerate(graph.output):
         graph.node.append(helper.make_node("Identity", [number[value.name]], [f"out{k}"], f"o{k}"))
         value.name = f"out{k}"

@@ -31,7 +31,9 @@ _FORM: tuple[Pass, ...] = (
 _FOLDED: tuple[Pass, ...] = (*_FORM, fold_constants, fold_shapes)
 """Also computes what is constant: some converters take pads, axes and sizes only as constants."""
 _INTEGER = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"})
+_TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
+_HOLDING = frozenset({"LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor", *_TREES})
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _MEASURED = frozenset({"mean", "var"})
 
@@ -103,11 +105,11 @@ def _single_bias(node: ir.Node) -> Iterator[str]:
 
 def _nothing_learns(proto: onnx.ModelProto) -> NotTrainable:
     kinds = sorted({n.op_type for n in proto.graph.node})
-    holding = [n.op_type for n in proto.graph.node if n.domain == "ai.onnx.ml" or n.op_type in _BRANCHING]
-    why = f"what {holding[0]} has learned is in its attributes" if holding else "none of its operators has float weights"
+    holding = [n.op_type for n in proto.graph.node if n.op_type in _HOLDING or n.op_type in _BRANCHING]
+    why = f"what {holding[0]} has learned is no initializer" if holding else "none of its operators has float weights"
     return NotTrainable(
         f"nothing in it learns: {why}", expected="layers such as Conv, Gemm, MatMul or LSTM with float weights",
-        to_do="Take checks that need no training", details={"operators": " ".join(kinds)},
+        to_do="Take checks that need no training", details={"operator": holding[0] if holding else " ".join(kinds)},
     )  # fmt: skip
 
 
@@ -119,4 +121,3 @@ def _refuse_integers(proto: onnx.ModelProto) -> None:
                 expected="float weights", to_do="Train the model that it was quantised from",
                 details={"operator": node.op_type, "node": node.name},
             )  # fmt: skip
-

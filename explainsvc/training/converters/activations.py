@@ -57,4 +57,5 @@ def clip(_call: Call, x: Tensor, low: Given = None, high: Given = None) -> Tenso
 def selu(call: Call, x: Tensor) -> Tensor:
     """γ (max(0, x) + min(0, α (eˣ − 1))) (Klambauer et al. 2017, eq. 2); exporters write α and γ as rounded as they like."""
     alpha, gamma = call.get("alpha", 1.6732632), call.get("gamma", 1.0507010)
-    return gamma * F.elu(x, alpha)
+    result: Tensor = gamma * F.elu(x, alpha)
+    return result

@@ -61,5 +61,3 @@ def mean_variance_normalization(call: Call, x: Tensor) -> Tensor:
     axes = tuple(call.get("axes", (0, 2, 3)))
     centred = x - x.mean(axes, keepdim=True)
     return centred / (centred.square().mean(axes, keepdim=True).sqrt() + 1e-9)
-
-

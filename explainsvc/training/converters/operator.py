@@ -58,7 +58,7 @@ class Operator(torch.nn.Module):
         operands = iter(given)
         call = Call(self.attributes, self.outputs, self.training)
         found = self.formula(call, *(next(operands) if there else None for there in self.present))
-        return found[0] if isinstance(found, tuple) and self.outputs == 1 else found
+        return found[0] if isinstance(found, (tuple, list)) and self.outputs == 1 else found
 
     def extra_repr(self) -> str:
         """The operator's name, for torch's print of the module."""
@@ -104,7 +104,7 @@ def versions_of(op_type: str, since: int) -> list[int]:
 
 
 def _converter(formula: Formula) -> Formula:
-    def convert(node: OnnxNode, graph: OnnxGraph) -> OperationConverterResult:
+    def convert(node: OnnxNode, _graph: OnnxGraph) -> OperationConverterResult:
         present = tuple(bool(name) for name in node.input_values)
         module = Operator(formula, node.attributes, present, len(node.output_values))
         operands = tuple(name for name in node.input_values if name)

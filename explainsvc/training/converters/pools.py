@@ -48,7 +48,8 @@ def average_pool(call: Call, x: Tensor) -> Tensor:
     if call.get("count_include_pad", 0):  # what ceil_mode adds behind the padding never counts
         counted, before = padded(counted, found.begin, found.end, 1.0), (0,) * len(kernel)
         behind = tuple(f - e for f, e in zip(found.filled, found.end, strict=True))
-    return mean / pool(padded(counted, before, behind), kernel, found.strides)
+    share: Tensor = pool(padded(counted, before, behind), kernel, found.strides)
+    return mean / share
 
 
 @operator("GlobalMaxPool", since=1)

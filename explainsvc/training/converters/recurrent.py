@@ -33,7 +33,7 @@ def _activations(call: Call, default: Sequence[str], direction: int) -> list[Act
 
 
 def _lstm_step(call: Call, direction: int, r: Tensor, bias: Tensor, p: Given) -> Step:
-    """(Hochreiter & Schmidhuber 1997; gates in ONNX's order: input, output, forget, cell; p are peepholes.)"""
+    """Gates in the order input, output, forget, cell; p are peepholes (Hochreiter & Schmidhuber 1997)."""
     f, g, h = _activations(call, ("Sigmoid", "Tanh", "Tanh"), direction)
     peeps = [torch.zeros_like(bias[: r.shape[-1]])] * 3 if p is None else list(p.chunk(3))
 
@@ -48,7 +48,7 @@ def _lstm_step(call: Call, direction: int, r: Tensor, bias: Tensor, p: Given) ->
 
 
 def _gru_step(call: Call, direction: int, r: Tensor, bias: Tensor, _p: Given) -> Step:
-    """(Cho et al. 2014; gates in ONNX's order: update, reset, hidden.) The bias is that of R only."""
+    """Gates in the order update, reset, hidden (Cho et al. 2014); the bias is that of R only."""
     f, g = _activations(call, ("Sigmoid", "Tanh"), direction)
     size = r.shape[-1]
     r_gates, r_hidden, b_gates, b_hidden = r[: 2 * size], r[2 * size :], bias[: 2 * size], bias[2 * size :]
@@ -66,7 +66,7 @@ def _gru_step(call: Call, direction: int, r: Tensor, bias: Tensor, _p: Given) ->
 
 
 def _rnn_step(call: Call, direction: int, r: Tensor, bias: Tensor, _p: Given) -> Step:
-    """(Elman 1990.)"""
+    """One gate (Elman 1990)."""
     (f,) = _activations(call, ("Tanh",), direction)
     return lambda x, state: (f(x + state[0] @ r.T + bias),)
 
@@ -113,16 +113,12 @@ def lstm(
 
 
 @operator("GRU", since=7)
-def gru(
-    call: Call, x: Tensor, w: Tensor, r: Tensor, b: Given = None, lens: Given = None, h: Given = None
-) -> tuple[Tensor, ...]:
+def gru(call: Call, x: Tensor, w: Tensor, r: Tensor, b: Given = None, lens: Given = None, h: Given = None) -> tuple[Tensor, ...]:
     """Results of all steps, and the last state."""
     return _run(call, _gru_step, x, w, r, b, lens, (h,))
 
 
 @operator("RNN", since=7)
-def rnn(
-    call: Call, x: Tensor, w: Tensor, r: Tensor, b: Given = None, lens: Given = None, h: Given = None
-) -> tuple[Tensor, ...]:
+def rnn(call: Call, x: Tensor, w: Tensor, r: Tensor, b: Given = None, lens: Given = None, h: Given = None) -> tuple[Tensor, ...]:
     """Results of all steps, and the last state."""
     return _run(call, _rnn_step, x, w, r, b, lens, (h,))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from explainsvc.errors import NotTrainable
 from explainsvc.training.converters.operator import Call, Given, Tensor, operator, refuse_others
 
-_ROUNDED = {
+_ROUNDED: dict[str, Callable[[Tensor], Tensor]] = {
     "round_prefer_floor": lambda c: torch.ceil(c - 0.5),
     "round_prefer_ceil": lambda c: torch.floor(c + 0.5),
     "floor": torch.floor,
@@ -17,7 +19,7 @@ _ROUNDED = {
 
 @operator("Resize", since=18)
 def resize(call: Call, x: Tensor, _roi: Given = None, scales: Given = None, sizes: Given = None) -> Tensor:
-    """Nearest and linear interpolation, which are separable. (ONNX, operator Resize, and its reference implementation.)"""
+    """Nearest and linear interpolation, which are separable (ONNX, operator Resize and its reference implementation)."""
     refuse_others(call, antialias=0, keep_aspect_ratio_policy="stretch")
     axes = call.get("axes") or range(x.dim())
     for k, axis in enumerate(axes):

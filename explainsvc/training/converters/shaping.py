@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -17,13 +19,15 @@ def reshape(call: Call, x: Tensor, shape: Tensor) -> Tensor:
 
 
 @operator("Split", since=18)
-def split(call: Call, x: Tensor, sizes: Given = None) -> tuple[Tensor, ...]:
+def split(call: Call, x: Tensor, sizes: Given = None) -> Sequence[Tensor]:
     """Into the given sizes, or into equal ones of which the last may be smaller."""
     axis = call.get("axis", 0)
     if sizes is not None:
-        return x.split(sizes.tolist(), axis)
+        return torch.split_with_sizes(x, sizes.tolist(), axis)
     count = call.get("num_outputs", call.outputs)
-    return x.split(-(-x.shape[axis] // count), axis)
+    length = x.shape[axis]
+    share = -(-length // count)
+    return torch.split_with_sizes(x, [min(share, length - k * share) for k in range(count)], axis)
 
 
 @operator("Pad", since=18)
@@ -107,6 +111,21 @@ def scatter_elements(call: Call, x: Tensor, indices: Tensor, updates: Tensor) ->
     axis = call.get("axis", 0)
     places = torch.where(indices < 0, indices + x.shape[axis], indices)
     return x.scatter(axis, places.long(), updates)
+
+
+@operand_form("Slice")
+def slice_(_call: Call, x: Tensor, starts: Tensor, ends: Tensor, axes: Given = None, steps: Given = None) -> Tensor:
+    """As numpy's slices; onnx2torch indexes by a list of them, which torch is about to read otherwise."""
+    count = starts.numel()
+    named = range(count) if axes is None else axes.tolist()
+    strides = [1] * count if steps is None else steps.tolist()
+    for axis, start, end, stride in zip(named, starts.tolist(), ends.tolist(), strides, strict=True):
+        low, high, step = slice(start, end, stride).indices(x.shape[axis])
+        if step > 0:
+            x = x[(slice(None),) * (axis % x.dim()) + (slice(low, high, step),)]
+        else:  # torch has no negative steps
+            x = x.index_select(axis, torch.arange(low, min(low, high), step, device=x.device))
+    return x
 
 
 @operand_form("Unsqueeze")

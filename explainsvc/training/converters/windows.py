@@ -27,7 +27,7 @@ class Window:
 
 
 def window(call: Call, kernel: Sequence[int], lengths: Sequence[int]) -> Window:
-    """The windows over axes of these lengths. (ONNX, operators Conv, MaxPool and AveragePool: auto_pad, pads, ceil_mode.)"""
+    """The windows over axes of these lengths (ONNX, operators Conv, MaxPool and AveragePool: auto_pad, pads, ceil_mode)."""
     rank = len(kernel)
     strides = tuple(call.get("strides") or [1] * rank)
     dilations = tuple(call.get("dilations") or [1] * rank)
