@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import explainsvc
+from explainsvc.checks._features import Features
+from explainsvc.errors import InvalidInput, InvalidParameter, JournalMismatch
+from explainsvc.model import Model
+from explainsvc.report.report import Report
+from explainsvc.training.data import Data
+from explainsvc.training.design import SHARES, Design
+from explainsvc.training.fitting import Settings, fit
+from explainsvc.training.outcomes import GAIN
+from explainsvc.training.removal import Estimator, Removal, channel_means, estimators, features_of, ranks_of, replaced
+from explainsvc.training.retraining import retrain
+from explainsvc.training.roar import Bench, prepare, roar
+from tests.models import Array, build
+from tests.training.networks import CLASSES, NUMBERS, cross_entropy, perceptron
+
+FEATURES, TRUE = 20, slice(0, 5)
+"""Of 20 features the first five tell the class; all others are noise."""
+BUILD = partial(perceptron, FEATURES, 16, 3)
+SETTINGS = Settings(epochs=10, learning_rate=0.02, batch_size=32)
+GRADIENT = Estimator("gradient")
+DESIGN = Design((GRADIENT,), ("roar", "kar"), shares=(0.0, 0.25, 0.5))
+
+
+def informative(count: int, seed: int) -> Data:
+    """Three classes; their centres differ in the true features alone."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    x = rng.normal(size=(count, FEATURES))
+    x[:, TRUE] += 2 * np.random.default_rng(7).normal(size=(3, 5))[labels]
+    return Data({"x": x.astype(np.float32)}, labels)
+
+
+TRAIN_SET, TEST_SET = informative(150, 0), informative(120, 1)
+
+
+def pointing(at: Array) -> Model:
+    """A linear model whose gradient is the same map for every class and item."""
+    weights = np.repeat(at[:, None], 3, axis=1).astype(np.float32)
+    graph = f"g (float[N, {FEATURES}] x) => (float[N, 3] y) {{ [head] y = Gemm(x, w, b) }}"
+    return explainsvc.load(build(graph, {"w": weights, "b": np.arange(3, dtype=np.float32)}))
+
+
+MASK = np.where(np.arange(FEATURES) < 5, 1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Report]:
+    """The benchmark of a map that points at the truth, and its report."""
+    folder = tmp_path_factory.mktemp("truth")
+    report = roar(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, DESIGN, folder)
+    return prepare(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, DESIGN, folder), report
+
+
+def rows(report: Report, method: str, order: str, measure: str = "accuracy") -> list[Any]:
+    """Share by share."""
+    return [row for row in report.rows if (row.method, row.order, row.measure) == (method, order, measure)]
+
+
+# What is removed --------------------------------------------------------------------------------------------------
+
+
+def test_the_most_important_features_go_to_the_mean_and_the_least_for_kar() -> None:
+    """Exactly the share of each item's largest (smallest) values is replaced, by the training set's mean of the feature."""
+    x = TRAIN_SET.inputs["x"]
+    scores = np.random.default_rng(0).normal(size=x.shape)
+    places = np.argsort(np.argsort(-scores, axis=1), axis=1).astype(np.int32)
+    means = channel_means(x)
+    np.testing.assert_allclose(means[0], x.mean(axis=0), rtol=1e-5, atol=1e-6)
+    for order, sign in (("roar", 1), ("kar", -1)):
+        found = replaced(x, places, np.arange(FEATURES), Removal(0, order, 0.3), means)
+        top = np.argsort(-sign * scores, axis=1)[:, :6]
+        expected = x.copy()
+        np.put_along_axis(expected, top, np.take_along_axis(np.broadcast_to(means, x.shape), top, axis=1), axis=1)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_pictures_have_one_mean_a_channel_and_pixels_go_with_all_channels() -> None:
+    """The mean is over items and pixels; a pixel's place is that of the sum over its channels."""
+    x = np.random.default_rng(0).normal(size=(30, 3, 4, 5)).astype(np.float32)
+    means = channel_means(x)
+    assert means.shape == (1, 3, 1, 1)
+    np.testing.assert_allclose(means.reshape(-1), x.mean(axis=(0, 2, 3)), atol=1e-6)
+    features = features_of("x", (3, 4, 5), "pixels")
+    assert features.count == 20
+    places = np.tile(np.arange(20, dtype=np.int32), (30, 1))
+    found = replaced(x, places, features.numbers["x"], Removal(0, "roar", 0.25), means)
+    assert (found[:, :, 0, :] == means[:, :, 0]).all()
+    np.testing.assert_array_equal(found[:, :, 1:], x[:, :, 1:])
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_ranks_are_those_of_the_explanations_values(squared: bool) -> None:
+    """Largest signed value first, or largest square; onnxruntime's gradients by hand: those of a linear model are its weights."""
+    weights = np.random.default_rng(3).normal(size=FEATURES)
+    features = features_of("x", (FEATURES,), "scalars")
+    found = ranks_of(pointing(weights), Estimator("gradient", squared=squared), TEST_SET.inputs, features, 0)
+    expected = np.argsort(np.argsort(-(weights**2 if squared else weights)))
+    np.testing.assert_array_equal(found, np.tile(expected, (len(TEST_SET), 1)))
+
+
+def test_equal_values_are_ranked_in_a_seeded_random_order() -> None:
+    """A map without contrast removes other features from each item; the same seed the same ones."""
+    features = Features({"x": np.arange(FEATURES)}, FEATURES)
+    first, again, other = (ranks_of(pointing(np.ones(FEATURES)), GRADIENT, TEST_SET.inputs, features, s) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert np.abs(first.mean(axis=0) - (FEATURES - 1) / 2).max() < 2.5
+    assert (np.sort(first, axis=1) == np.arange(FEATURES)).all()
+
+
+def test_estimators_of_the_paper() -> None:
+    """Each base raw and in three ensembles, each as it is and squared; parameters go to the ensembles."""
+    found = estimators(["gradient", "integrated_gradients"], samples=15)
+    assert len(found) == len({estimator.name for estimator in found}) == 16
+    assert found[0].name == "gradient"
+    assert found[3] == Estimator("smoothgrad", {"base": "gradient", "samples": 15}, squared=True)
+    assert found[3].name == "smoothgrad(gradient)²"
+    assert SHARES == (0, 0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+# What comes of it -------------------------------------------------------------------------------------------------
+
+
+def test_a_map_that_points_at_the_truth_beats_random(kept: tuple[Bench, Report]) -> None:
+    """Without the informative features a retrained model knows next to nothing; keeping them alone, it knows all."""
+    report = kept[1]
+    assert report.verdicts == {("gradient", "roar"): "pass"}
+    assert rows(report, "gradient", "roar")[1].mean < 0.45
+    assert rows(report, "gradient", "kar")[2].mean > 0.85
+    assert rows(report, "gradient", "roar")[1].mean < rows(report, "random", "roar")[1].mean - 0.2
+    assert rows(report, "gradient", "kar", GAIN)[0].low > 0
+
+
+def test_a_map_that_points_at_noise_fails(tmp_path: Path) -> None:
+    """Removing noise costs nothing, and less than random removals cost."""
+    design = replace(DESIGN, orders=("roar",))
+    report = roar(pointing(1 - MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, design, tmp_path)
+    assert report.verdicts == {("gradient", "roar"): "fail"}
+    assert rows(report, "gradient", "roar")[1].mean > 0.85
+
+
+def test_a_retraining_is_that_of_sets_masked_by_hand(kept: tuple[Bench, Report]) -> None:
+    """Accuracy of a model fitted on the training set without the true features, on the test set without them; by onnxruntime."""
+    means = TRAIN_SET.inputs["x"].mean(axis=0, dtype=np.float64).astype(np.float32)
+    without = [np.where(MASK > 0, means, data.inputs["x"]) for data in (TRAIN_SET, TEST_SET)]
+    accuracies, deleted = [], []
+    for repetition in range(5):
+        own = replace(SETTINGS, seed=repetition)
+        retrained = fit(BUILD(), replace(TRAIN_SET, inputs={"x": without[0]}), CLASSES, own)
+        untouched = fit(BUILD(), TRAIN_SET, CLASSES, own)
+        for fitted, into in ((retrained, accuracies), (untouched, deleted)):
+            outputs = explainsvc.load(fitted.trainable.to_onnx()).predict({"x": without[1]})["y"]
+            into.append(np.mean(outputs.argmax(axis=1) == TEST_SET.labels))
+    found, beside = rows(kept[1], "gradient", "roar")[1], rows(kept[1], "gradient", "roar without retraining")[1]
+    assert (found.mean, found.std, found.n) == pytest.approx((np.mean(accuracies), np.std(accuracies, ddof=1), 5))
+    assert (beside.mean, beside.std) == pytest.approx((np.mean(deleted), np.std(deleted, ddof=1)))
+    assert found.amount == 0.25
+
+
+def test_all_orders_start_at_the_untouched_model(kept: tuple[Bench, Report]) -> None:
+    """At share 0 every estimator has the accuracy of the same retrainings on untouched inputs."""
+    report = kept[1]
+    own = next(row for row in report.rows if (row.method, row.measure) == ("model", "accuracy"))
+    assert own.mean > 0.85
+    starts = {row.mean for row in report.rows if row.measure == "accuracy" and row.amount == 0}
+    assert starts == {own.mean}
+    assert next(row.mean for row in report.rows if row.measure == "guessing") == pytest.approx(1 / 3)
+
+
+def test_gain_is_the_mean_paired_difference_to_random(kept: tuple[Bench, Report]) -> None:
+    """Over the shares above 0, for roar how much lower, for kar how much higher."""
+    for order, sign in (("roar", 1), ("kar", -1)):
+        own, random = (np.mean([r.mean for r in rows(kept[1], name, order)[1:]]) for name in ("gradient", "random"))
+        assert rows(kept[1], "gradient", order, GAIN)[0].mean == pytest.approx(sign * (random - own))
+
+
+def test_reports_are_drawn_and_written(kept: tuple[Bench, Report], tmp_path: Path) -> None:
+    """As JSON and back, and as a page."""
+    report = kept[1]
+    report.save(tmp_path / "report.json")
+    again = Report.from_json(json.loads((tmp_path / "report.json").read_text()))
+    assert repr(again.rows) == repr(report.rows)
+    assert again.verdicts == report.verdicts
+    assert "gradient" in report.to_html()
+
+
+# Jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_travel_and_depend_on_their_folder_alone(kept: tuple[Bench, Report], tmp_path: Path) -> None:
+    """Pickled, and run in the opposite order in another folder, jobs give the same outcomes; a finished one is only read."""
+    design = replace(DESIGN, repetitions=1, shares=(0.0, 0.25))
+    bench = prepare(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, design, tmp_path)
+    assert len({job.key for job in bench.jobs}) == len(bench.jobs) == 1 + 2 * 2
+    here = {job.key: retrain(pickle.loads(pickle.dumps(job))) for job in reversed(bench.jobs)}  # noqa: S301
+    there = {job.key: retrain(job) for job in kept[0].jobs}
+    assert all(there[key].accuracy == outcome.accuracy for key, outcome in here.items())
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_broken_benchmark_goes_on(tmp_path: Path) -> None:
+    """What was finished is not trained again, partial results are told, and the end is that of an undisturbed run."""
+    design = replace(DESIGN, repetitions=2, shares=(0.0, 0.25), orders=("roar",))
+
+    def run(folder: Path, **more: Any) -> Report:
+        return roar(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, design, folder, **more)
+
+    def breaking(done: int, _total: int, _what: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", progress=breaking)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken" / "outcomes").iterdir()}
+    assert len(files) == 3
+    partial_report = prepare(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, design, tmp_path / "broken").report()
+    row = rows(partial_report, "gradient", "roar")[1]
+    assert (row.n, row.note) == (1, "1 of 2 retrainings left out: not finished")
+    resumed = run(tmp_path / "broken")
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert repr(resumed.rows) == repr(run(tmp_path / "whole").rows)
+
+
+def test_more_repetitions_go_on_and_another_benchmark_is_refused(tmp_path: Path) -> None:
+    """The jobs of fewer repetitions are among those of more; a folder that holds other data or settings stays as it is."""
+    few = replace(DESIGN, repetitions=1)
+    ask = partial(prepare, pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES)
+    first = ask(SETTINGS, few, tmp_path)
+    assert set(first.jobs) < set(ask(SETTINGS, replace(few, repetitions=3), tmp_path).jobs)
+    with pytest.raises(JournalMismatch):
+        ask(replace(SETTINGS, seed=1), few, tmp_path)
+    with pytest.raises(JournalMismatch):
+        prepare(pointing(1 - MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, few, tmp_path)
+
+
+# What cannot be told ----------------------------------------------------------------------------------------------
+
+
+def test_an_estimator_that_does_not_apply_is_open_and_the_others_go_on(tmp_path: Path) -> None:
+    """Grad-CAM finds no convolution: its verdict says so, the gradient has rows; fewer than five retrainings are no verdict."""
+    design = Design((GRADIENT, Estimator("grad_cam")), shares=(0.25,), repetitions=1)
+    report = roar(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, design, tmp_path)
+    assert set(report.verdicts.values()) == {"inconclusive"}
+    assert "could not be run" in report.reasons["grad_cam", "roar"]
+    assert list(report.header["refused"]) == ["grad_cam"]
+    assert "5 are needed" in report.reasons["gradient", "roar"]
+    assert rows(report, "gradient", "roar")[0].n == 1
+    assert not rows(report, "grad_cam", "roar")
+
+
+def diverging(outputs: Any, labels: Any) -> Any:
+    """Is no number where inputs were removed: then many outputs are alike."""
+    return cross_entropy(outputs, labels) * (math.nan if outputs.std() < 0.02 else 1)
+
+
+def test_a_retraining_that_diverges_is_an_outcome(tmp_path: Path) -> None:
+    """Its row says why it is missing, the verdict is open, and what was trained stays."""
+    task = replace(CLASSES, loss=diverging)
+    design = Design((GRADIENT,), shares=(0.0, 1.0))
+    report = roar(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, task, SETTINGS, design, tmp_path)
+    untouched, all_removed = rows(report, "gradient", "roar")
+    assert untouched.n == 5
+    assert all_removed.n == 0
+    assert "5 of 5 retrainings left out: training: the loss is nan in epoch 0" in all_removed.note
+    assert report.verdicts["gradient", "roar"] == "inconclusive"
+    assert "the loss is nan" in report.reasons["gradient", "roar"]
+
+
+def test_a_model_that_learns_nothing_leaves_all_open(tmp_path: Path) -> None:
+    """Where untouched inputs give no more than the commonest label, removals tell nothing."""
+    lazy = replace(SETTINGS, learning_rate=0.0, epochs=1)
+    test = replace(TEST_SET, labels=np.where(np.arange(120) < 110, 0, 1))
+    report = roar(pointing(MASK), BUILD, TRAIN_SET, test, CLASSES, lazy, replace(DESIGN, orders=("roar",)), tmp_path)
+    assert report.verdicts["gradient", "roar"] == "inconclusive"
+    assert "nothing was learned" in report.reasons["gradient", "roar"]
+
+
+UNSOUND: dict[str, Any] = {
+    "estimators": {"estimators": (GRADIENT, GRADIENT)},
+    "orders": {"orders": ("remove",)},
+    "shares": {"shares": (0.5, 0.1)},
+    "unit": {"unit": "patches"},
+    "repetitions": {"repetitions": 0},
+    "removed": {"removed": "z"},
+}
+
+
+@pytest.mark.parametrize("field", UNSOUND)
+def test_unsound_designs_are_refused(field: str, tmp_path: Path) -> None:
+    """Before anything is ranked, by the field's name."""
+    with pytest.raises(InvalidParameter, match=f"design.{field}"):
+        prepare(pointing(MASK), BUILD, TRAIN_SET, TEST_SET, CLASSES, SETTINGS, replace(DESIGN, **UNSOUND[field]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unfit_data_are_refused(tmp_path: Path) -> None:
+    """A test set that is too small, labels that are numbers, pixels of what is no picture."""
+    ask = partial(prepare, pointing(MASK), BUILD)
+    with pytest.raises(InvalidInput, match="expected 20 or more"):
+        ask(TRAIN_SET, informative(10, 1), CLASSES, SETTINGS, DESIGN, tmp_path)
+    with pytest.raises(InvalidParameter, match="labels that can be met"):
+        ask(TRAIN_SET, TEST_SET, NUMBERS, SETTINGS, DESIGN, tmp_path)
+    with pytest.raises(InvalidParameter, match="only pictures have pixels"):
+        ask(TRAIN_SET, TEST_SET, CLASSES, SETTINGS, replace(DESIGN, unit="pixels"), tmp_path)
