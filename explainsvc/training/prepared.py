@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import onnx
-import onnx2torch
 import onnx_ir as ir
-from onnx2torch.node_converters.registry import get_converter
+from onnx2torch import convert
 from torch import fx
 
 from explainsvc.errors import NotTrainable
+from explainsvc.training import converters as converters
+from explainsvc.training.lowering import lower
+from explainsvc.training.verification import short
 
 if TYPE_CHECKING:
     from explainsvc.model import Model
@@ -23,12 +26,15 @@ class Converted:
     """A graph in torch.
 
     Attributes:
-        module: Called with the inputs in their order; every operator's module has an ``onnx_mapping``, the names of its values.
+        module: Called with the inputs in their order; every operator's module has an ``onnx_mapping``, the names of its values
+            as they were lowered.
         inputs: Their names.
+        names: Lowered name of a node's result → its name in the graph.
     """
 
     module: fx.GraphModule = field(repr=False)
     inputs: tuple[str, ...]
+    names: Mapping[str, str] = field(repr=False)
 
 
 def converted(model: Model) -> Converted:
@@ -37,50 +43,20 @@ def converted(model: Model) -> Converted:
     Raises:
         NotTrainable: torch lacks an operator of it, or the converter fails.
     """
-    proto = stamped(ir.to_proto(model.prepared.model))
-    for number, node in enumerate(proto.graph.node):
-        node.name = f"node_{number}"  # names become those of Python variables
-    try:
-        module = onnx2torch.convert(proto, attach_onnx_mapping=True)
-    except Exception as error:  # the converters raise what Python and torch raise
-        reason = " ".join(str(error).split())[:300]
-        raise NotTrainable(
-            f"onnx2torch does not convert it: {reason}", where="model", to_do="Explain it by onnxruntime alone"
-        ) from error
-    return Converted(module.eval(), tuple(i.name or "" for i in model.graph.inputs))
-
-
-OLDEST, NEWEST = 13, 24
-
-
-def stamped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same nodes under the newest opset of which the converter knows every operator; itself where there is none.
-
-    Most operators of a new opset take more types and compute the same, but the converter knows each version by its number. The
-    checker refuses nodes that the other opset spells in another way; whether they compute the same, their user finds out.
-    """
-    for version in range(NEWEST, OLDEST - 1, -1):
-        found = onnx.ModelProto.FromString(model.SerializeToString())
-        for opset in found.opset_import:
-            opset.version = version if opset.domain in ("", "ai.onnx") else opset.version
-        del found.graph.value_info[:]
-        if _known(found, version) and _valid(found):
-            return found
-    return model
-
-
-def _known(model: onnx.ModelProto, version: int) -> bool:
-    """Whether each operator has a converter."""
-    for operator, domain in {(node.op_type, node.domain) for node in model.graph.node}:
+    source = ir.to_proto(model.prepared.model)
+    lowered = lower(source, ()).proto
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # onnx2torch's doubts about Resize: outputs are compared by who asks
         try:
-            get_converter(operator, version if domain in ("", "ai.onnx") else 1, domain)
-        except NotImplementedError:
-            return False
-    return True
+            module = convert(lowered, attach_onnx_mapping=True)
+        except Exception as error:  # the converters raise what Python and torch raise
+            raise NotTrainable(
+                f"onnx2torch does not convert it: {short(error)}", where="model", to_do="Explain it by onnxruntime alone"
+            ) from error
+    return Converted(module.eval(), tuple(i.name or "" for i in model.graph.inputs), _names(lowered, source))
 
 
-def _valid(model: onnx.ModelProto) -> bool:
-    with suppress(onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        onnx.checker.check_model(model, full_check=True)
-        return True
-    return False
+def _names(lowered: onnx.ModelProto, source: onnx.ModelProto) -> dict[str, str]:
+    """Nodes stand in the order of the source's; a result that nothing reads may be missing at the end."""
+    pairs = zip(lowered.graph.node, source.graph.node, strict=False)
+    return {own: name for ours, theirs in pairs for own, name in zip(ours.output, theirs.output, strict=False) if name}

@@ -115,9 +115,9 @@ class Ruled(torch.autograd.Function):
 class Walk(fx.Interpreter):
     """The forward pass, node by node: some nodes have rules, and every value is kept under its name in the ONNX graph."""
 
-    def __init__(self, module: fx.GraphModule, rules: Mapping[str, Rule]) -> None:
-        super().__init__(module)
-        self._rules = rules
+    def __init__(self, graph: Converted, rules: Mapping[str, Rule]) -> None:
+        super().__init__(graph.module)
+        self._rules, self._names = rules, graph.names
         self.values: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -125,7 +125,7 @@ class Walk(fx.Interpreter):
         if n.op != "call_module":
             return super().run_node(n)
         operator: Any = self.fetch_attr(str(n.target))
-        names = [name for name in operator.onnx_mapping.outputs if name]
+        names = [self._names.get(own, "") for own in operator.onnx_mapping.outputs]
         rule = self._rules.get(names[0])
         if rule is None:
             found = super().run_node(n)
@@ -180,7 +180,8 @@ class SecondEngine:
         rules, kind = self._rules(e), {32: torch.float32, 64: torch.float64}[bits]
         given, batched = self.model.internal(feeds), self.model.batched(feeds) and e.target.seed.ndim > 0
         cuts = [slice(n, n + 1) for n in range(len(e.target.seed))] if batched else [slice(None)]
-        question = Question(self.graph.module.to(kind), self.graph.inputs, rules, e, kind)
+        self.graph.module.to(kind)
+        question = Question(self.graph, rules, e, kind)
         parts = [question.answer({name: a[cut] for name, a in given.items()} if batched else given, cut) for cut in cuts]
         return Told(np.stack([part for part, _ in parts]), np.stack([value for _, value in parts]))
 
@@ -197,8 +198,7 @@ class SecondEngine:
 class Question:
     """A method on a converted graph; ``kind`` is the type that it computes in."""
 
-    module: fx.GraphModule
-    inputs: tuple[str, ...]
+    graph: Converted
     rules: Mapping[str, Rule]
     asked: Explained
     kind: torch.dtype
@@ -208,8 +208,8 @@ class Question:
         target = self.asked.target
         tensors = {name: _tensor(array, self.kind) for name, array in feeds.items()}
         wanted = [tensors[name].requires_grad_() for name in self.asked.wanted]
-        walk = Walk(self.module, self.rules)
-        walk.run(*(tensors[name] for name in self.inputs))
+        walk = Walk(self.graph, self.rules)
+        walk.run(*(tensors[name] for name in self.graph.inputs))
         value = walk.values[target.output]
         seed = torch.from_numpy(np.array(target.seed[cut])).to(self.kind)
         relevance = seed * value.detach() if self.asked.name == "lrp_epsilon" else seed.expand_as(value)

@@ -14,7 +14,6 @@ import explainsvc
 from explainsvc.autograd.shapes import Array
 from explainsvc.checks import second_engine as check
 from explainsvc.report.report import Report
-from explainsvc.training.prepared import stamped
 from tests import models
 from tests.models import build, numbers, weights
 
@@ -152,15 +151,3 @@ def test_without_the_extra_the_check_says_how_to_get_it(
     report = audited(cnn, pictures, ["gradient"])
     assert words(report) == {"gradient": "inconclusive"}
     assert "pip install 'explainsvc[train]'" in report.rows[0].note
-
-
-def test_stamped_graphs_are_the_same_nodes(cnn: explainsvc.Model) -> None:
-    """Under an opset that the converter knows; what it knows no version of stays."""
-    import onnx_ir as ir
-
-    proto = ir.to_proto(cnn.prepared.model)
-    found = stamped(proto)
-    assert [n.op_type for n in found.graph.node] == [n.op_type for n in proto.graph.node]
-    assert found.opset_import[0].version < proto.opset_import[0].version
-    strange = build("g (float[N, 4] x) => (float[N, 4] y) { y = Hardmax(x) }")
-    assert stamped(strange) == strange
