@@ -65,9 +65,9 @@ class Data:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def feeds(self, items: Array | slice, device: str = "cpu") -> Tensors:
+    def feeds(self, items: Array | slice) -> Tensors:
         """Some of the items as tensors."""
-        return {name: torch.as_tensor(np.ascontiguousarray(array[items])).to(device) for name, array in self.inputs.items()}
+        return {name: torch.as_tensor(np.ascontiguousarray(array[items])) for name, array in self.inputs.items()}
 
     def digests(self) -> dict[str, str]:
         """The sha256 of every array, by which others can tell whether they have the same."""
@@ -77,7 +77,7 @@ class Data:
 def labels_like(labels: Array, outputs: torch.Tensor, task: Task) -> torch.Tensor:
     """Labels in the form that the task's loss takes beside these outputs."""
     if task.labels == "classes":
-        return torch.as_tensor(np.ascontiguousarray(labels, np.int64)).to(outputs.device)
+        return torch.as_tensor(np.ascontiguousarray(labels, np.int64))
     return torch.as_tensor(np.ascontiguousarray(labels)).to(outputs).reshape(outputs.shape)
 
 

@@ -44,7 +44,6 @@ class Settings:
     epochs: int = param(100, "int", "at most", low=1)
     stop_accuracy: float = param(0.0, "float", "training accuracy at which training ends; 0: none does", low=0, high=1)
     patience: int = param(0, "int", "epochs without a lower validation loss after which training ends; 0: none do", low=0)
-    device: str = param("cpu", "str", "where torch computes", choices=("cpu", "cuda"))
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0; cosine: Loshchilov & Hutter 2017, eq. 5, without restarts."""
@@ -124,10 +123,9 @@ def epochs(
 ) -> Course:  # fmt: skip
     """The records of :func:`fit` as they come, and what it returns at the end; closing the generator ends the training."""
     asked = _Asked(data, task, settings, output or trainable.outputs[0], validation)
-    _require(asked, trainable)
-    question = asked.question(trainable)
     own = with_numbers(trainable, initial_numbers(trainable, settings.distribution, settings.seed))
-    own.module.to(settings.device)
+    _require(asked, own)
+    question = asked.question(trainable)
     optimiser = _optimiser(own.module, settings)
     before = None if folder is None else kept(folder, question)
     best: State = {}
@@ -138,7 +136,7 @@ def epochs(
         optimiser.load_state_dict(before.optimiser)
         best, records, ending = before.best, [Record(**fields) for fields in before.records], before.ending  # type: ignore[arg-type]
     while not ending:
-        with _reproducible(settings, len(records)):
+        with _reproducible(settings.seed, len(records)):
             _pass(own, optimiser, asked, len(records))
         records.append(_record(own, asked, len(records)))
         if settings.patience and _chosen(settings, records) is records[-1]:
@@ -150,7 +148,7 @@ def epochs(
         yield records[-1]
     if best:
         own.module.load_state_dict(best)
-    own.module.to("cpu").eval()
+    own.module.eval()
     return Fitted(own, tuple(records), ending, _chosen(settings, records), torch.get_num_threads())
 
 
@@ -183,8 +181,6 @@ def _require(asked: _Asked, trainable: Trainable) -> None:
         violations.append(Violation("settings.patience", "needs a validation set"))
     if asked.settings.stop_accuracy and asked.task.labels == "numbers":
         violations.append(Violation("settings.stop_accuracy", "needs labels that can be met"))
-    if asked.settings.device == "cuda" and not torch.cuda.is_available():
-        violations.append(Violation("settings.device", "is cuda, which torch does not find here"))
     if violations:
         raise InvalidParameter("the settings do not fit the training", where="training", violations=violations)
     for data in (asked.data, asked.validation):
@@ -200,17 +196,17 @@ def _optimiser(module: torch.nn.Module, s: Settings) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _reproducible(settings: Settings, epoch: int) -> Iterator[None]:
+def _reproducible(seed: int, epoch: int) -> Iterator[None]:
     """torch's random numbers of this epoch, and only algorithms that repeat; as it was before, afterwards.
 
     What torch draws for itself (dropout) depends on the seed and the epoch alone: a resumed training draws the same.
     """
-    cuda = settings.device == "cuda"
     determined = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng([torch.cuda.current_device()] if cuda else []):
-        torch.manual_seed(int(seed_sequence(settings.seed, f"torch/{epoch}").generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    drawn = seed_sequence(seed, f"torch/{epoch}").generate_state(1, np.uint32)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(int(drawn[0]))
         try:
-            torch.use_deterministic_algorithms(determined or not cuda)
+            torch.use_deterministic_algorithms(True)
             yield
         finally:
             torch.use_deterministic_algorithms(determined)
@@ -224,7 +220,7 @@ def _pass(own: Trainable, optimiser: torch.optim.Optimizer, asked: _Asked, epoch
         group["lr"] = settings.rate(epoch)
     order = np.random.default_rng(seed_sequence(settings.seed, f"order/{epoch}")).permutation(len(data))
     for items in np.array_split(order, math.ceil(len(data) / settings.batch_size)):
-        found = own(data.feeds(items, settings.device))[asked.output]
+        found = own(data.feeds(items))[asked.output]
         loss = asked.task.loss(found, labels_like(data.labels[items], found, asked.task)).mean()
         if not loss.requires_grad:
             raise NotTrainable("no learned number leads to the output", where=f'training, output "{asked.output}"')
@@ -244,14 +240,16 @@ def _require_finite(loss: float, epoch: int) -> None:
 
 def _record(own: Trainable, asked: _Asked, epoch: int) -> Record:
     sets = [data for data in (asked.data, asked.validation) if data is not None]
-    found = [measure(own, data, asked.task, asked.output, asked.settings.device) for data in sets]
+    found = [measure(own, data, asked.task, asked.output) for data in sets]
     for loss, _ in found:
         _require_finite(loss, epoch)
     return Record(epoch, asked.settings.rate(epoch), *(number for pair in found for number in pair))
 
 
-def measure(trainable: Trainable, data: Data, task: Task, output: str = "", device: str = "cpu") -> tuple[float, float]:
+def measure(trainable: Trainable, data: Data, task: Task, output: str = "") -> tuple[float, float]:
     """Mean loss and accuracy of a model as it is, without dropout and with the statistics that were learned.
+
+    The module is left in its mode of evaluation.
 
     Returns:
         Accuracy is the share of the labels that the output gives; NaN where labels are numbers.
@@ -261,10 +259,10 @@ def measure(trainable: Trainable, data: Data, task: Task, output: str = "", devi
     with torch.no_grad():
         for start in range(0, len(data), EVALUATED):
             items = slice(start, start + EVALUATED)
-            found = trainable(data.feeds(items, device))[output or trainable.outputs[0]]
+            found = trainable(data.feeds(items))[output or trainable.outputs[0]]
             labels = labels_like(data.labels[items], found, task)
-            losses.append(task.loss(found, labels).double().cpu())
-            hits.append(task.hits(found, labels).cpu())
+            losses.append(task.loss(found, labels).double())
+            hits.append(task.hits(found, labels))
     return float(torch.cat(losses).mean()), float(torch.cat(hits).mean())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from explainsvc.loading import load
+from explainsvc.graph.load import load_model
 from explainsvc.method import silent
 from explainsvc.model import Model
 from explainsvc.report.report import Report
@@ -88,8 +88,8 @@ def data_randomisation(
         ExplainsvcError: As :func:`fit` and :func:`compare`.
     """
     permuted = fit_permuted(trainable, data, task, settings, output=output, folder=folder, progress=progress)
-    true_model: Model = load(trainable.to_onnx())
-    report = compare(true_model, load(permuted.fitted.trainable.to_onnx()), feeds, methods, **question)
+    true_model, other = (Model(load_model(each.to_onnx())) for each in (trainable, permuted.fitted.trainable))
+    report = compare(true_model, other, feeds, methods, **question)
     facts = _facts(permuted, settings, measure(trainable, data, task, output)[1])
     checks = {NAME: report.header["checks"][NAME] | {"training": facts}}
     told = replace(report, header=report.header | {"checks": checks})
