@@ -1,4 +1,4 @@
-"""What the commands about audits do: audit, replay, verify."""
+"""What the commands about audits do: audit, data-randomization, replay, verify."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from explainsvc.commands import DIFFERENT, DONE, VERDICT, folder_of, say
 from explainsvc.engines import Audit
 from explainsvc.errors import InvalidInput
 from explainsvc.journals import JournalFile, kept
+from explainsvc.loading import load
 from explainsvc.progress import Advance, bar
 from explainsvc.report.report import Report
+from explainsvc.training import pair
 
 ENVELOPE, JOURNAL = "report.dsse.json", "journal.jsonl"
 
@@ -89,6 +91,23 @@ def _question(options: argparse.Namespace, plan: AuditPlan) -> Audit:
         seed=next((seed for seed in (options.seed, plan.seed) if seed is not None), 0),
         parameters=asked.parameters,
     )
+
+
+def data_randomization(options: argparse.Namespace) -> int:
+    """The maps of two models, one of which learned permuted labels; exit code 3 for a verdict named by --fail-on."""
+    cards = {**engines.methods(None), pair.NAME: pair.CARD}
+    question: dict[str, Any] = {
+        "parameters": arguments.by_name(cards, options.parameters),
+        "target": options.target,
+        "labels": None if options.labels is None else arguments.read_array(options.labels),
+        "seed": options.seed,
+    }
+    true, permuted = load(options.model), load(options.permuted)
+    feeds, folder = arguments.read_inputs(options.inputs), folder_of(options.out)
+    with bar() as advance:
+        report = pair.compare(true, permuted, feeds, options.methods, progress=advance, **question)
+    say(options, report.to_json(), texts.verdicts(report, _saved(report, folder, None)))
+    return VERDICT if set(options.fail_on) & set(report.verdicts.values()) else DONE
 
 
 def replay(options: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         _compile,
         _ledger,
         _audit,
+        _data_randomization,
         _replay,
         _verify,
         _randomise,
@@ -212,6 +213,22 @@ def _audit(group: Commands) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help=text)
     parser.add_argument("--fresh", action="store_true", help="begin anew, whatever journal is there")
     parser.add_argument("--sign-key", metavar="KEY.pem", help="an Ed25519 key: writes report.dsse.json too")
+    parser.add_argument("--fail-on", action="append", choices=VERDICTS, default=[], help="exit 3 on this verdict")
+    _json(parser)
+
+
+def _data_randomization(group: Commands) -> None:
+    text = "the maps of two models of one architecture, trained on true and on permuted labels"
+    parser = _command(group, "data-randomization", audit_commands.data_randomization, text)
+    _model(parser)
+    parser.add_argument("permuted", metavar="PERMUTED", help="the .onnx file of the model that learned permuted labels")
+    parser.add_argument("--inputs", required=True, metavar="F.npz", help="keys are the input names")
+    parser.add_argument("--methods", required=True, type=arguments.names, metavar="A,B")
+    _target(parser)
+    parser.add_argument("--labels", metavar="F.npy", help="true classes, for the accuracy column")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    _parameters(parser, "NAME.KEY=VALUE", "a parameter of a method or of data_randomization (repeatable)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets report.json and report.html")
     parser.add_argument("--fail-on", action="append", choices=VERDICTS, default=[], help="exit 3 on this verdict")
     _json(parser)
 

@@ -91,10 +91,13 @@ def compare(
     return report_of(plan, subject, list(_rows(permuted_model, subject, params)))
 
 
+CARD = read_card(NAME, __doc__, Params)
+
+
 def _check(permuted_model: Model) -> Check:
     """The check whose one step is this model."""
     return Check(
-        read_card(NAME, __doc__, Params),
+        CARD,
         Params,
         run=partial(_rows, permuted_model),
         judge=_judge,
