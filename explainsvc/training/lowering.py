@@ -40,7 +40,9 @@ def lower(source: onnx.ModelProto, learned: Sequence[str]) -> Lowered:
     for name in learned:
         declared = helper.make_tensor_value_info(name, tensors[name].data_type, tensors[name].dims)
         graph.input.append(declared)
-        graph.initializer.remove(tensors[name])
+    kept = [t for t in graph.initializer if t.name not in set(learned)]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
     read = {name for node in graph.node for name in node.input} | {v.name for v in graph.output}
     for k, node in enumerate(graph.node):
         _plain(node, k, read, number)

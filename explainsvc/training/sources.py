@@ -11,7 +11,7 @@ import onnx_ir as ir
 from explainsvc.autograd.backward import FLOATS
 from explainsvc.errors import NotTrainable
 from explainsvc.graph.later import simplified_to_rms
-from explainsvc.graph.layers import parameter_units
+from explainsvc.graph.layers import LAYERS, parameter_units
 from explainsvc.graph.limits import all_nodes
 from explainsvc.graph.passes import Pass, quiet, read
 from explainsvc.graph.passes.adapters import adapt_old_operators
@@ -35,6 +35,7 @@ _TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 _BRANCHING = frozenset({"If", "Loop", "Scan"})
 _HOLDING = frozenset({"LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor", *_TREES})
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_POINTWISE = frozenset({"Add", "Mul"})
 _MEASURED = frozenset({"mean", "var"})
 
 
@@ -84,9 +85,9 @@ def _formed(proto: onnx.ModelProto, form: Sequence[Callable[[ir.Model], bool]]) 
 
 def _source(model: ir.Model) -> Source:
     roles = {p.name: p.role for unit in parameter_units(model.graph) for p in unit.tensors}
-    single = {name for node in model.graph for name in _single_bias(node)}
+    more = {name for node in model.graph for name in (*_single_bias(node), *_made_into_weights(node))}
     proto = ir.to_proto(model)
-    names = [t.name for t in proto.graph.initializer if t.name in roles or t.name in single]
+    names = [t.name for t in proto.graph.initializer if t.name in roles or t.name in more]
     learned = tuple(name for name in names if roles.get(name) not in _MEASURED)
     if not learned:
         raise _nothing_learns(proto)
@@ -101,6 +102,29 @@ def _single_bias(node: ir.Node) -> Iterator[str]:
             alone = tensor is not None and tensor.size == 1 and len(tensor.shape) > 0 and tensor.dtype in FLOATS
             if made is not None and made.op_type in _LAYERS and alone and bias is not None and bias.is_initializer():
                 yield bias.name or ""
+
+
+def _made_into_weights(node: ir.Node) -> Iterator[str]:
+    """What a layer's weight is computed from, where that is initializers only: gates in another order, a weight norm."""
+    operands = LAYERS[node.op_type][0] if node.op_type in LAYERS.keys() - _POINTWISE and node.domain == "" else {}
+    for value in (node.inputs[k] for k in operands if k < len(node.inputs)):
+        origins = _origins(value)
+        if all(origin.is_initializer() for origin in origins):
+            tensors = [(v.name or "", v.const_value) for v in origins]
+            yield from (name for name, t in tensors if t is not None and t.dtype in FLOATS and t.size > 1)
+
+
+def _origins(value: ir.Value | None) -> list[ir.Value]:
+    """The inputs and initializers that a value is computed from."""
+    found: dict[ir.Value, None] = {}
+    waiting = [] if value is None else [value]
+    while waiting:
+        value = waiting.pop()
+        if value not in found:
+            found[value] = None
+            maker = value.producer()
+            waiting += [] if maker is None else [v for v in maker.inputs if v is not None]
+    return [v for v in found if v.producer() is None]
 
 
 def _nothing_learns(proto: onnx.ModelProto) -> NotTrainable:

@@ -101,7 +101,7 @@ def test_learned_tensors_are_parameters_and_the_rest_are_buffers() -> None:
       m = MatMul (x, w)  a = Add (m, b)  h = Mul (a, half)  r = Relu (h)  n = MatMul (r, v)  y = Add (n, c)
     }"""
     given = {"w": weights("w", 4, 5), "b": weights("b", 5), "v": weights("v", 5, 1), "c": weights("c", 1)}
-    found = trainable(explainsvc.load(build(graph, given | {"half": np.float32(0.5)})))
+    found = trainable(explainsvc.load(build(graph, given | {"half": np.array(0.5, np.float32)})))
     parameters = {found.tensors[name]: p for name, p in found.module.named_parameters()}
     assert parameters.keys() == given.keys()
     assert all(p.requires_grad for p in parameters.values())
@@ -139,7 +139,9 @@ def test_weights_in_constant_nodes_are_learned() -> None:
 
 def test_batch_normalization_trains_as_such() -> None:
     """In train mode it normalises by the batch and moves its statistics as torch's layer does; they go back into ONNX."""
-    graph = "g (float[N, 3, 5] x) => (float[N, 3, 5] y) { y = BatchNormalization <momentum = 0.8, epsilon = 0.01> (x, s, b, m, v) }"
+    graph = (
+        "g (float[N, 3, 5] x) => (float[N, 3, 5] y) { y = BatchNormalization <momentum = 0.8, epsilon = 0.01> (x, s, b, m, v) }"
+    )
     given = {"s": weights("s", 3), "b": weights("b", 3), "m": weights("m", 3), "v": 1 + weights("v", 3) ** 2}
     found = trainable(explainsvc.load(build(graph, given)))
     layer = torch.nn.BatchNorm1d(3, eps=0.01, momentum=0.2)
@@ -162,7 +164,7 @@ def test_dropout_drops_in_train_mode_only() -> None:
     graph = """g (float[N, 400] x) => (float[N, 400] y) {
       h = Mul (x, scale)  d, mask = Dropout (h, ratio)  y = Identity (d)
     }"""
-    proto = build(graph, {"scale": np.ones(400, np.float32) * 2, "ratio": np.float32(0.25)})
+    proto = build(graph, {"scale": np.ones(400, np.float32) * 2, "ratio": np.array(0.25, np.float32)})
     found, ones = trainable(explainsvc.load(proto)), {"x": torch.ones(50, 400)}
     assert bool((found(ones)["y"] == 2).all())
     found.module.train()
@@ -206,9 +208,10 @@ def test_names_of_a_file_are_never_run_as_python() -> None:
     """torch.fx writes names of modules into source code: a node's name with a quote in it must not get there."""
     proto = models.linear()
     proto.graph.node[0].name = 'x"), print("run"), getattr(self, "x'
-    found = trainable(explainsvc.load(proto))
-    assert "print" not in found.module.code
-    assert close(found({"x": torch.ones(1, 4)})["y"].detach().numpy(), explainsvc.load(proto).predict({"x": np.ones((1, 4), "f")})["y"])
+    model = explainsvc.load(proto)
+    found, ones = trainable(model), np.ones((1, 4), np.float32)
+    assert "print" not in str(found.module.code)
+    assert close(found({"x": torch.from_numpy(ones)})["y"].detach().numpy(), model.predict({"x": ones})["y"])
 
 
 def test_others_keep_onnx2torchs_own_converters() -> None:
@@ -257,5 +260,5 @@ def test_integer_weights_are_refused() -> None:
     }"""
     w = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
     with pytest.raises(NotTrainable, match="integers") as caught:
-        trainable(explainsvc.load(build(graph, {"w": w, "s": np.float32(0.1), "b": weights("b", 3)})))
+        trainable(explainsvc.load(build(graph, {"w": w, "s": np.array(0.1, np.float32), "b": weights("b", 3)})))
     assert caught.value.details["operator"] == "DequantizeLinear"

@@ -160,21 +160,41 @@ POINTWISE = [
     Row("Dropout", (2, 5), (np.float32(0.4),), {}, 22),
 ]  # fmt: skip
 SHAPING = [
-    Row("Reshape", (2, 3, 4), (ints(0, -1, 2),), {}, 21), Row("Reshape", (2, 3, 4), (ints(6, 4),), {"allowzero": 1}, 19),
-    Row("Split", (2, 7), (), {"axis": 1, "num_outputs": 3}, 18, 3, 2), Row("Split", (2, 7), (ints(2, 5),), {"axis": -1}, 18, 2, 1),
-    Row("Pad", (2, 3, 4), (ints(0, 1, -1, 0, 2, 3), np.float32(0.5))), Row("Pad", (2, 3, 4), (ints(1, 2), None, ints(-1)), {}, 18),
+    Row("Reshape", (2, 3, 4), (ints(0, -1, 2),), {}, 21),
+    Row("Reshape", (2, 3, 4), (ints(6, 4),), {"allowzero": 1}, 19),
+    Row("Split", (2, 7), (), {"axis": 1, "num_outputs": 3}, 18, 3, 2),
+    Row("Split", (2, 7), (ints(2, 5),), {"axis": -1}, 18, 2, 1),
+    Row("Pad", (2, 3, 4), (ints(0, 1, -1, 0, 2, 3), np.float32(0.5))),
+    Row("Pad", (2, 3, 4), (ints(1, 2), None, ints(-1)), {}, 18),
     *(Row("Pad", (2, 3, 4), (ints(0, 1, 2, 1, 2, 1),), {"mode": mode}, 19) for mode in ("reflect", "edge", "wrap")),
-    Row("Trilu", (2, 4, 5), (np.int64(1),)), Row("Trilu", (2, 4, 5), (), {"upper": 0}), Row("SpaceToDepth", (2, 3, 4, 6), (), {"blocksize": 2}),
+    Row("Trilu", (2, 4, 5), (np.int64(1),)),
+    Row("Trilu", (2, 4, 5), (), {"upper": 0}),
+    Row("SpaceToDepth", (2, 3, 4, 6), (), {"blocksize": 2}),
     Row("ScatterElements", (2, 3, 4), (np.array([[[0, -1]]], np.int64), weights("u", 1, 1, 2)), {"axis": 2}),
-    Row("Slice", (2, 6, 5), (ints(-1, 1), ints(-100, 4), ints(1, -1), ints(-2, 2))), Row("Slice", (2, 6), (ints(0, 1), ints(2, 99))),
-    Row("Unsqueeze", (2, 3), (ints(-1, 0),)), Row("Squeeze", (2, 1, 1, 3), (ints(1, -2),)), Row("Flatten", (2, 3, 4), (), {"axis": 2}),
-    Row("Transpose", (2, 3, 4), (), {"perm": [0, 2, 1]}), Row("CastLike", (2, 3), (np.float32(1),)),
-    Row("GlobalMaxPool", (2, 3, 4, 5), (), {}, 22), Row("GlobalAveragePool", (2, 3, 4, 5), (), {}, 22),
-    Row("GlobalLpPool", (2, 3, 4, 5), (), {"p": 2}, 21), Row("LpPool", (2, 3, 5, 6), (), {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}, 22),
-    Row("MaxPool", (2, 3, 9), (), {"kernel_shape": [3], "dilations": [2]}, 22), Row("TopK", (2, 5), (ints(2),), {"axis": 1}, 21, 2, 0),
-    *(Row("AveragePool", (2, 3, 7, 8), (), {"kernel_shape": [3, 3], "strides": [2, 2], "count_include_pad": 1, "pads": [1, 1, 0, 1], "ceil_mode": c}, 22)
-      for c in (0, 1)),
-]  # fmt: skip
+    Row("Slice", (2, 6, 5), (ints(-1, 1), ints(-100, 4), ints(1, -1), ints(-2, 2))),
+    Row("Slice", (2, 6), (ints(0, 1), ints(2, 99))),
+    Row("Unsqueeze", (2, 3), (ints(-1, 0),)),
+    Row("Squeeze", (2, 1, 1, 3), (ints(1, -2),)),
+    Row("Flatten", (2, 3, 4), (), {"axis": 2}),
+    Row("Transpose", (2, 3, 4), (), {"perm": [0, 2, 1]}),
+    Row("CastLike", (2, 3), (np.float32(1),)),
+    Row("GlobalMaxPool", (2, 3, 4, 5), (), {}, 22),
+    Row("GlobalAveragePool", (2, 3, 4, 5), (), {}, 22),
+    Row("GlobalLpPool", (2, 3, 4, 5), (), {"p": 2}, 21),
+    Row("LpPool", (2, 3, 5, 6), (), {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}, 22),
+    Row("MaxPool", (2, 3, 9), (), {"kernel_shape": [3], "dilations": [2]}, 22),
+    Row("TopK", (2, 5), (ints(2),), {"axis": 1}, 21, 2, 0),
+    *(
+        Row(
+            "AveragePool",
+            (2, 3, 7, 8),
+            (),
+            {"kernel_shape": [3, 3], "strides": [2, 2], "count_include_pad": 1, "pads": [1, 1, 0, 1], "ceil_mode": c},
+            22,
+        )
+        for c in (0, 1)
+    ),
+]
 MORE = [*recurrent("RNN", 1, 1), *recurrent("GRU", 3, 1)[4:], *resizes()[1::2], *reductions()[1::2]]
 """Whose like is among the others; quick runs leave them out."""
 ROWS = [

@@ -15,10 +15,13 @@ def batch_normalization(call: Call, x: Tensor, scale: Tensor, shift: Tensor, mea
     """Of the batch while training, of what was measured otherwise (Ioffe & Szegedy 2015, algorithms 1 and 2).
 
     Training moves mean and variance as torch does, by 1 − ONNX's momentum and with the unbiased variance of the batch.
+    A node with ``training_mode`` normalises by the batch at all times.
     """
     single_result(call)
-    momentum = 1 - call.get("momentum", 0.9)
-    return F.batch_norm(x, mean, var, scale, shift, call.training, momentum, call.get("epsilon", _EPSILON))
+    momentum, epsilon = 1 - call.get("momentum", 0.9), call.get("epsilon", _EPSILON)
+    if call.get("training_mode", 0) and not call.training:
+        return F.batch_norm(x, None, None, scale, shift, training=True, eps=epsilon)
+    return F.batch_norm(x, mean, var, scale, shift, call.training, momentum, epsilon)
 
 
 @operand_form("InstanceNormalization")

@@ -62,7 +62,8 @@ def global_max_pool(_call: Call, x: Tensor) -> Tensor:
 @operator("GlobalLpPool", since=2)
 def global_lp_pool(call: Call, x: Tensor) -> Tensor:
     """The p-norm of every channel."""
-    return torch.linalg.vector_norm(x, call.get("p", 2), dim=tuple(range(2, x.dim())), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, call.get("p", 2), dim=tuple(range(2, x.dim())), keepdim=True)
+    return norm
 
 
 @operator("LpPool", since=2)
