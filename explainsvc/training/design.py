@@ -39,7 +39,13 @@ class Design:
     @property
     def everyone(self) -> tuple[Estimator, ...]:
         """The estimators, and those baselines that are not among them."""
-        return (*self.estimators, *(baseline for baseline in BASELINES if baseline not in self.estimators))
+        asked = {estimator.name for estimator in self.estimators}
+        return (*self.estimators, *(baseline for baseline in BASELINES if baseline.name not in asked))
+
+    @property
+    def random(self) -> int:
+        """The number of the random ranks."""
+        return [estimator.name for estimator in self.everyone].index(RANDOM.name)
 
     def require_sound(self) -> None:
         """Raises InvalidParameter, which lists everything that is wrong."""

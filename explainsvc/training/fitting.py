@@ -93,7 +93,7 @@ def fit(
     """Trains a copy of the model from random initialisation.
 
     Args:
-        trainable: Not changed; its learned tensors tell shapes and roles, not numbers to start from.
+        trainable: Not changed. What it has learned is forgotten, but for what normal_same_std and permute take from it.
         data: What is learned.
         task: The loss, and what labels are.
         settings: All else.

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from explainsvc.attribution import versions
@@ -141,8 +140,7 @@ def prepare(
             except ExplainsvcError as error:
                 refused[estimator.name] = str(error)
     jobs = tuple(_jobs(build, task, settings, design, folder, output, frozenset(refused)))
-    commonest = np.unique(test.labels, return_counts=True)[1].max() / test.labels.size
-    return Bench(design, jobs, _header(model, test, asked, design, refused), refused, float(commonest))
+    return Bench(design, jobs, _header(model, test, asked, design, refused), refused, test.guessing())
 
 
 def _removed(design: Design, train: Data) -> str:

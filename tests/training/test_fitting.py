@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
 import explainsvc
 from explainsvc.errors import InvalidInput, InvalidParameter, JournalMismatch, NotTrainable, StoreCorrupt
@@ -103,6 +104,47 @@ def test_schedules(name: str) -> None:
     """The learning rate of the first four epochs, by the formula."""
     settings, expected = RATES[name]
     assert [settings.rate(epoch) for epoch in range(4)] == pytest.approx(expected)
+
+
+def test_an_epoch_sees_every_item_once_in_another_order() -> None:
+    """In batches as even as can be, by the labels that the loss is given while gradients are recorded."""
+
+    def recording(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            seen.append(labels.reshape(-1).tolist())
+        return NUMBERS.loss(outputs, labels)
+
+    seen: list[list[float]] = []
+    data = Data({"x": blobs(33).inputs["x"]}, np.arange(33.0))
+    fit(perceptron(outputs=1), data, replace(NUMBERS, loss=recording), replace(QUICK, epochs=2, batch_size=32))
+    assert [len(batch) for batch in seen] == [17, 16, 17, 16]
+    first, second = seen[0] + seen[1], seen[2] + seen[3]
+    assert sorted(first) == sorted(second) == list(range(33))
+    assert first != second
+
+
+def test_tensors_of_unknown_roles_are_drawn_with_their_own_spread() -> None:
+    """What only a Sub takes belongs to no layer: N(0, σ²) with the σ that it has, in another order of magnitude than He's."""
+    given = perceptron(hidden=512)
+    proto = type(given.graph)()
+    proto.CopyFrom(given.graph)
+    spread = np.random.default_rng(0).normal(scale=30, size=512).astype(np.float32)
+    proto.graph.node[0].output[0] = "shifted"
+    proto.graph.node.insert(1, helper.make_node("Sub", ["shifted", "c"], ["h"], "shift"))
+    proto.graph.initializer.append(numpy_helper.from_array(spread, "c"))
+    module = given.module
+    module.register_parameter("c", torch.nn.Parameter(torch.from_numpy(spread)))
+    drawn = initial_numbers(replace(given, graph=proto, tensors={**given.tensors, "c": "c"}), "he_normal", 0)
+    assert drawn["c"].std() == pytest.approx(30, rel=0.15)
+    assert abs(np.corrcoef(drawn["c"], spread)[0, 1]) < 0.2
+    assert all(np.array_equal(array, drawn[name]) for name, array in initial_numbers(given, "he_normal", 0).items())
+
+
+def test_binary_hits_are_shares_of_right_labels() -> None:
+    """Of an output with or without an axis of its own, above the task's threshold."""
+    outputs, labels = torch.tensor([[0.7, 0.2], [0.4, 0.6]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    assert replace(BINARY, threshold=0.5).hits(outputs, labels).tolist() == [0.5, 1.0]
+    assert BINARY.hits(outputs[:, 0] - 0.5, labels[:, 0]).tolist() == [1.0, 1.0]
 
 
 def test_training_ends_at_the_accuracy_asked_for() -> None:
@@ -225,6 +267,8 @@ BAD = {
     "too few": (Data({"x": X[:19]}, np.arange(19) % 3), CLASSES, "expected 20 or more"),
     "other numbers of items": (Data({"x": X[:30]}, np.arange(40) % 3), CLASSES, "has 30 items, the labels have 40"),
     "a missing input": (Data({"z": X}, np.arange(40) % 3), CLASSES, r"inputs\[\"x\"\]: is missing"),
+    "another type": (Data({"x": X.astype(np.float64)}, np.arange(40) % 3), CLASSES, r"could not run .* float64\[40, 6\]"),
+    "another shape": (Data({"x": X[:, :5]}, np.arange(40) % 3), CLASSES, r"could not run .* float32\[40, 5\]"),
     "NaN in an input": (Data({"x": np.where(X > 2, np.nan, X)}, np.arange(40) % 3), CLASSES, "holds NaN"),
 }
 

@@ -133,6 +133,14 @@ def test_estimators_of_the_paper() -> None:
     assert SHARES == (0, 0.1, 0.3, 0.5, 0.7, 0.9)
 
 
+def test_baselines_with_parameters_stand_in_for_those_that_run_beside() -> None:
+    """ROAR's own variants may be asked for; without, random and Sobel are added."""
+    own = (Estimator("sobel", {"variant": "roar"}), GRADIENT, Estimator("random", {"distribution": "bernoulli"}))
+    assert Design(own).everyone == own
+    assert Design(own).random == 2
+    assert [estimator.name for estimator in DESIGN.everyone] == ["gradient", "random", "sobel"]
+
+
 # What comes of it -------------------------------------------------------------------------------------------------
 
 
