@@ -46,7 +46,7 @@ class Task:
         if self.labels == "classes":
             return (outputs.argmax(dim=1) == labels).double()
         if self.labels == "binary":
-            return ((outputs > self.threshold) == (labels > 0)).double().flatten(1).mean(dim=1)
+            return ((outputs > self.threshold) == (labels > 0)).double().reshape(len(outputs), -1).mean(dim=1)
         return torch.full((len(outputs),), torch.nan, dtype=torch.float64)
 
 
@@ -69,6 +69,10 @@ class Data:
         """Some of the items as tensors."""
         return {name: torch.as_tensor(np.ascontiguousarray(array[items])) for name, array in self.inputs.items()}
 
+    def guessing(self) -> float:
+        """The share of the commonest label: the accuracy of whoever always says the same."""
+        return float(np.unique(self.labels, return_counts=True)[1].max() / self.labels.size)
+
     def digests(self) -> dict[str, str]:
         """The sha256 of every array, by which others can tell whether they have the same."""
         return {**{name: sha256_of(array) for name, array in sorted(self.inputs.items())}, "labels": sha256_of(self.labels)}
@@ -90,12 +94,21 @@ def require_fitting(trainable: Trainable, data: Data, task: Task, output: str) -
     """
     violations = [*_input_violations(trainable, data), *_label_violations(data.labels, task)]
     if not violations:
-        trainable.module.eval()
-        with torch.no_grad():
-            shape = tuple(trainable(data.feeds(slice(0, 2)))[output].shape)
-        violations = _output_violations(data.labels, task, output, shape)
+        violations = _output_violations(data.labels, task, output, _shape_of_two(trainable, data, output))
     if violations:
         raise InvalidInput("the model cannot be trained on these data", where="training", violations=violations)
+
+
+def _shape_of_two(trainable: Trainable, data: Data, output: str) -> tuple[int, ...]:
+    """The output's shape for the first two items; InvalidInput where torch does not take them."""
+    trainable.module.eval()
+    try:
+        with torch.no_grad():
+            return tuple(trainable(data.feeds(slice(0, 2)))[output].shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        given = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in data.inputs.items())
+        raise InvalidInput(f"torch could not run the model on these inputs ({given}): {text}", where="training") from error
 
 
 def _input_violations(trainable: Trainable, data: Data) -> list[Violation]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from explainsvc.cards import read_params
 from explainsvc.errors import InvalidParameter, Violation
+from explainsvc.methods import find_method
 from explainsvc.training.removal import ORDERS, REMOVE, UNITS, Estimator
 
 NAME = "roar"
@@ -39,10 +42,16 @@ class Design:
     @property
     def everyone(self) -> tuple[Estimator, ...]:
         """The estimators, and those baselines that are not among them."""
-        return (*self.estimators, *(baseline for baseline in BASELINES if baseline not in self.estimators))
+        asked = {estimator.name for estimator in self.estimators}
+        return (*self.estimators, *(baseline for baseline in BASELINES if baseline.name not in asked))
+
+    @property
+    def random(self) -> int:
+        """The number of the random ranks."""
+        return [estimator.name for estimator in self.everyone].index(RANDOM.name)
 
     def require_sound(self) -> None:
-        """Raises InvalidParameter, which lists everything that is wrong."""
+        """Raises InvalidParameter, which lists everything that is wrong, or UnknownMethod."""
         names = [estimator.name for estimator in self.everyone]
         twice = sorted({name for name in names if names.count(name) > 1})
         wrong = {
@@ -55,6 +64,9 @@ class Design:
         violations = [Violation(f"design.{field}", words) for field, words in wrong.items() if words]
         if violations:
             raise InvalidParameter("the design is not sound", where=NAME, violations=violations)
+        for estimator in self.estimators:
+            params: type[Any] = find_method(estimator.method, "design.estimators").params
+            read_params(params, estimator.parameters, estimator.method)
 
 
 def _rising(shares: tuple[float, ...]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -88,27 +89,31 @@ Course = Generator[Record, None, Fitted]
 
 def fit(
     trainable: Trainable, data: Data, task: Task, settings: Settings, *, output: str = "", validation: Data | None = None,
-    folder: Path | None = None, progress: Callable[[Record], None] = silent,
+    folder: Path | None = None, checkpoint_seconds: float = 1.0, progress: Callable[[Record], None] = silent,
 ) -> Fitted:  # fmt: skip
     """Trains a copy of the model from random initialisation.
 
     Args:
-        trainable: Not changed; its learned tensors tell shapes and roles, not numbers to start from.
+        trainable: Not changed. What it has learned is forgotten, but for what normal_same_std and permute take from it.
         data: What is learned.
         task: The loss, and what labels are.
         settings: All else.
         output: The output that is held against the labels; by default the first.
         validation: What ``patience`` looks at.
-        folder: Keeps a checkpoint after every epoch; the same call goes on from there, and ends at the same bits.
+        folder: Keeps checkpoints; the same call goes on from there, and ends at the same bits.
+        checkpoint_seconds: Between two checkpoints, which are made at the end of epochs; 0: after each. The last is always made.
         progress: Called with the record of each epoch that this call trains.
 
     Raises:
         InvalidInput: The data do not fit the model, are too few, or have one label only.
         InvalidParameter: Settings that contradict the data.
-        NotTrainable: Nothing learns, or the loss is no number any more; the folder keeps the last sound epoch.
+        NotTrainable: Nothing learns, or the loss is no number any more; the folder keeps the last checkpoint.
         JournalMismatch: The folder holds another training.
     """
-    course = epochs(trainable, data, task, settings, output=output, validation=validation, folder=folder)
+    course = epochs(
+        trainable, data, task, settings, output=output, validation=validation, folder=folder,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
     while True:
         try:
             progress(next(course))
@@ -119,7 +124,7 @@ def fit(
 
 def epochs(
     trainable: Trainable, data: Data, task: Task, settings: Settings, *, output: str = "", validation: Data | None = None,
-    folder: Path | None = None,
+    folder: Path | None = None, checkpoint_seconds: float = 1.0,
 ) -> Course:  # fmt: skip
     """The records of :func:`fit` as they come, and what it returns at the end; closing the generator ends the training."""
     asked = _Asked(data, task, settings, output or trainable.outputs[0], validation)
@@ -135,6 +140,7 @@ def epochs(
         own.module.load_state_dict(before.module)
         optimiser.load_state_dict(before.optimiser)
         best, records, ending = before.best, [Record(**fields) for fields in before.records], before.ending  # type: ignore[arg-type]
+    kept_at = perf_counter()
     while not ending:
         with _reproducible(settings.seed, len(records)):
             _pass(own, optimiser, asked, len(records))
@@ -142,9 +148,10 @@ def epochs(
         if settings.patience and _chosen(settings, records) is records[-1]:
             best = {name: tensor.detach().clone() for name, tensor in own.module.state_dict().items()}
         ending = _ending(settings, records)
-        if folder is not None:
+        if folder is not None and (ending or perf_counter() - kept_at >= checkpoint_seconds):
             fields = [asdict(record) for record in records]
             keep(folder, Checkpoint(question, own.module.state_dict(), optimiser.state_dict(), fields, best, ending))
+            kept_at = perf_counter()
         yield records[-1]
     if best:
         own.module.load_state_dict(best)

@@ -93,9 +93,8 @@ def _measured(found: Found, number: int, name: str) -> Iterator[Measured]:
 
 def gain(found: Found, number: int, order: str, retrained: bool = True) -> Array:
     """The advantage over random ranks, mean over the shares above 0, [repetition]."""
-    random = found.design.everyone.index(RANDOM)
     changed = np.array(found.design.shares) > 0
-    lower = found.curve(random, order, retrained)[changed] - found.curve(number, order, retrained)[changed]
+    lower = found.curve(found.design.random, order, retrained)[changed] - found.curve(number, order, retrained)[changed]
     return np.asarray((lower if order == REMOVE else -lower).mean(axis=0))
 
 
@@ -139,7 +138,7 @@ def _verdict(found: Found, number: int, name: str) -> Verdict:
 
 def _first_note(found: Found, number: int, order: str) -> str:
     """Why retrainings are missing, at the first share where some are, of the estimator or of random."""
-    for each in (number, found.design.everyone.index(RANDOM)):
+    for each in (number, found.design.random):
         curve = found.curve(each, order, retrained=True)
         for share, values in zip(found.design.shares, curve, strict=True):
             if note := _missing(found, Removal(each, order, share), values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from explainsvc.checks.statistics import Z
 from explainsvc.graph.load import load_model
 from explainsvc.method import silent
 from explainsvc.model import Model
@@ -82,7 +84,8 @@ def data_randomisation(
         question: The rest of :func:`explainsvc.training.pair.compare`.
 
     Returns:
-        Its report. Where the permuted labels were not learned, every verdict is inconclusive and says so.
+        Its report. Where the permuted labels were not learned, or the true ones were not by the true-label model, every verdict
+        is inconclusive and says so.
 
     Raises:
         ExplainsvcError: As :func:`fit` and :func:`compare`.
@@ -92,8 +95,8 @@ def data_randomisation(
     report = compare(true_model, other, feeds, methods, **question)
     facts = _facts(permuted, settings, measure(trainable, data, task, output)[1])
     checks = {NAME: report.header["checks"][NAME] | {"training": facts}}
-    told = replace(report, header=report.header | {"checks": checks})
-    return told if permuted.converged else _open(told, permuted)
+    why = _unlearned(permuted, facts["true_accuracy"], data)
+    return _open(replace(report, header=report.header | {"checks": checks}), why)
 
 
 def _facts(permuted: Permuted, settings: Settings, true_accuracy: float) -> dict[str, Any]:
@@ -109,12 +112,22 @@ def _facts(permuted: Permuted, settings: Settings, true_accuracy: float) -> dict
     }
 
 
-def _open(report: Report, permuted: Permuted) -> Report:
-    """No verdict: a model that has not learned the permuted labels is not the one that the test asks for."""
+def _unlearned(permuted: Permuted, true_accuracy: float, data: Data) -> str:
+    """Why the two models are not those that the test asks for; "" where they are."""
     reached, epochs = permuted.fitted.chosen.accuracy, len(permuted.fitted.records)
-    why = (
-        f"the model learned {reached:.1%} of the permuted labels in {epochs} epochs, {LEAST_ACCURACY:.0%} are needed: give it "
-        "more epochs, another learning rate, or fewer items"
-    )
+    if not permuted.converged:
+        needed = f"{LEAST_ACCURACY:.0%} are needed: give it more epochs, another learning rate, or fewer items"
+        return f"the model learned {reached:.1%} of the permuted labels in {epochs} epochs, {needed}"
+    guessing = data.guessing()
+    luck = Z * math.sqrt(guessing * (1 - guessing) / len(data))
+    if true_accuracy <= guessing + luck:
+        return f"the true-label model gives {true_accuracy:.1%} of its labels, no more than guessing does ({guessing:.1%})"
+    return ""
+
+
+def _open(report: Report, why: str) -> Report:
+    """No verdict, where there is a reason for none."""
+    if not why:
+        return report
     reasons = {key: f"{why}; {report.reasons[key]}" for key in report.verdicts}
     return replace(report, verdicts=dict.fromkeys(report.verdicts, "inconclusive"), reasons=reasons)

@@ -18,16 +18,16 @@ Differs: The retrainings of one repetition share their seed, so that differences
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from explainsvc.attribution import versions
 from explainsvc.cards import plain
+from explainsvc.checks._features import Features
 from explainsvc.checks.facts import array_facts, machine
 from explainsvc.errors import ExplainsvcError, InvalidParameter, JournalMismatch, Violation
 from explainsvc.graph.load import digest_of
@@ -93,7 +93,8 @@ def roar(
         progress: Called with (done, total, what) before each retraining, and at the end.
 
     Raises:
-        InvalidParameter: A design that is not sound, or labels that are numbers.
+        InvalidParameter: A design that is not sound, parameters that a method does not have, or labels that are numbers.
+        UnknownMethod: No method has an estimator's name.
         InvalidInput: Data that cannot be trained on.
         JournalMismatch: The folder holds another benchmark.
     """
@@ -115,34 +116,37 @@ def prepare(
     """
     design.require_sound()
     if task.labels == "numbers":
-        raise InvalidParameter(
-            "accuracy is of labels that can be met", violations=[Violation("task", "has labels that are numbers")]
-        )
+        wrong = Violation("task", "has labels that are numbers")
+        raise InvalidParameter("accuracy is of labels that can be met", violations=[wrong])
     trainable = build()
     for data in (train, test):
         require_fitting(trainable, data, task, output or trainable.outputs[0])
     removed = _removed(design, train)
+    features = features_of(removed, train.inputs[removed].shape[1:], design.unit)
     asked = {
         "model": model.digest, "retrained": digest_of(trainable.graph.SerializeToString(deterministic=True)),
         TRAIN: train.digests(), TEST: test.digests(), "task": [task.name, task.labels, task.threshold],
         "settings": asdict(settings), "design": _facts(replace(design, removed=removed)), "output": output,
     }  # fmt: skip
     _claim(folder, asked)
-    features = features_of(removed, train.inputs[removed].shape[1:], design.unit)
     write_material(folder, removed, {TRAIN: train, TEST: test}, features.numbers[removed])
-    refused: dict[str, str] = {}
+    refused = _rank(folder, model, design, {TRAIN: train, TEST: test}, features)
+    jobs = tuple(_jobs(build, task, settings, design, folder, output, refused.keys()))
+    return Bench(design, jobs, _header(model, test, asked, design, refused), refused, test.guessing())
+
+
+def _rank(folder: Path, model: Model, design: Design, sets: Mapping[str, Data], features: Features) -> dict[str, str]:
+    """Writes the ranks that the folder lacks; estimator → why it has none."""
+    refused = {}
     for number, estimator in enumerate(design.everyone):
-        for which, data in ((TRAIN, train), (TEST, test)):
-            path = rank_file(folder, number, which)
-            if path.is_file() or estimator.name in refused:
-                continue
-            try:
-                write_array(path, ranks_of(model, estimator, data.inputs, features, design.seed))
-            except ExplainsvcError as error:
-                refused[estimator.name] = str(error)
-    jobs = tuple(_jobs(build, task, settings, design, folder, output, frozenset(refused)))
-    commonest = np.unique(test.labels, return_counts=True)[1].max() / test.labels.size
-    return Bench(design, jobs, _header(model, test, asked, design, refused), refused, float(commonest))
+        try:
+            for which, data in sets.items():
+                path = rank_file(folder, number, which)
+                if not path.is_file():
+                    write_array(path, ranks_of(model, estimator, data.inputs, features, design.seed))
+        except ExplainsvcError as error:
+            refused[estimator.name] = str(error)
+    return refused
 
 
 def _removed(design: Design, train: Data) -> str:
@@ -156,7 +160,7 @@ def _removed(design: Design, train: Data) -> str:
 
 def _jobs(
     build: Callable[[], Trainable], task: Task, settings: Settings, design: Design, folder: Path, output: str,
-    refused: frozenset[str],
+    refused: Collection[str],
 ) -> Iterator[Retraining]:  # fmt: skip
     """Repetition by repetition, so that what is finished of a broken benchmark is one repetition of everything."""
     numbers = [number for number, estimator in enumerate(design.everyone) if estimator.name not in refused]

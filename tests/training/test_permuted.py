@@ -149,6 +149,15 @@ def test_labels_that_were_not_learned_leave_the_verdict_open() -> None:
     assert any(row.measure == "spearman" and row.step == 1 for row in found.rows)
 
 
+def test_a_model_that_never_learned_the_true_labels_leaves_the_verdict_open() -> None:
+    """An untrained model beside one that learned permuted labels shows nothing of the labels."""
+    found = data_randomisation(convolutional(), digits(), CLASSES, SETTINGS, FEEDS, ["gradient"])
+    assert found.header["checks"][NAME]["training"]["true_accuracy"] < 0.15
+    assert digits().guessing() == np.bincount(digits().labels).max() / 150
+    assert found.verdicts["gradient", NAME] == "inconclusive"
+    assert "no more than guessing does" in found.reasons["gradient", NAME]
+
+
 def test_a_method_that_fails_on_the_other_model_leaves_its_verdict_open() -> None:
     """The layer that is explained exists in one model alone: that method is refused with the reason, the others go on."""
     one, other = models()
