@@ -179,6 +179,8 @@ SHAPING = [
     Row("Unsqueeze", (2, 3), (ints(-1, 0),)),
     Row("Squeeze", (1, 1, 5, 3), (ints(1, -4),)),
     Row("Flatten", (2, 3, 4), (), {"axis": 2}),
+    Row("Flatten", (5,), (), {"axis": 1}),
+    Row("Flatten", (2, 3), (), {"axis": 0}),
     Row("Transpose", (2, 3, 4), (), {"perm": [0, 2, 1]}),
     Row("CastLike", (2, 3), (np.float32(1),)),
     Row("GlobalMaxPool", (2, 3, 4, 5), (), {}, 22),

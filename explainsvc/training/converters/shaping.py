@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,13 @@ def reshape(call: Call, x: Tensor, shape: Tensor) -> Tensor:
     """0 keeps an axis' length, unless ``allowzero``; −1 is what remains."""
     keeps = not call.get("allowzero", 0)
     return x.reshape([x.shape[k] if n == 0 and keeps else n for k, n in enumerate(shape.tolist())])
+
+
+@operand_form("Flatten")
+def flatten(call: Call, x: Tensor) -> Tensor:
+    """[axes before ``axis``, the others]; onnx2torch has no answer for a single axis."""
+    axis = call.get("axis", 1)
+    return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
 
 
 @operator("Split", since=18)
