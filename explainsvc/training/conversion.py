@@ -7,18 +7,17 @@ ONNX's layout, so that trained numbers go back into the graph as they are.
 
 from __future__ import annotations
 
-import warnings
-
 import onnx
 import torch
 from onnx import numpy_helper
 from onnx2torch import convert
 from onnx2torch.node_converters import get_converter
+from onnx2torch.onnx_graph import OnnxGraph
 
 from explainsvc.errors import NotTrainable
 from explainsvc.model import Model
 from explainsvc.training import converters as converters
-from explainsvc.training.lowering import Lowered, lower
+from explainsvc.training.lowering import lower
 from explainsvc.training.sources import Source, sources
 from explainsvc.training.trainable import Trainable
 from explainsvc.training.verification import blaming, short, verify
@@ -58,12 +57,10 @@ def trainable(model: Model) -> Trainable:
 
 def _converted(source: Source) -> Trainable:
     lowered = lower(source.proto, [*source.learned, *source.measured])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # onnx2torch says which modes of Resize it may get wrong: that is measured here
-        try:
-            module = convert(lowered.proto)
-        except Exception as error:
-            raise _unconverted(source.proto, lowered, error) from error
+    try:
+        module = convert(lowered)
+    except Exception as error:
+        raise _unconverted(source.proto, lowered, error) from error
     graph = source.proto.graph
     inputs, outputs = tuple(v.name for v in graph.input), tuple(v.name for v in graph.output)
     tensors = _own(module, source, len(inputs))
@@ -90,12 +87,18 @@ def _own(module: torch.fx.GraphModule, source: Source, inputs: int) -> dict[str,
     return tensors
 
 
-def _unconverted(source: onnx.ModelProto, lowered: Lowered, error: Exception) -> NotTrainable:
-    """The first node whose operator has no converter, or else what the conversion said."""
-    versions = {o.domain: o.version for o in lowered.proto.opset_import}
-    for own, node in zip(lowered.proto.graph.node, source.graph.node, strict=False):
+def _unconverted(source: onnx.ModelProto, lowered: onnx.ModelProto, error: Exception) -> NotTrainable:
+    """The first node that has no converter, or one that refuses its attributes; or else what the conversion said."""
+    versions = {o.domain: o.version for o in lowered.opset_import}
+    graph = OnnxGraph(lowered.graph)
+    for own, node in zip(graph.nodes.values(), source.graph.node, strict=False):
+        version = versions.get(own.domain, 1)
         try:
-            get_converter(own.op_type, versions.get(own.domain, 1), own.domain)
+            converter = get_converter(own.operation_type, version, own.domain)
         except NotImplementedError:
-            return blaming(node, f"there is no torch converter for it (opset {versions.get(own.domain, 1)})")
-    return NotTrainable(f"onnx2torch does not convert it: {short(error)}")
+            return blaming(node, f"there is no torch converter for it (opset {version})")
+        try:
+            converter(own, graph)
+        except Exception as why:  # noqa: BLE001  (every converter of onnx2torch raises what it likes)
+            return blaming(node, f"onnx2torch refuses it: {short(why)}")
+    return NotTrainable(f"onnx2torch does not convert it: {short(error)}", expected="operators that torch has")

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import onnx
 from onnx import helper
@@ -18,20 +17,15 @@ from onnx import helper
 from explainsvc.training.converters.operator import OPERAND_FORMS, OPERANDS
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """The graph for onnx2torch: node ``n<k>`` is node k of the source; ``learned`` are its last inputs."""
-
-    proto: onnx.ModelProto
-    learned: tuple[str, ...]
-
-
-def lower(source: onnx.ModelProto, learned: Sequence[str]) -> Lowered:
+def lower(source: onnx.ModelProto, learned: Sequence[str]) -> onnx.ModelProto:
     """The graph in the form above.
 
     Args:
         source: Flat, with initializers that are no inputs; not changed.
         learned: Names of its initializers that become inputs.
+
+    Returns:
+        Its node ``n<k>`` is node k of the source; its inputs are those of the source, then the learned ones in their order.
     """
     proto = onnx.shape_inference.infer_shapes(source, data_prop=True)
     graph = proto.graph
@@ -54,7 +48,7 @@ def lower(source: onnx.ModelProto, learned: Sequence[str]) -> Lowered:
         graph.node.append(helper.make_node("Identity", [number[value.name]], [f"out{k}"], f"o{k}"))
         value.name = f"out{k}"
     proto.opset_import.append(helper.make_opsetid(OPERANDS, 1))
-    return Lowered(proto, tuple(learned))
+    return proto
 
 
 class _Numbers(dict[str, str]):

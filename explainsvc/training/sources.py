@@ -58,14 +58,17 @@ def sources(model: Model) -> Iterator[Source]:
         NotTrainable: Its weights are integers, or none of its operators has float weights that a gradient could change.
     """
     _refuse_integers(model.proto)
-    refusal: NotTrainable | None = None
+    refusal, some = None, False
     for form in (_FORM, _FOLDED, None):
         graph = model.prepared.model if form is None else _formed(model.proto, form)
         try:
-            yield _source(graph)
+            source = _source(graph)
         except NotTrainable as error:
             refusal = refusal or error
-    if refusal is not None:
+        else:
+            some = True
+            yield source
+    if refusal is not None and not some:
         raise refusal
 
 

@@ -19,8 +19,10 @@ class Trainable:
     """A torch module that computes what an ONNX model computes.
 
     Attributes:
-        graph: The model that was converted; its initializers are those that the parameters came from.
-        module: Called with the inputs in their order; its ``parameters()`` are the learned tensors, its ``buffers()`` all others.
+        graph: The model that was converted, in float32 where it was in half precision, and in a current opset; its
+            initializers are those that the parameters came from.
+        module: Called with the inputs in their order; its ``parameters()`` are the learned tensors, its ``buffers()`` all
+            others. In eval mode at first; in train mode a BatchNormalization takes the batch, a Dropout drops.
         inputs: Their names, in the order in which the module takes them.
         outputs: The names of what it returns, in order.
         tensors: Parameter (or a buffer that training changes, such as a running mean) of the module → initializer of the graph.

@@ -226,6 +226,13 @@ UNKNOWN = "g (float[N, 4] x) => (float[N, 3] y) {{ m = MatMul (x, w)  [odd] y = 
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "trees": (models.trees, "TreeEnsembleClassifier"),
     "nothing": (lambda: build("g (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }"), "nothing in it learns"),
+    "refused by onnx2torch": (
+        lambda: build(
+            """g (float[N, 4] x) => (float[1, 3] y) {
+              m = MatMul (x, w)  [odd] y = GatherND <batch_dims = 1> (m, i)
+            }""", {"w": weights("w", 4, 3), "i": np.zeros((2, 1), np.int64)},
+        ), "GatherND",
+    ),
     "operator": (lambda: build(UNKNOWN.format("Hardmax"), {"w": weights("w", 4, 3)}), "Hardmax"),
     "attribute": (
         lambda: build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,13 @@ def reshape(call: Call, x: Tensor, shape: Tensor) -> Tensor:
     """0 keeps an axis' length, unless ``allowzero``; −1 is what remains."""
     keeps = not call.get("allowzero", 0)
     return x.reshape([x.shape[k] if n == 0 and keeps else n for k, n in enumerate(shape.tolist())])
+
+
+@operand_form("Flatten")
+def flatten(call: Call, x: Tensor) -> Tensor:
+    """[axes before ``axis``, the others]; onnx2torch has no answer for a single axis."""
+    axis = call.get("axis", 1)
+    return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
 
 
 @operator("Split", since=18)
@@ -93,6 +101,23 @@ def space_to_depth(call: Call, x: Tensor) -> Tensor:
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)
 
 
+@operand_form("DepthToSpace")
+def depth_to_space(call: Call, x: Tensor) -> Tensor:
+    """Channels become blocks of b × b positions; onnx2torch lacks ONNX's default, position before channel (DCR)."""
+    b, (n, c, h, w) = call.get("blocksize"), x.shape
+    if call.get("mode", "DCR") == "CRD":
+        return F.pixel_shuffle(x, b)
+    blocks = x.reshape(n, b, b, c // (b * b), h, w)
+    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(n, c // (b * b), h * b, w * b)
+
+
+@operand_form("GatherElements")
+def gather_elements(call: Call, x: Tensor, indices: Tensor) -> Tensor:
+    """Negative indices count from the end, which onnx2torch forgets."""
+    axis = call.get("axis", 0)
+    return x.gather(axis, torch.where(indices < 0, indices + x.shape[axis], indices).long())
+
+
 @operator("OneHot", since=9)
 def one_hot(call: Call, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
     """values[1] where the new axis' position is the index, else values[0]; negative indices count from the end."""
@@ -126,6 +151,12 @@ def slice_(_call: Call, x: Tensor, starts: Tensor, ends: Tensor, axes: Given = N
         else:  # torch has no negative steps
             x = x.index_select(axis, torch.arange(low, min(low, high), step, device=x.device))
     return x
+
+
+@operand_form("Squeeze")
+def squeeze(_call: Call, x: Tensor, axes: Given = None) -> Tensor:
+    """Axes count in the operand; onnx2torch counts negative ones in what is left."""
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes.reshape(-1).tolist()))
 
 
 @operand_form("Unsqueeze")
