@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import explainsvc
 from explainsvc.check import Subject, always
-from explainsvc.checks.audit import _subject
+from explainsvc.checks import audit
 from explainsvc.checks.course import Course
 from explainsvc.checks.plan import Question, plan_audit
 
@@ -18,4 +18,4 @@ from explainsvc.checks.plan import Question, plan_audit
 def subject_of(model: explainsvc.Model, feeds: Mapping[str, NDArray[np.float32]], method: str, check: str) -> Subject:
     """The inputs, explained by one method and the check's controls."""
     plan = plan_audit(model, feeds, Question([method], checks=[check]))
-    return replace(_subject(plan, Course.of(plan)), once=always)
+    return replace(audit.subject_of(plan, Course.of(plan)), once=always)

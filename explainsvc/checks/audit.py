@@ -51,7 +51,7 @@ def audit(model: Model, feeds: Mapping[str, Any], *, on_row: Callable[[Row], Non
     """
     plan = plan_audit(model, feeds, Question(**question))
     course = Course.of(plan)
-    subject = cache(partial(_subject, plan, course))
+    subject = cache(partial(subject_of, plan, course))
     rows = []
     for row in _told(plan, course, subject):
         rows.append(row)
@@ -67,7 +67,7 @@ def audit_rows(model: Model, feeds: Mapping[str, Any], **question: Any) -> Itera
 
 def _streamed(plan: Plan) -> Iterator[Row]:
     course = Course.of(plan)
-    yield from _told(plan, course, partial(_subject, plan, course))
+    yield from _told(plan, course, partial(subject_of, plan, course))
 
 
 def _told(plan: Plan, course: Course, subject: Callable[[], Subject]) -> Iterator[Row]:
@@ -105,7 +105,7 @@ def _rows(plan: Plan, subject: Subject, course: Course) -> Iterator[Row]:
     course.tell("report")
 
 
-def _subject(plan: Plan, course: Course) -> Subject:
+def subject_of(plan: Plan, course: Course) -> Subject:
     """Explains the inputs by every method.
 
     A method that does not fit the model is left out, and said to be refused where the caller named it; the last one that

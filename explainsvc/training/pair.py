@@ -28,7 +28,7 @@ from explainsvc.cards import param, read_card, read_params
 from explainsvc.check import Check, Explained, Subject, Verdict
 from explainsvc.checks import maps, verdicts
 from explainsvc.checks._randomised import about_model, scene_of, seed_at
-from explainsvc.checks.audit import _subject
+from explainsvc.checks.audit import subject_of
 from explainsvc.checks.course import Course
 from explainsvc.checks.findings import report_of
 from explainsvc.checks.measured import Measured, refusal_row, summary_rows
@@ -87,7 +87,7 @@ def compare(
     asked = plan_audit(true_model, feeds, Question(methods, ("parameter_randomization",), parameters=own, **question))
     _require_alike(true_model, permuted_model)
     plan = replace(asked, checks=((_check(permuted_model), params),))
-    subject = _subject(plan, Course.of(plan))
+    subject = subject_of(plan, Course.of(plan))
     return report_of(plan, subject, list(_rows(permuted_model, subject, params)))
 
 

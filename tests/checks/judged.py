@@ -14,7 +14,7 @@ import explainsvc
 from explainsvc.cards import read_params
 from explainsvc.check import Explained, Subject, Verdict, always
 from explainsvc.checks import find_check, maps
-from explainsvc.checks.audit import _subject
+from explainsvc.checks import audit
 from explainsvc.checks.course import Course
 from explainsvc.checks.plan import Question, plan_audit
 from explainsvc.checks.rows import Row
@@ -38,7 +38,7 @@ def weights_of(*shape: int) -> Array:
 def subject_of(model: Model, feeds: Mapping[str, Array], methods: Sequence[str], seed: int = 0, **question: Any) -> Subject:
     """What an audit would check; no controls unless ``checks`` names one that has them."""
     plan = plan_audit(model, feeds, Question(methods, seed=seed, **{"checks": ("complexity",)} | question))
-    return replace(_subject(plan, Course.of(plan)), once=always)
+    return replace(audit.subject_of(plan, Course.of(plan)), once=always)
 
 
 def with_map(explained: Explained, change: Callable[[Array], Array], name: str = "") -> Explained:

@@ -13,7 +13,7 @@ from explainsvc.check import Subject
 from explainsvc.checks._direction import DISTANCE, Aim, aim_of
 from explainsvc.checks._saliency import bounded, intersection, mass_center, pixels_of, top
 from explainsvc.checks._smoothing import smoothed
-from explainsvc.checks.audit import _subject
+from explainsvc.checks import audit
 from explainsvc.checks.course import Course
 from explainsvc.checks.fragility import MAIN, NAME, RANDOM, Params, _box, _random, _walk
 from explainsvc.checks.plan import Question, plan_audit
@@ -46,7 +46,7 @@ def subject_of(model: Model, feeds: dict[str, Array], method: str) -> Subject:
     """What a check gets of one method."""
     smoother = {"lrp_epsilon": {"epsilon": 0.5}} if method == "lrp_epsilon" else {}  # at 1e-6 differences need h ≤ 1e-4
     plan = plan_audit(model, feeds, Question([method], [NAME], target=0, parameters=smoother))
-    return _subject(plan, Course.of(plan))
+    return audit.subject_of(plan, Course.of(plan))
 
 
 def end(report: Report, method: str, attack: str, measure: str = MAIN) -> Row:
