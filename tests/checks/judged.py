@@ -13,8 +13,7 @@ from onnx import helper
 import explainsvc
 from explainsvc.cards import read_params
 from explainsvc.check import Explained, Subject, Verdict, always
-from explainsvc.checks import find_check, maps
-from explainsvc.checks import audit
+from explainsvc.checks import audit, find_check, maps
 from explainsvc.checks.course import Course
 from explainsvc.checks.plan import Question, plan_audit
 from explainsvc.checks.rows import Row

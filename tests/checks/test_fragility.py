@@ -10,10 +10,10 @@ from onnx import helper
 
 import explainsvc
 from explainsvc.check import Subject
+from explainsvc.checks import audit
 from explainsvc.checks._direction import DISTANCE, Aim, aim_of
 from explainsvc.checks._saliency import bounded, intersection, mass_center, pixels_of, top
 from explainsvc.checks._smoothing import smoothed
-from explainsvc.checks import audit
 from explainsvc.checks.course import Course
 from explainsvc.checks.fragility import MAIN, NAME, RANDOM, Params, _box, _random, _walk
 from explainsvc.checks.plan import Question, plan_audit
