@@ -44,7 +44,7 @@ def converted(model: Model) -> Converted:
         NotTrainable: torch lacks an operator of it, or the converter fails.
     """
     source = ir.to_proto(model.prepared.model)
-    lowered = lower(source, ()).proto
+    lowered = lower(source, ())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnx2torch's doubts about Resize: outputs are compared by who asks
         try:
