@@ -9,12 +9,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from benchmarks.paper.logistic import Logistic
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidInput, InvalidParameter
 from explainsvc.training.data import Data
 from explainsvc.training.hessian import ConjugateGradients, Lissa
 from explainsvc.training.influence import Influence, influence_functions, perturbation
 from explainsvc.training.losses import task
-from explainsvc.training.trainable import Array, Trainable
+from explainsvc.training.trainable import Trainable
 from tests.training.influence_models import dense, fitted, perceptron, points, trainable
 
 CLASSES = task("cross_entropy")
@@ -62,7 +63,7 @@ def test_influence_is_the_formula_with_a_dense_hessian(
 ) -> None:
     """Of all parameters, of the last layer and of named ones, to the tolerance of conjugate gradients."""
     own, train, test = network
-    found = influence_functions(own, train, test, CLASSES, damping=PENALTY, layers=layers, batch=16)  # type: ignore[arg-type]
+    found = influence_functions(own, train, test, CLASSES, damping=PENALTY, layers=layers, batch=16)
     assert list(found.parameters) == names
     assert found.caveats == ()
     assert found.per_item == "vmap"

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidInput, InvalidParameter
 from explainsvc.training.data import Data
 from explainsvc.training.losses import evaluation, losses, task
-from explainsvc.training.trainable import Array, Trainable
+from explainsvc.training.trainable import Trainable
 from tests.training.influence_models import points, trainable
 
 Truth = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -29,7 +30,7 @@ def ending(outputs: int, *last: nn.Module, seed: int = 0) -> Trainable:
 def logits(own: Trainable, data: Data) -> torch.Tensor:
     """What the dense layer computes."""
     layer = own.module.get_submodule("layer0")
-    return layer(torch.from_numpy(data.inputs["x"])).detach()  # type: ignore[no-any-return]
+    return layer(torch.from_numpy(data.inputs["x"])).detach()
 
 
 @pytest.mark.parametrize(("outputs", "last"), [("logits", ()), ("probabilities", (nn.Softmax(dim=1),))])

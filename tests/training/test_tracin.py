@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from explainsvc.autograd.shapes import Array
 from explainsvc.errors import InvalidParameter
 from explainsvc.training.losses import losses, task
 from explainsvc.training.tracin import Snapshot, tracin
-from explainsvc.training.trainable import Array, Trainable
+from explainsvc.training.trainable import Trainable
 from tests.training.influence_models import perceptron, points
 
 CLASSES = task("cross_entropy")
@@ -29,7 +30,7 @@ def gradient(own: Trainable, x: Array, y: int, names: list[str]) -> Array:
     own.module.zero_grad()
     F.cross_entropy(own.module(torch.from_numpy(x[None])), torch.tensor([y])).backward()
     learned = dict(own.module.named_parameters())
-    return np.concatenate([learned[name].grad.numpy().ravel() for name in names])  # type: ignore[union-attr]
+    return np.concatenate([learned[name].grad.numpy().ravel() for name in names])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_tracin_is_the_sum_of_gradient_products(layers: str | int, names: list[s
     own = perceptron(seed=5)
     before = own.weights()
     checkpoints = [Snapshot(weights(seed), rate) for seed, rate in enumerate(RATES)]
-    found = tracin(own, checkpoints, train, test, CLASSES, layers=layers, batch=4)  # type: ignore[arg-type]
+    found = tracin(own, checkpoints, train, test, CLASSES, layers=layers, batch=4)
     np.testing.assert_allclose(found.values, expected, rtol=1e-9, atol=1e-12)
     assert list(found.parameters) == names
     assert all(np.array_equal(array, before[name]) for name, array in own.weights().items())
