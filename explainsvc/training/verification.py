@@ -13,7 +13,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ExplainsvcError, NotTrainable
 from explainsvc.graph.passes import TOLERANCE, read
 from explainsvc.graph.passes.precision import half_tolerance
-from explainsvc.graph.probe import another, deviation, probe_inputs
+from explainsvc.graph.probe import DTYPES, another, deviation
 from explainsvc.model import Model
 from explainsvc.runtime import Feeds, Session, new_session
 from explainsvc.training.trainable import Trainable
@@ -32,18 +32,28 @@ def verify(found: Trainable, model: Model) -> None:
         NotTrainable: They differ by more, torch fails, or no learned tensor has a gradient.
     """
     session = new_session(found.graph.SerializeToString())
-    probes = probe_inputs(session)
-    if probes is None:
-        raise NotTrainable("it accepts no probe input, on which its conversion could be verified",
-                           expected="inputs whose sizes are declared, or may be any")  # fmt: skip
+    zeros = _zeros(session, model)
+    probes = another(zeros, 0)
     try:
-        _hold(found, model, session, (probes, another(probes, 1)))
+        _hold(found, model, session, (probes, another(zeros, 1)))
     except NotTrainable:
-        wide = [_wide(feeds, k) for k, feeds in enumerate((probes, another(probes, 1)))]
+        wide = [_wide(feeds, k) for k, feeds in enumerate((probes, another(zeros, 1)))]
         if not any(array.dtype.kind in "iu" for array in probes.values()) or not all(_runs(session, feeds) for feeds in wide):
             raise
         _hold(found, model, session, wide)
     _require_gradient(found, probes)
+
+
+def _zeros(session: Session, model: Model) -> Feeds:
+    """Inputs in the shapes on which the model's passes were verified, in the types that the graph takes."""
+    shapes = model.prepared.probe
+    if shapes is None:
+        raise NotTrainable("it accepts no probe input, on which its conversion could be verified",
+                           expected="inputs whose sizes are declared, or may be any")  # fmt: skip
+    strange = [i.name for i in session.ort.get_inputs() if i.type not in DTYPES]
+    if strange:
+        raise NotTrainable(f"torch has no tensors of the type of its input {strange[0]!r}", expected="inputs of numbers")
+    return {i.name: np.zeros(shapes[i.name], DTYPES[i.type]) for i in session.ort.get_inputs()}
 
 
 def _wide(feeds: Feeds, seed: int) -> Feeds:
