@@ -74,8 +74,14 @@ def _hold(found: Trainable, model: Model, session: Session, probes: Iterable[Fee
     half = {i.name for i in model.inputs if i.dtype == "float16"}
     allowed = max(TOLERANCE, half_tolerance(read(model.proto)))
     for feeds in probes:
-        truth = session.run(feeds)
-        given = model.plain({n: a.astype(np.float16) if n in half else a for n, a in feeds.items()})
+        try:
+            truth = session.run(feeds)
+            given = model.plain({n: a.astype(np.float16) if n in half else a for n, a in feeds.items()})
+        except Exception as error:
+            # onnxruntime's exception classes share no public base below Exception
+            raise NotTrainable(
+                f"onnxruntime does not take a probe input, on which its conversion could be verified: {short(error)}"
+            ) from error
         deviates = deviation({n: a for n, a in given.items() if isinstance(a, np.ndarray)}, truth)
         if not deviates <= allowed:
             what = f"its form for training deviates by {deviates:.2g} of its largest output"
@@ -97,7 +103,8 @@ def _agree(found: Trainable, feeds: Feeds, truth: Mapping[str, Array]) -> None:
 
 
 def _require_gradient(found: Trainable, feeds: Feeds) -> None:
-    values = found({name: torch.from_numpy(array.copy()) for name, array in feeds.items()}).values()
+    with torch.enable_grad():
+        values = found({name: torch.from_numpy(array.copy()) for name, array in feeds.items()}).values()
     if not any(value.requires_grad for value in values):
         raise NotTrainable("no output has a gradient in any of its weights", expected="a float output that depends on them")
 
