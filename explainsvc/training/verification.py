@@ -13,7 +13,7 @@ from explainsvc.autograd.shapes import Array
 from explainsvc.errors import ExplainsvcError, NotTrainable
 from explainsvc.graph.passes import TOLERANCE, read
 from explainsvc.graph.passes.precision import half_tolerance
-from explainsvc.graph.probe import another, deviation, probe_inputs
+from explainsvc.graph.probe import DTYPES, another, deviation
 from explainsvc.model import Model
 from explainsvc.runtime import Feeds, Session, new_session
 from explainsvc.training.trainable import Trainable
@@ -32,18 +32,28 @@ def verify(found: Trainable, model: Model) -> None:
         NotTrainable: They differ by more, torch fails, or no learned tensor has a gradient.
     """
     session = new_session(found.graph.SerializeToString())
-    probes = probe_inputs(session)
-    if probes is None:
-        raise NotTrainable("it accepts no probe input, on which its conversion could be verified",
-                           expected="inputs whose sizes are declared, or may be any")  # fmt: skip
+    zeros = _zeros(session, model)
+    probes = another(zeros, 0)
     try:
-        _hold(found, model, session, (probes, another(probes, 1)))
+        _hold(found, model, session, (probes, another(zeros, 1)))
     except NotTrainable:
-        wide = [_wide(feeds, k) for k, feeds in enumerate((probes, another(probes, 1)))]
+        wide = [_wide(feeds, k) for k, feeds in enumerate((probes, another(zeros, 1)))]
         if not any(array.dtype.kind in "iu" for array in probes.values()) or not all(_runs(session, feeds) for feeds in wide):
             raise
         _hold(found, model, session, wide)
     _require_gradient(found, probes)
+
+
+def _zeros(session: Session, model: Model) -> Feeds:
+    """Inputs in the shapes on which the model's passes were verified, in the types that the graph takes."""
+    shapes = model.prepared.probe
+    if shapes is None:
+        raise NotTrainable("it accepts no probe input, on which its conversion could be verified",
+                           expected="inputs whose sizes are declared, or may be any")  # fmt: skip
+    strange = [i.name for i in session.ort.get_inputs() if i.type not in DTYPES]
+    if strange:
+        raise NotTrainable(f"torch has no tensors of the type of its input {strange[0]!r}", expected="inputs of numbers")
+    return {i.name: np.zeros(shapes[i.name], DTYPES[i.type]) for i in session.ort.get_inputs()}
 
 
 def _wide(feeds: Feeds, seed: int) -> Feeds:
@@ -64,8 +74,14 @@ def _hold(found: Trainable, model: Model, session: Session, probes: Iterable[Fee
     half = {i.name for i in model.inputs if i.dtype == "float16"}
     allowed = max(TOLERANCE, half_tolerance(read(model.proto)))
     for feeds in probes:
-        truth = session.run(feeds)
-        given = model.plain({n: a.astype(np.float16) if n in half else a for n, a in feeds.items()})
+        try:
+            truth = session.run(feeds)
+            given = model.plain({n: a.astype(np.float16) if n in half else a for n, a in feeds.items()})
+        except Exception as error:
+            # onnxruntime's exception classes share no public base below Exception
+            raise NotTrainable(
+                f"onnxruntime does not take a probe input, on which its conversion could be verified: {short(error)}"
+            ) from error
         deviates = deviation({n: a for n, a in given.items() if isinstance(a, np.ndarray)}, truth)
         if not deviates <= allowed:
             what = f"its form for training deviates by {deviates:.2g} of its largest output"
@@ -87,7 +103,8 @@ def _agree(found: Trainable, feeds: Feeds, truth: Mapping[str, Array]) -> None:
 
 
 def _require_gradient(found: Trainable, feeds: Feeds) -> None:
-    values = found({name: torch.from_numpy(array.copy()) for name, array in feeds.items()}).values()
+    with torch.enable_grad():
+        values = found({name: torch.from_numpy(array.copy()) for name, array in feeds.items()}).values()
     if not any(value.requires_grad for value in values):
         raise NotTrainable("no output has a gradient in any of its weights", expected="a float output that depends on them")
 

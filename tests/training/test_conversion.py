@@ -233,6 +233,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
             }""", {"w": weights("w", 4, 3), "i": np.zeros((2, 1), np.int64)},
         ), "GatherND",
     ),
+    "strings": (models.labelled, "word"),
     "operator": (lambda: build(UNKNOWN.format("Hardmax"), {"w": weights("w", 4, 3)}), "Hardmax"),
     "attribute": (
         lambda: build(

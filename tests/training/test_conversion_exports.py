@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 import explainsvc
 from explainsvc.training.conversion import trainable
 from tests.graph.exports import Scaled, exported, seeded
+from tests.parity.architectures import ARCHITECTURES
+from tests.parity.test_architectures import MORE as MORE_EXPORTS
+from tests.parity.test_architectures import ONE_BY_ONE, model
+from tests.parity.test_architectures import QUICK as QUICK_EXPORTS
 
 
 class Recurrent(nn.Module):
@@ -99,3 +104,15 @@ def test_a_node_in_training_mode_normalises_by_the_batch() -> None:
     found = trainable(explainsvc.load(exported(network, x, options, frozen=True)))
     expected = network.train()(x).detach()
     assert float((found({"x": x})["y"].detach() - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("name", "exporter", "opset"), [*QUICK_EXPORTS, *MORE_EXPORTS], ids=str)
+def test_architectures_convert(name: str, exporter: str, opset: int) -> None:
+    """Transformers and networks for photographs, as both exporters write them, compute the same as torch modules."""
+    loaded = model(name, exporter, opset)
+    feeds = ARCHITECTURES[name].feeds(1 if (name, exporter, opset) in ONE_BY_ONE else 2)
+    with torch.no_grad():
+        computed = trainable(loaded)({key: torch.from_numpy(array) for key, array in feeds.items()})["y"].numpy()
+    truth = loaded.predict(feeds)["y"]
+    assert np.abs(computed - truth).max() <= 1e-4 * np.abs(truth).max()
