@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx_ir as ir
 
@@ -28,14 +30,20 @@ def upcast_half(model: ir.Model) -> bool:
         return False
     for value in (*values, *model.graph.outputs):
         if value.dtype in HALVES:
-            value.dtype = ir.DataType.FLOAT
+            _widen(value)
     for value in tensors:
         if value.const_value is not None and value.const_value.dtype in HALVES:
             value.const_value = _float(value.const_value)
-            value.dtype = ir.DataType.FLOAT
+            _widen(value)
     for node in model.graph.all_nodes():
         _upcast_attributes(node)
     return True
+
+
+def _widen(value: ir.Value) -> None:
+    """Its type becomes float32; a clone of a graph has the type objects of the graph that it was made from."""
+    value.type = copy.deepcopy(value.type)
+    value.dtype = ir.DataType.FLOAT
 
 
 def _float(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
