@@ -136,7 +136,7 @@ retraining does not show it.
   that Rong et al. 2022 (arXiv:2202.00449) describe. On ten digits with a blank background it hides everything else. ROAR of
   signed per-class maps says little about them here; the check's card says so among its limits, and `road` was made against it.
 
-Not measured: the CNN (the ranks of its ensembles alone take more than half an hour of this processor), KAR, squares of the raw maps.
+Not measured: the CNN (the ranks of its ensembles alone take more than half an hour of this processor), KAR, squares of maps.
 """
 
 
