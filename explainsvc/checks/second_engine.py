@@ -34,7 +34,7 @@ from explainsvc.checks._distance import DEVIATION, DIFFERENCE, share
 from explainsvc.checks.judging import each_method
 from explainsvc.checks.measured import Measured, method_by_method, refusals
 from explainsvc.checks.rows import Row
-from explainsvc.training import need_torch
+from explainsvc.training import needing_torch
 
 if TYPE_CHECKING:
     from explainsvc.training.second_engine import SecondEngine
@@ -71,9 +71,8 @@ def run(subject: Subject, _p: Params) -> Iterator[Row]:
 
 
 def _engine(subject: Subject) -> SecondEngine:
-    need_torch(f"check {NAME}")
-    from explainsvc.training.second_engine import SecondEngine
-
+    with needing_torch(f"check {NAME}"):
+        from explainsvc.training.second_engine import SecondEngine
     return SecondEngine.of(subject.model)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 import explainsvc
 from explainsvc.autograd.shapes import Array
 from explainsvc.checks import second_engine as check
+from explainsvc.errors import ExtraMissing
 from explainsvc.report.report import Report
+from explainsvc.training import needing_torch
 from tests import models
 from tests.models import build, numbers, weights
 
@@ -151,3 +155,10 @@ def test_without_the_extra_the_check_says_how_to_get_it(
     report = audited(cnn, pictures, ["gradient"])
     assert words(report) == {"gradient": "inconclusive"}
     assert "pip install 'explainsvc[train]'" in report.rows[0].note
+
+
+def test_an_extra_that_cannot_be_imported_is_missing_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandboxed worker may find torch by what it knew of the folders, and cannot read it."""
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)
+    with pytest.raises(ExtraMissing, match="the workers of a server have none"), needing_torch("this"):
+        importlib.import_module("onnx2torch")
